@@ -1,0 +1,431 @@
+/*
+ * What must happen also where no JavaScript can run, because its Worker is ending: rings are drained and
+ * closed, a pool's slots and lock are given back, those who wait for them are woken. A normal close takes
+ * the same path. Whatever must not be cut in half by terminate(), which can stop JavaScript between any
+ * two instructions but never a C call, is here as well: a resource is recorded in the call that makes it.
+ */
+
+/* A ring and what goes with it. `files` is a table in JavaScript's memory, see lib/file-table.ts. */
+struct file_slot {
+	int fd_plus_one, closing_plus_one;
+};
+
+struct ring {
+	struct io_uring uring; /* first: a ring's address is its io_uring's */
+	struct ring *next;
+	int eventfd;
+	u32 file_count;
+	volatile struct file_slot *files;
+};
+
+/* The head of a pool's shared memory, see lib/pool-control.ts. */
+struct participant {
+	int in_use, ring_fd_plus_one, eventfd_plus_one, waiting;
+};
+
+enum { PARTICIPANTS = 1024, SLOTS_A_BLOCK = 1024, CONTROL_WORDS = 16 };
+
+struct control {
+	int magic, version;
+	int lock; /* PI futex: 0, or the owner's thread id */
+	int closed;
+	u32 count;
+	int participant_limit; /* one past the highest participant there ever was */
+	int reserved[CONTROL_WORDS - 6];
+	struct participant participants[PARTICIPANTS];
+	int words[]; /* a maybe-free hint for each block of slots, then each slot's owner */
+};
+
+struct pool {
+	struct pool *next;
+	volatile struct control *control;
+	int index; /* of this pool's participant */
+};
+
+static struct ring *rings;
+static struct pool *pools;
+
+static void fill(void *memory, u64 bytes)
+{
+	for (u64 i = 0; i < bytes; i++)
+		((u8 *)memory)[i] = 0;
+}
+
+/* ---- rings ---- */
+
+enum { KIND_SHIFT = 51, KIND_OPEN = 1, KIND_CLOSE = 2, OPERATION_MASK = 0xffffff };
+static const u64 DRAIN_MARK = ~0ul; /* no JavaScript number reaches it */
+
+static void cancel_all(struct io_uring *uring)
+{
+	struct io_uring_sync_cancel_reg reg;
+
+	fill(&reg, sizeof(reg));
+	reg.fd = -1;
+	reg.flags = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY;
+	io_uring_register(uring->ring_fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
+}
+
+static int queue_drained_nop(struct io_uring *uring)
+{
+	struct io_uring_sq *sq = &uring->sq;
+	u32 index = (sq->sqe_tail & sq->ring_mask) << !!(uring->flags & IORING_SETUP_SQE128);
+
+	if (sq->sqe_tail - *(volatile u32 *)sq->khead >= sq->ring_entries)
+		return 0;
+	fill(&sq->sqes[index], sizeof(struct io_uring_sqe));
+	sq->sqes[index].flags = IOSQE_IO_DRAIN;
+	sq->sqes[index].user_data = DRAIN_MARK;
+	sq->sqe_tail++;
+	return 1;
+}
+
+/* A file that an open brought, or that a close took, while nobody was there to note it. */
+static void settle_file(struct ring *ring, u64 user_data, int res)
+{
+	u64 kind = user_data >> KIND_SHIFT;
+	u32 i;
+
+	if (kind == KIND_OPEN && res >= 0) {
+		for (i = 0; i < ring->file_count; i++)
+			if (ring->files[i].fd_plus_one == res + 1)
+				return;
+		close(res);
+	}
+	if (kind == KIND_CLOSE && res != -ECANCELED)
+		for (i = 0; i < ring->file_count; i++)
+			if (ring->files[i].closing_plus_one == (int)(user_data & OPERATION_MASK) + 1)
+				ring->files[i].fd_plus_one = 0;
+}
+
+/*
+ * Consumes what has completed; returns 1 when the drained NOP has, else 0 or its error.
+ * The head is published only after a branch on the entry that it frees, which orders the two on every processor.
+ */
+static int consume(struct ring *ring, int *queued)
+{
+	struct io_uring_cq *cq = &ring->uring.cq;
+	int shift = !!(ring->uring.flags & IORING_SETUP_CQE32), result = 0;
+	volatile u32 *khead = cq->khead, *ktail = cq->ktail;
+
+	for (u32 head = *khead; head != *ktail; *khead = ++head) {
+		volatile struct io_uring_cqe *cqe = &cq->cqes[(head & cq->ring_mask) << shift];
+
+		if (cqe->user_data != DRAIN_MARK) {
+			if (ring->files)
+				settle_file(ring, cqe->user_data, cqe->res);
+		} else if (cqe->res == 0) {
+			result = 1;
+		} else if (cqe->res == -EOPNOTSUPP) {
+			result = cqe->res;
+		} else {
+			*queued = 0;
+		}
+	}
+	return result;
+}
+
+/*
+ * Returns 0 once the kernel is done with every request of the ring: their own completions are the only proof,
+ * and a drained NOP's comes after all of them. Cancels again each second, for a link's next request may have
+ * begun since. Waits for ever if need be: memory that the kernel writes is never given back on a time-out.
+ */
+static int drain(struct ring *ring)
+{
+	static const char warning[] = "bun-uring: closing a ring waits for a request that the kernel cannot cancel\n";
+	struct io_uring *uring = &ring->uring;
+	struct timespec64 second = { 1, 0 };
+	struct io_uring_cqe *ignored;
+	int queued = 0, seconds = 0, result;
+
+	uring->sq.sqe_tail = uring->sq.sqe_head; /* prepared, never submitted */
+	cancel_all(uring);
+	for (;;) {
+		int done;
+
+		if (!queued)
+			queued = queue_drained_nop(uring);
+		result = io_uring_submit_and_wait_timeout(uring, &ignored, 1, &second, 0);
+		done = consume(ring, &queued);
+		if (done)
+			return done < 0 ? done : 0;
+		if (result == -ETIME) {
+			cancel_all(uring);
+			if (++seconds == 5)
+				write(2, warning, sizeof(warning) - 1);
+		} else if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
+			return result;
+		}
+	}
+}
+
+static int ring_init(u32 entries, u32 cq_entries, u32 flags, u32 sq_thread_idle, u64 *out)
+{
+	struct ring *ring = calloc(1, sizeof(*ring));
+	struct io_uring_params params;
+	int result = -ENOMEM;
+
+	if (!ring)
+		return result;
+	fill(&params, sizeof(params));
+	params.flags = cq_entries ? flags | IORING_SETUP_CQSIZE : flags;
+	params.cq_entries = cq_entries;
+	params.sq_thread_idle = sq_thread_idle;
+	result = io_uring_queue_init_params(entries, &ring->uring, &params);
+	if (result < 0) {
+		free(ring);
+		return result;
+	}
+	ring->eventfd = -1;
+	ring->next = rings;
+	rings = ring;
+	out[0] = (u64)ring;
+	out[1] = ring->uring.ring_fd;
+	out[2] = ring->uring.features;
+	out[3] = ring->uring.sq.ring_entries;
+	out[4] = ring->uring.cq.ring_entries;
+	out[5] = (u64)ring->uring.sq.sqes;
+	out[6] = (u64)ring->uring.sq.khead;
+	out[7] = (u64)ring->uring.sq.kflags;
+	out[8] = (u64)ring->uring.cq.khead;
+	out[9] = (u64)ring->uring.cq.ktail;
+	out[10] = (u64)ring->uring.cq.cqes;
+	return 0;
+}
+
+/* Returns 0, or -errno where the ring could not be drained: it then stays, and so must its memory. */
+static int ring_close(struct ring *ring)
+{
+	struct ring **link = &rings;
+	int result = drain(ring);
+
+	if (result < 0)
+		return result;
+	io_uring_register(ring->uring.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0); /* exit alone unpins later */
+	io_uring_queue_exit(&ring->uring);
+	for (u32 i = 0; i < ring->file_count; i++)
+		if (ring->files[i].fd_plus_one)
+			close(ring->files[i].fd_plus_one - 1);
+	if (ring->eventfd >= 0)
+		close(ring->eventfd);
+	while (*link != ring)
+		link = &(*link)->next;
+	*link = ring->next;
+	free(ring);
+	return 0;
+}
+
+static int ring_eventfd(struct ring *ring)
+{
+	int fd = ring->eventfd >= 0 ? ring->eventfd : eventfd(0, EFD_FLAGS);
+	int result;
+
+	if (fd < 0)
+		return -*__errno_location();
+	ring->eventfd = fd;
+	result = io_uring_register_eventfd(&ring->uring, fd);
+	return result < 0 ? result : fd;
+}
+
+static void ring_files(struct ring *ring, struct file_slot *files, u32 count)
+{
+	ring->file_count = 0;
+	ring->files = files;
+	ring->file_count = count;
+}
+
+/* ---- pools ---- */
+
+/* The kernel does the atomic part of a PI futex, and its word names the owner. */
+static int futex(volatile int *word, int operation)
+{
+	while (syscall(SYS_futex, word, operation, 0, 0, 0, 0) < 0) {
+		int error = *__errno_location();
+
+		if (error != EINTR && error != EAGAIN)
+			return -error;
+	}
+	return 0;
+}
+
+static int pool_lock(volatile struct control *control)
+{
+	return futex(&control->lock, FUTEX_LOCK_PI_PRIVATE);
+}
+
+static int pool_unlock(volatile struct control *control)
+{
+	return futex(&control->lock, FUTEX_UNLOCK_PI_PRIVATE);
+}
+
+/* Under the lock, for a participant closes its eventfd there: a number read without it may be another file by now. */
+static void pool_wake(volatile struct control *control)
+{
+	u64 one = 1;
+
+	pool_lock(control);
+	for (int i = 0; i < control->participant_limit; i++)
+		if (control->participants[i].waiting && control->participants[i].eventfd_plus_one)
+			write(control->participants[i].eventfd_plus_one - 1, &one, sizeof(one));
+	pool_unlock(control);
+}
+
+/* Adopts `ring_fd` (-1: none). Under the lock. */
+static int enter(volatile struct control *control, int ring_fd, u64 *out)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+
+	for (int i = 0; pool && i < PARTICIPANTS; i++) {
+		volatile struct participant *participant = &control->participants[i];
+
+		if (participant->in_use)
+			continue;
+		participant->in_use = 1;
+		if (i >= control->participant_limit)
+			control->participant_limit = i + 1;
+		participant->ring_fd_plus_one = ring_fd + 1;
+		participant->eventfd_plus_one = 0;
+		participant->waiting = 0;
+		pool->control = control;
+		pool->index = i;
+		pool->next = pools;
+		pools = pool;
+		out[0] = (u64)pool;
+		out[1] = i;
+		return 0;
+	}
+	free(pool);
+	return pool ? -EUSERS : -ENOMEM;
+}
+
+/* A pool's registration has a ring of its own, never used for I/O, so nothing of it is ever mapped. `count` 0: no registration. */
+static int pool_create(volatile struct control *control, struct iovec *buffers, u32 count, u64 *out)
+{
+	struct io_uring_params params;
+	int fd = -1, result = 0;
+
+	if (count) {
+		fill(&params, sizeof(params));
+		fd = io_uring_setup(1, &params);
+		if (fd < 0)
+			return fd;
+		result = io_uring_register(fd, IORING_REGISTER_BUFFERS, buffers, count);
+	}
+	if (result >= 0)
+		result = enter(control, fd, out);
+	if (result < 0 && fd >= 0)
+		close(fd);
+	return result;
+}
+
+/* Each participant has a duplicate of the registration's descriptor, so its number is its own to trust, and the kernel counts. */
+static int pool_attach(volatile struct control *control, u64 *out)
+{
+	int i, fd = -1, result = pool_lock(control);
+
+	if (result < 0)
+		return result;
+	for (i = 0; i < control->participant_limit && !control->participants[i].in_use; i++)
+		;
+	if (control->closed || i == control->participant_limit) {
+		result = -EBADF;
+	} else if (control->participants[i].ring_fd_plus_one) {
+		fd = fcntl(control->participants[i].ring_fd_plus_one - 1, F_DUPFD_CLOEXEC, 3);
+		result = fd < 0 ? -*__errno_location() : 0;
+	}
+	if (result >= 0)
+		result = enter(control, fd, out);
+	if (result < 0 && fd >= 0)
+		close(fd);
+	pool_unlock(control);
+	return result;
+}
+
+/* Ends the pool for everyone: no clone and no acquire succeeds from here on. */
+static void pool_close(struct pool *pool)
+{
+	volatile struct control *control = pool->control;
+	int fd = control->participants[pool->index].ring_fd_plus_one - 1;
+
+	pool_lock(control);
+	if (!control->closed && fd >= 0)
+		io_uring_register(fd, IORING_UNREGISTER_BUFFERS, 0, 0);
+	control->closed = 1;
+	pool_unlock(control);
+	pool_wake(control);
+}
+
+/* The participant's own eventfd, for it to wait on. */
+static int pool_eventfd(struct pool *pool)
+{
+	volatile struct participant *self = &pool->control->participants[pool->index];
+	int fd;
+
+	if (self->eventfd_plus_one)
+		return self->eventfd_plus_one - 1;
+	fd = eventfd(0, EFD_FLAGS);
+	if (fd < 0)
+		return -*__errno_location();
+	self->eventfd_plus_one = fd + 1;
+	return fd;
+}
+
+/* The participant goes: its slots are free again, and whoever waits looks. The last to go ends the pool. */
+static void pool_leave(struct pool *pool)
+{
+	volatile struct control *control = pool->control;
+	volatile struct participant *self = &control->participants[pool->index];
+	u32 blocks = (control->count + SLOTS_A_BLOCK - 1) / SLOTS_A_BLOCK;
+	volatile int *owners = control->words + blocks;
+	struct pool **link = &pools;
+	int others = 0;
+
+	for (u32 i = 0; i < control->count; i++)
+		if (owners[i] == pool->index + 1)
+			owners[i] = 0;
+
+	pool_lock(control);
+	for (int i = 0; i < control->participant_limit; i++)
+		others += i != pool->index && control->participants[i].in_use;
+	if (self->ring_fd_plus_one) {
+		if (!others)
+			io_uring_register(self->ring_fd_plus_one - 1, IORING_UNREGISTER_BUFFERS, 0, 0);
+		close(self->ring_fd_plus_one - 1);
+	}
+	if (!others)
+		control->closed = 1;
+	if (self->eventfd_plus_one)
+		close(self->eventfd_plus_one - 1);
+	self->ring_fd_plus_one = self->eventfd_plus_one = self->waiting = self->in_use = 0;
+	pool_unlock(control);
+
+	/* After the kernel's atomics above: a hint that is seen before its slot is free would be taken back, and the slot lost. */
+	for (u32 i = 0; i < blocks; i++)
+		control->words[i] = 1;
+	pool_wake(control);
+
+	while (*link != pool)
+		link = &(*link)->next;
+	*link = pool->next;
+	free(pool);
+}
+
+/* ---- the end of a thread ---- */
+
+static void thread_ends(void *unused)
+{
+	(void)unused;
+	struct ring *ring, *next;
+	struct pool *pool;
+	int self = gettid();
+
+	for (pool = pools; pool; pool = pool->next)
+		if ((pool->control->lock & FUTEX_TID_MASK) == self)
+			pool_unlock(pool->control);
+	for (ring = rings; ring; ring = next) {
+		next = ring->next;
+		ring_close(ring);
+	}
+	while (pools)
+		pool_leave(pools);
+}

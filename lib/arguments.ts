@@ -1,0 +1,63 @@
+/** Checks of what callers pass: the messages name the argument and print the value. */
+
+interface Coded {
+  code: string;
+}
+
+function coded<E extends Error>(error: E, code: string): E & Coded {
+  return Object.assign(error, { code });
+}
+
+function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "function") return `function ${value.name}`;
+  if (typeof value === "object" && value !== null) return `an instance of ${value.constructor?.name ?? "Object"}`;
+  return String(value);
+}
+
+/** A TypeError with the code ERR_INVALID_ARG_TYPE. */
+export function invalidType(name: string, expected: string, value: unknown): TypeError {
+  return coded(new TypeError(`${name} must be ${expected}, not ${show(value)}`), "ERR_INVALID_ARG_TYPE");
+}
+
+/** A TypeError with the code ERR_INVALID_ARG_VALUE. */
+export function invalidValue(message: string): TypeError {
+  return coded(new TypeError(message), "ERR_INVALID_ARG_VALUE");
+}
+
+/** A RangeError with the code ERR_OUT_OF_RANGE. */
+export function outOfRange(name: string, expected: string, value: unknown): RangeError {
+  return coded(new RangeError(`${name} must be ${expected}, not ${show(value)}`), "ERR_OUT_OF_RANGE");
+}
+
+/** Requires an integer from `minimum` to `maximum`. */
+export function checkInteger(name: string, value: unknown, minimum: number, maximum: number): asserts value is number {
+  if (typeof value !== "number") throw invalidType(name, "a number", value);
+  if (!Number.isInteger(value) || value < minimum || value > maximum) throw outOfRange(name, `an integer from ${minimum} to ${maximum}`, value);
+}
+
+/** The largest file position: the kernel's loff_t. */
+const maximumPosition = 2n ** 63n - 1n;
+
+/** Requires a file position from `minimum` on: an integer up to 2^53 - 1, or a bigint up to 2^63 - 1. -1 is the file's own position. */
+export function checkPosition(name: string, value: unknown, minimum: -1 | 0): asserts value is number | bigint {
+  if (typeof value !== "bigint") checkInteger(name, value, minimum, Number.MAX_SAFE_INTEGER);
+  else if (value < BigInt(minimum) || value > maximumPosition) throw outOfRange(name, `an integer from ${minimum} to ${maximumPosition}`, value);
+}
+
+/** Requires true or false. */
+export function checkBoolean(name: string, value: unknown): asserts value is boolean {
+  if (typeof value !== "boolean") throw invalidType(name, "true or false", value);
+}
+
+/** Requires an object that has none but the known properties, so that a misspelled option is not ignored. */
+export function checkOptions(options: unknown, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null) throw invalidType("options", "an object", options);
+  for (const key of Object.keys(options)) if (!known.includes(key)) throw invalidValue(`unknown option ${show(key)}: the options here are ${known.join(", ")}`);
+}
+
+/** Requires an AbortSignal. */
+export function checkSignal(value: unknown): asserts value is AbortSignal {
+  if (!(value instanceof AbortSignal)) throw invalidType("options.signal", "an AbortSignal", value);
+}

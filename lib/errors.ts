@@ -1,0 +1,108 @@
+import { constants } from "node:os";
+import { getSystemErrorMap } from "node:util";
+
+const codeByErrno = new Map<number, string>();
+for (const [code, errno] of Object.entries(constants.errno)) if (!codeByErrno.has(-errno)) codeByErrno.set(-errno, code);
+// Linux errnos that io_uring uses and node:os does not list.
+for (const [code, errno] of [
+  ["EBADFD", 77],
+  ["EUSERS", 87],
+  ["ESTALE", 116],
+] as const)
+  codeByErrno.set(-errno, code);
+
+/** The negative errno of a code: `errnoOf("EBUSY")` is -16. */
+export function errnoOf(code: string): number {
+  for (const [errno, name] of codeByErrno) if (name === code) return errno;
+  return 0;
+}
+
+const descriptions: Record<string, string> = {
+  EBADFD: "file descriptor in bad state",
+  EOVERFLOW: "value too large for its range",
+  ESTALE: "no longer valid",
+  ETIME: "timer expired",
+  EUSERS: "too many users",
+};
+
+const refused =
+  "The process may not use io_uring. A seccomp profile refuses it (Docker's and Kubernetes' default ones do: allow io_uring_setup, " +
+  "io_uring_enter and io_uring_register), or the sysctl kernel.io_uring_disabled is 1 or 2 (set it to 0).";
+
+/** What to do about an error, where that is known. A key is "code syscall", or a code alone for any system call. */
+const hints: Record<string, string> = {
+  "EPERM io_uring_setup": refused,
+  "EACCES io_uring_setup": refused,
+  "ENOSYS io_uring_setup": "This kernel, or the sandbox around this process, has no io_uring. Linux 6.1 or newer is needed.",
+  "EINVAL io_uring_setup":
+    "Either the number of entries is out of range (1 to 32768, and no more SQ than CQ entries) or this kernel does not know one of the flags.",
+  "ENOMEM io_uring_setup": "Raise the limit on locked memory (ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock= of Docker).",
+  "ENOMEM io_uring_register_buffers":
+    "Registered buffers count against the limit on locked memory: raise it (ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock= of Docker), or make the pool smaller.",
+  "EFAULT io_uring_register_buffers": "A buffer is from 1 byte to 1 GiB long.",
+  "EBUSY io_uring_register_buffers": "The ring has buffers: unregister them first, or update the table.",
+  "EBUSY io_uring_clone_buffers":
+    "The destination has a buffer table, even if only a sparse one: unregister it first, or clone with `replace: true` (Linux 6.13).",
+  "ENXIO io_uring_clone_buffers": "The source ring has no registered buffers.",
+  "ENXIO io_uring_unregister_buffers": "The ring has no registered buffers.",
+  "ENXIO io_uring_register_buffers_update": "The ring has no buffer table: register one first, sparse if need be.",
+  "EEXIST io_uring_clone_buffers": "A source ring with IORING_SETUP_SINGLE_ISSUER can be cloned from by its own thread only: clone from a plain one.",
+  "EINVAL io_uring_clone_buffers":
+    "Either the range does not fit (count larger than the source's table, or given as 0 beside an offset; more than 16384 entries in the destination), " +
+    "or source and destination are not of one process and user, or the kernel is too old (whole clones are Linux 6.12+, ranges and `replace` 6.13+).",
+  "EOVERFLOW io_uring_clone_buffers": "sourceOffset + count goes past the end of the source's table.",
+  "EOPNOTSUPP io_uring_clone_buffers": "The source's descriptor is not that of an io_uring.",
+  "EINVAL io_uring_register_ring_fd": "Registered ring descriptors are Linux 5.18+.",
+};
+
+/** What an error says beyond its errno. */
+export interface UringErrorDetails {
+  /** Shown instead of the system's text for the errno. */
+  readonly message?: string;
+  readonly hint?: string;
+  readonly cause?: unknown;
+}
+
+/**
+ * Every failure of a system call or of a request, and every use of a thing that is closed, released or not the ring's own.
+ *
+ * @example
+ * ```ts
+ * try { ring.cloneBuffers(source); }
+ * catch (error) { if (error instanceof UringError && error.code === "EBUSY") console.log(error.hint); else throw error; }
+ * ```
+ */
+export class UringError extends Error {
+  override readonly name = "UringError";
+  /** The errno's name, "EBUSY". */
+  readonly code: string;
+  /** The errno, negative, as node:fs has it: -16. 0 where the code is not an errno. */
+  readonly errno: number;
+  /** What failed: "io_uring_clone_buffers", "read_fixed", … */
+  readonly syscall: string;
+  /** What to do about it, where that is known. */
+  readonly hint?: string;
+
+  constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
+    const errno = typeof error === "number" ? error : errnoOf(error);
+    const code = typeof error === "number" ? (codeByErrno.get(error) ?? `E${-error}`) : error;
+    const text = details.message ?? descriptions[code] ?? getSystemErrorMap().get(errno)?.[1] ?? "failed";
+    const hint = details.hint ?? hints[`${code} ${syscall}`];
+    super(`${code}: ${text}, ${syscall}${hint === undefined ? "" : `. ${hint}`}`, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.errno = errno;
+    this.syscall = syscall;
+    if (hint !== undefined) this.hint = hint;
+  }
+}
+
+/** Throws a system call's -errno as the UringError that it is; returns any other result. */
+export function checked(result: number, syscall: string): number {
+  if (result < 0) throw new UringError(result, syscall);
+  return result;
+}
+
+/** For what cannot happen. */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(`bun-uring: broken invariant: ${message}. Please report this.`);
+}

@@ -1,0 +1,11 @@
+/**
+ * io_uring for Bun, with fixed buffers that are registered once and cloned into every ring that needs them.
+ * Importing this compiles nothing and works anywhere; the first use of a class needs Linux.
+ */
+export { UringError } from "./errors.ts";
+export { RingFile } from "./file.ts";
+export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";
+export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool.ts";
+export { type CloneOptions, RawRing, type RawRingOptions, type Registrable } from "./raw-ring.ts";
+export { type FixedTransferOptions, Ring, type RingOptions } from "./ring.ts";
+export * from "./uapi.ts";

@@ -1,0 +1,197 @@
+/** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
+import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { assert, UringError } from "./errors.ts";
+
+/** The shim's functions, in the order of its table. Addresses are numbers; results are values or -errno. */
+const signatures = {
+  ringInit: { args: ["u32", "u32", "u32", "u32", "u64"], returns: "i32" },
+  ringClose: { args: ["u64"], returns: "i32" },
+  ringSubmit: { args: ["u64", "u32"], returns: "i32" },
+  ringSubmitAndWait: { args: ["u64", "u32", "u32"], returns: "i32" },
+  ringGetEvents: { args: ["u64"], returns: "i32" },
+  ringRegister: { args: ["u64", "u32", "u64", "u32"], returns: "i32" },
+  ringRegisterRingFd: { args: ["u64"], returns: "i32" },
+  ringUnregisterRingFd: { args: ["u64"], returns: "i32" },
+  ringClone: { args: ["u64", "i32", "u32", "u32", "u32", "u32"], returns: "i32" },
+  ringEventfd: { args: ["u64"], returns: "i32" },
+  ringFiles: { args: ["u64", "u64", "u32"], returns: "void" },
+  poolCreate: { args: ["u64", "u64", "u32", "u64"], returns: "i32" },
+  poolAttach: { args: ["u64", "u64"], returns: "i32" },
+  poolClose: { args: ["u64"], returns: "void" },
+  poolLeave: { args: ["u64"], returns: "void" },
+  poolLock: { args: ["u64"], returns: "i32" },
+  poolUnlock: { args: ["u64"], returns: "i32" },
+  poolWake: { args: ["u64"], returns: "void" },
+  poolEventfd: { args: ["u64"], returns: "i32" },
+  advise: { args: ["u64", "u64", "i32"], returns: "i32" },
+  probeClone: { args: [], returns: "i32" },
+} as const;
+
+type Signatures = typeof signatures;
+type ArgumentNumbers<Arguments extends readonly unknown[]> = { [Index in keyof Arguments]: number };
+
+/** The shim, bound. */
+export type Native = {
+  readonly [Name in keyof Signatures]: (...values: ArgumentNumbers<Signatures[Name]["args"]>) => Signatures[Name]["returns"] extends "void" ? void : number;
+};
+
+/** Sizes and offsets that the shim was compiled with, for a test to compare with the ABI's. */
+export const abiEntries = [
+  "sizeof io_uring",
+  "io_uring.sq.sqes",
+  "io_uring.sq.sqe_tail",
+  "io_uring.sq.ring_entries",
+  "io_uring.cq.khead",
+  "io_uring.cq.cqes",
+  "io_uring.cq.ring_entries",
+  "io_uring.flags",
+  "io_uring.ring_fd",
+  "io_uring.features",
+  "io_uring.enter_ring_fd",
+  "io_uring.int_flags",
+  "sizeof io_uring_sqe",
+  "io_uring_sqe.user_data",
+  "sizeof io_uring_cqe",
+  "sizeof io_uring_params",
+  "io_uring_params.features",
+  "sizeof io_uring_clone_buffers",
+  "sizeof io_uring_sync_cancel_reg",
+  "participants",
+  "slots a block",
+  "control.participants",
+  "control.words",
+  "user_data kind shift",
+  "user_data operation mask",
+] as const;
+
+interface Loaded {
+  readonly native: Native;
+  readonly abi: Readonly<Record<string, number>>;
+}
+
+/**
+ * What nothing may collect while this thread lives, whatever happens to the modules and globals that use it:
+ * the library object, which owns the compiled code, and all that is held with `hold`. The shim has a strong reference to it.
+ */
+const root: { library: unknown; readonly held: Set<object> } = { library: undefined, held: new Set() };
+
+let loaded: Loaded | undefined;
+
+function isPointer(address: unknown): address is Pointer {
+  return typeof address === "number" && address > 0;
+}
+
+function pointer(address: unknown): Pointer {
+  assert(isPointer(address), `an address, not ${address}`);
+  return address;
+}
+
+/** The address of memory that stays where it is: that of a SharedArrayBuffer, or a view of one. */
+export function addressOf(memory: SharedArrayBuffer | NodeJS.TypedArray): number {
+  return ptr(memory);
+}
+
+/** Native memory as an ArrayBuffer. It is not kept alive by it: whoever maps it drops every view before it goes. */
+export function mapped(address: number, sizeBytes: number): ArrayBuffer {
+  return toArrayBuffer(pointer(address), 0, sizeBytes);
+}
+
+/**
+ * Keeps an object, and all that it refers to, out of the garbage collector's reach until `letGo`: the one rule for memory
+ * that a kernel may still write. What owns registrations or requests is held from its creation to the end of its teardown.
+ */
+export function hold(owner: object): void {
+  root.held.add(owner);
+}
+
+/** Ends `hold`. */
+export function letGo(owner: object): void {
+  root.held.delete(owner);
+}
+
+function unavailable(code: string, syscall: string, message: string, hint: string, cause?: unknown): UringError {
+  return new UringError(code, syscall, { message, hint, cause });
+}
+
+/** The address of dlsym. The C library is found by its soname: libc.so exists only where development packages are. */
+function symbolResolver(): Pointer {
+  const musl = process.arch === "arm64" ? "libc.musl-aarch64.so.1" : "libc.musl-x86_64.so.1";
+  const libraries = existsSync(`/lib/${musl}`) ? [musl] : ["libc.so.6", "libdl.so.2"];
+  let cause: unknown;
+  for (const library of libraries) {
+    try {
+      const { dlsym } = dlopen(library, { dlsym: { args: ["ptr", "ptr"], returns: "ptr" } }).symbols;
+      const address: unknown = Reflect.get(dlsym, "ptr");
+      if (typeof address === "number") return pointer(address);
+    } catch (error) {
+      cause = error;
+    }
+  }
+  throw unavailable("ENOENT", "dlopen", "the C library was not found", `Looked for ${libraries.join(" and ")}.`, cause);
+}
+
+function compile() {
+  const source = fileURLToPath(new URL("../c/shim.c", import.meta.url));
+  try {
+    return cc({
+      source,
+      flags: ["-nostdlib"],
+      symbols: { bun_uring_start: { args: ["napi_env", "napi_value", "ptr"], returns: "ptr" } },
+    });
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ERR_FFI_CC_DISABLED")
+      throw unavailable("ERR_FFI_CC_DISABLED", "cc", "the C compiler of bun:ffi is switched off", "Run Bun without --no-ffi-cc.", error);
+    throw unavailable("ENOEXEC", "cc", `the C shim ${source} could not be compiled`, "This Bun may be too old: see engines in package.json.", error);
+  }
+}
+
+function load(): Loaded {
+  if (process.platform !== "linux")
+    throw unavailable("ENOTSUP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, "Use bun-uring on Linux only.");
+  const resolve = symbolResolver();
+  const library = compile();
+  const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
+  const failure = read.ptr(table, 0);
+  if (failure !== 0) {
+    const missing = new CString(pointer(failure)).toString();
+    if (missing === "")
+      throw unavailable(
+        "ENOENT",
+        "dlopen",
+        "liburing.so.2 was not found",
+        "Install liburing's runtime library: `apt-get install liburing2` (Debian, Ubuntu), `dnf install liburing` (Fedora, RHEL), " +
+          "`apk add liburing` (Alpine), `pacman -S liburing` (Arch).",
+      );
+    throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, "liburing 2.3 or newer is needed.");
+  }
+  root.library = library;
+  const names = Object.keys(signatures);
+  const entries: Record<string, { args: readonly string[]; returns: string; ptr: number }> = {};
+  for (const [index, [name, signature]] of Object.entries(signatures).entries()) {
+    entries[name] = { ...signature, ptr: read.ptr(table, 8 * (index + 1)) };
+  }
+  const { symbols } = linkSymbols(entries as Parameters<typeof linkSymbols>[0]);
+  const sizes = new BigUint64Array(mapped(read.ptr(table, 8 * (names.length + 1)), 8 * abiEntries.length));
+  return {
+    native: symbols as unknown as Native,
+    abi: Object.fromEntries(abiEntries.map((name, index) => [name, Number(sizes[index])])),
+  };
+}
+
+/**
+ * The shim of this thread; the first call compiles it.
+ * @throws UringError ENOTSUP not on Linux; ERR_FFI_CC_DISABLED under --no-ffi-cc; ENOENT without liburing.so.2; ENOSYS where it is too old.
+ */
+export function native(): Native {
+  loaded ??= load();
+  return loaded.native;
+}
+
+/** What the shim was compiled with, for tests. */
+export function abi(): Readonly<Record<string, number>> {
+  native();
+  assert(loaded !== undefined, "loaded");
+  return loaded.abi;
+}

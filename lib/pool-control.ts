@@ -1,0 +1,151 @@
+/** The head of a pool's shared memory: what every thread that has the pool sees. The teardown in C knows the layout. */
+import { invalidType, invalidValue } from "./arguments.ts";
+import { checked } from "./errors.ts";
+import { addressOf, native } from "./native.ts";
+import { type PoolPlan, planPool } from "./pool-memory.ts";
+import { blockCount } from "./slots.ts";
+
+const magic = 0x62756e75;
+/** Of the layout: threads that share a pool run the same one. */
+const version = 1;
+
+/** 32-bit words of the head. */
+const word = {
+  magic: 0,
+  version: 1,
+  /** A PI futex: 0, or the thread that has it. Its end gives it back. */
+  lock: 2,
+  closed: 3,
+  count: 4,
+  /** One past the highest participant there ever was. */
+  participantLimit: 5,
+  sizeBytes: 6,
+  /** What the kernel can clone, as the shim's probe says. */
+  cloneAbility: 7,
+  zero: 8,
+  /** Counts transfers: each has a ticket of its own. */
+  transfers: 9,
+  identity: 10,
+  hugePages: 11,
+} as const;
+
+const participantsStart = 16;
+const participantCount = 1024;
+/** Words of a participant: in use, ring descriptor + 1, eventfd + 1, waiting. */
+const participantWords = 4;
+const blocksStart = participantsStart + participantCount * participantWords;
+const largestTicket = 2 ** 30;
+
+/** One pool's shared state, seen from one thread. */
+export class PoolControl {
+  readonly memory: SharedArrayBuffer;
+  readonly address: number;
+  readonly plan: PoolPlan;
+  readonly cloneAbility: number;
+  readonly zero: boolean;
+  /** Tells pools apart. */
+  readonly identity: number;
+  /** The slots' hints and owners, see slots.ts. */
+  readonly hints: Int32Array;
+  readonly owners: Int32Array;
+  readonly #words: Int32Array;
+
+  private constructor(memory: SharedArrayBuffer, words: Int32Array, plan: PoolPlan) {
+    const blocks = blockCount(plan.count);
+    this.memory = memory;
+    this.address = addressOf(memory);
+    this.plan = plan;
+    this.cloneAbility = words[word.cloneAbility] ?? 0;
+    this.zero = words[word.zero] === 1;
+    this.identity = words[word.identity] ?? 0;
+    this.hints = new Int32Array(memory, blocksStart * 4, blocks);
+    this.owners = new Int32Array(memory, (blocksStart + blocks) * 4, plan.count);
+    this.#words = words;
+  }
+
+  /** Lays out a new pool's state, every slot free. */
+  static create(plan: PoolPlan, cloneAbility: number, zero: boolean): PoolControl {
+    const words = blocksStart + blockCount(plan.count) + plan.count;
+    const memory = new SharedArrayBuffer(Math.ceil(words / 1024) * 4096);
+    const view = new Int32Array(memory);
+    view[word.magic] = magic;
+    view[word.version] = version;
+    view[word.count] = plan.count;
+    view[word.sizeBytes] = plan.sizeBytes;
+    view[word.cloneAbility] = cloneAbility;
+    view[word.zero] = zero ? 1 : 0;
+    view[word.hugePages] = plan.hugePages ? 1 : 0;
+    crypto.getRandomValues(new Int32Array(view.buffer, word.identity * 4, 1));
+    const control = new PoolControl(memory, view, plan);
+    control.hints.fill(1);
+    return control;
+  }
+
+  /**
+   * Opens another thread's state.
+   * @throws TypeError: it is no pool's, or that of another version of this library
+   */
+  static open(memory: unknown): PoolControl {
+    if (!(memory instanceof SharedArrayBuffer)) throw invalidType("handle.control", "a SharedArrayBuffer", memory);
+    const view = new Int32Array(memory, 0, Math.floor(memory.byteLength / 4));
+    if (view.length < blocksStart || view[word.magic] !== magic) throw invalidValue("handle.control is not the state of a BufferPool");
+    if (view[word.version] !== version)
+      throw invalidValue(`handle.control has version ${view[word.version]}, and this library ${version}: two versions of bun-uring are loaded`);
+    return new PoolControl(memory, view, planPool(view[word.count] ?? 0, view[word.sizeBytes] ?? 0, view[word.hugePages] === 1));
+  }
+
+  get closed(): boolean {
+    return Atomics.load(this.#words, word.closed) !== 0;
+  }
+
+  /** The descriptor of the registration's ring that a participant has for itself, or -1. */
+  ringFd(participant: number): number {
+    return Atomics.load(this.#words, this.#participant(participant) + 1) - 1;
+  }
+
+  /** Notes whether a participant waits for a slot: whoever frees one then signals its eventfd. */
+  setWaiting(participant: number, waiting: boolean): void {
+    Atomics.store(this.#words, this.#participant(participant) + 3, waiting ? 1 : 0);
+  }
+
+  /** How many participants there are, and how many of them wait, `except` one. */
+  countParticipants(except: number): { attached: number; waiting: number } {
+    const limit = Atomics.load(this.#words, word.participantLimit);
+    let attached = 0;
+    let waiting = 0;
+    for (let participant = 0; participant < limit; participant++) {
+      if (participant === except) continue;
+      const base = this.#participant(participant);
+      attached += Atomics.load(this.#words, base);
+      waiting += Atomics.load(this.#words, base + 3);
+    }
+    return { attached, waiting };
+  }
+
+  /** Whether a participant other than `except` waits for a slot. */
+  othersWait(except: number): boolean {
+    const limit = Atomics.load(this.#words, word.participantLimit);
+    for (let participant = 0; participant < limit; participant++)
+      if (participant !== except && Atomics.load(this.#words, this.#participant(participant) + 3) !== 0) return true;
+    return false;
+  }
+
+  /** A number for one transfer, 1 to 2^30. */
+  nextTicket(): number {
+    return ((Atomics.add(this.#words, word.transfers, 1) & (largestTicket - 1)) >>> 0) + 1;
+  }
+
+  /** Runs `critical` while no other thread attaches, clones, or closes the pool. */
+  locked<Result>(critical: () => Result): Result {
+    checked(native().poolLock(this.address), "futex");
+    try {
+      return critical();
+    } finally {
+      checked(native().poolUnlock(this.address), "futex");
+    }
+  }
+
+  #participant(index: number): number {
+    return participantsStart + index * participantWords;
+  }
+}

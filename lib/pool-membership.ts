@@ -1,0 +1,266 @@
+import { invalidValue } from "./arguments.ts";
+import { assert, checked, UringError } from "./errors.ts";
+import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
+import { addressOf, hold, letGo, native } from "./native.ts";
+import type { PoolControl } from "./pool-control.ts";
+import { extentsOf, slotsStart } from "./pool-memory.ts";
+import { cloneRegions, type RawRing, type Region } from "./raw-ring.ts";
+import { scratch } from "./scratch.ts";
+import { Slots } from "./slots.ts";
+import { Wakeup } from "./wakeup.ts";
+
+interface Waiter {
+  readonly grant: (buffer: FixedBuffer) => void;
+  readonly fail: (reason: unknown) => void;
+}
+
+function closedError(action: string): UringError {
+  return new UringError("EBADF", action, {
+    message: "the pool is closed",
+    hint: "It was closed here or by the thread that made it, or every thread that had it has ended.",
+  });
+}
+
+/**
+ * One thread's part in a pool: its slots, its own descriptor of the registration, its place among those who wait. It is held from
+ * its beginning until the pool is closed here, no slot is out and no ring has the pool: that is how long the memory is in use.
+ */
+export class PoolMembership {
+  readonly control: PoolControl;
+  readonly memories: readonly SharedArrayBuffer[];
+  readonly extents: readonly Region[];
+  readonly #creator: boolean;
+  readonly #participant: number;
+  readonly #address: number;
+  readonly #slots: Slots;
+  readonly #waiters = new Set<Waiter>();
+  #wakeup: Wakeup | undefined;
+  #slotsOut = 0;
+  #rings = 0;
+  #closed = false;
+
+  private constructor(
+    control: PoolControl,
+    memories: readonly SharedArrayBuffer[],
+    extents: readonly Region[],
+    creator: boolean,
+    address: number,
+    participant: number,
+  ) {
+    this.control = control;
+    this.memories = memories;
+    this.extents = extents;
+    this.#creator = creator;
+    this.#address = address;
+    this.#participant = participant;
+    this.#slots = new Slots(control.hints, control.owners);
+    hold(this);
+  }
+
+  /** Registers the pool's memory, where the kernel can clone from that. */
+  static create(control: PoolControl, memories: readonly SharedArrayBuffer[]): PoolMembership {
+    const extents = extentsOf(control.plan, memories);
+    const count = control.cloneAbility === 0 ? 0 : extents.length;
+    const { longs, address } = scratch(16 * (1 + extents.length));
+    for (const [index, { start, end }] of extents.entries()) {
+      longs[2 + 2 * index] = BigInt(start);
+      longs[3 + 2 * index] = BigInt(end - start);
+    }
+    checked(native().poolCreate(control.address, address + 16, count, address), "io_uring_register_buffers");
+    return new PoolMembership(control, memories, extents, true, Number(longs[0]), Number(longs[1]));
+  }
+
+  /** Joins a pool that another thread, or this one, has. */
+  static attach(control: PoolControl, memories: readonly SharedArrayBuffer[]): PoolMembership {
+    const extents = extentsOf(control.plan, memories);
+    const { longs, address } = scratch(16);
+    const result = native().poolAttach(control.address, address);
+    if (result === -9) throw closedError("attach");
+    checked(result, "attach");
+    return new PoolMembership(control, memories, extents, false, Number(longs[0]), Number(longs[1]));
+  }
+
+  get closed(): boolean {
+    return this.#closed || this.control.closed;
+  }
+
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  /** Other participants of the pool. */
+  get others(): { attached: number; waiting: number } {
+    return this.control.countParticipants(this.#participant);
+  }
+
+  census(): { free: number; own: number; inTransit: number } {
+    return this.#slots.census(this.#owner);
+  }
+
+  assertOpen(action: string): void {
+    if (this.closed) throw closedError(action);
+  }
+
+  /** The extent, counted from the pool's first, that a slot lies in. */
+  extentOf(index: number): number {
+    return Math.floor(index / this.control.plan.slotsPerExtent);
+  }
+
+  slotAddress(index: number): number {
+    const { slotsPerExtent, strideBytes } = this.control.plan;
+    const extent = this.extents[this.extentOf(index)];
+    return (extent?.start ?? 0) + (index % slotsPerExtent) * strideBytes;
+  }
+
+  slotBytes(index: number): Uint8Array {
+    const { plan } = this.control;
+    const memoryIndex = Math.floor(index / plan.slotsPerMemory);
+    const memory = this.memories[memoryIndex];
+    assert(memory !== undefined, `slot ${index} lies in a memory`);
+    const start = slotsStart(plan, memoryIndex, addressOf(memory));
+    return new Uint8Array(memory, start + (index % plan.slotsPerMemory) * plan.strideBytes, plan.sizeBytes);
+  }
+
+  tryAcquire(): FixedBuffer | undefined {
+    this.assertOpen("acquire");
+    const index = this.#slots.tryAcquire(this.#owner);
+    return index === -1 ? undefined : this.#grant(index);
+  }
+
+  /** Grants a slot as soon as there is one, in the order of asking. */
+  acquire(signal: AbortSignal | undefined): Promise<FixedBuffer> {
+    this.assertOpen("acquire");
+    signal?.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<FixedBuffer>();
+    const abort = () => {
+      this.#waiters.delete(waiter);
+      this.#settleWaiting();
+      reject(signal?.reason);
+    };
+    const waiter: Waiter = {
+      grant: (buffer) => {
+        signal?.removeEventListener("abort", abort);
+        resolve(buffer);
+      },
+      fail: (reason) => {
+        signal?.removeEventListener("abort", abort);
+        reject(reason);
+      },
+    };
+    this.#waiters.add(waiter);
+    signal?.addEventListener("abort", abort, { once: true });
+    if (this.#waiters.size === 1) this.#serve();
+    if (this.#waiters.size > 0) this.#wait();
+    return promise;
+  }
+
+  receive(token: SlotToken): FixedBuffer {
+    if (this.#closed) throw closedError("receive");
+    if (token.pool !== this.control.identity) throw invalidValue("token is of another pool");
+    if (!this.#slots.takeOver(token.index, this.#owner, token.ticket))
+      throw new UringError("ESTALE", "receive", { message: `the token of slot ${token.index} was used already: each is good once` });
+    this.#slotsOut++;
+    return new FixedBuffer(new Slot(this, token.index));
+  }
+
+  /** Frees a slot that was released and has nothing pending. */
+  free(slot: Slot): void {
+    this.#slots.release(slot.index, this.#owner);
+    if (this.control.othersWait(this.#participant)) native().poolWake(this.control.address);
+    else this.#serve();
+    this.#slotsOut--;
+    this.#leaveWhenUnused();
+  }
+
+  giveAway(slot: Slot): SlotToken {
+    const ticket = this.control.nextTicket();
+    this.#slots.giveAway(slot.index, this.#owner, ticket);
+    this.#slotsOut--;
+    this.#leaveWhenUnused();
+    return { kind: "bun-uring.SlotToken", pool: this.control.identity, index: slot.index, ticket };
+  }
+
+  /** Whether this kernel can clone whole tables, and also ranges into a table that exists. */
+  get cloneAbility(): { readonly whole: boolean; readonly ranges: boolean } {
+    const { cloneAbility } = this.control;
+    return { whole: (cloneAbility & 1) !== 0, ranges: (cloneAbility & 2) !== 0 };
+  }
+
+  /** Clones the pool's buffers to a ring, from `offset` of its table on; returns the nanoseconds that the call took. Each join needs its `leaveRing`. */
+  cloneTo(ring: RawRing, offset: number): number {
+    const tookNs = this.control.locked(() => {
+      this.assertOpen("io_uring_clone_buffers");
+      return cloneRegions(ring, this.control.ringFd(this.#participant), offset, this.extents);
+    });
+    this.#rings++;
+    return tookNs;
+  }
+
+  /** The same for a ring that registers the memory itself. */
+  joinRing(): void {
+    this.assertOpen("io_uring_register_buffers");
+    this.#rings++;
+  }
+
+  leaveRing(): void {
+    this.#rings--;
+    this.#leaveWhenUnused();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#creator) native().poolClose(this.#address);
+    this.#serve();
+    this.#leaveWhenUnused();
+  }
+
+  /** Slots carry it; 0 is nobody. */
+  get #owner(): number {
+    return this.#participant + 1;
+  }
+
+  #grant(index: number): FixedBuffer {
+    this.#slotsOut++;
+    const buffer = new FixedBuffer(new Slot(this, index));
+    if (this.control.zero) buffer.bytes.fill(0);
+    return buffer;
+  }
+
+  /** Serves those who wait here from what is free, or turns them away where the pool is closed. */
+  #serve(): void {
+    for (const waiter of this.#waiters) {
+      if (this.closed) {
+        this.#waiters.delete(waiter);
+        waiter.fail(closedError("acquire"));
+        continue;
+      }
+      const index = this.#slots.tryAcquire(this.#owner);
+      if (index === -1) return;
+      this.#waiters.delete(waiter);
+      waiter.grant(this.#grant(index));
+    }
+    this.#settleWaiting();
+  }
+
+  /** Announces that this thread waits, and looks once more: a slot freed before the announcement was seen by nobody. */
+  #wait(): void {
+    this.control.setWaiting(this.#participant, true);
+    this.#wakeup ??= new Wakeup(checked(native().poolEventfd(this.#address), "eventfd"), () => this.#serve());
+    this.#wakeup.arm();
+    this.#serve();
+  }
+
+  #settleWaiting(): void {
+    if (this.#waiters.size > 0 || this.#wakeup === undefined) return;
+    this.control.setWaiting(this.#participant, false);
+    this.#wakeup.disarm();
+  }
+
+  #leaveWhenUnused(): void {
+    if (!this.#closed || this.#slotsOut > 0 || this.#rings > 0) return;
+    this.#wakeup?.close();
+    native().poolLeave(this.#address);
+    letGo(this);
+  }
+}

@@ -1,0 +1,126 @@
+/** Where a pool's slots lie: pure arithmetic, and the memory itself. */
+import { totalmem } from "node:os";
+import { outOfRange } from "./arguments.ts";
+import { assert, checked, UringError } from "./errors.ts";
+import { addressOf, native } from "./native.ts";
+import type { Region } from "./raw-ring.ts";
+
+const pageBytes = 4096;
+const largestExtentBytes = 2 ** 30;
+/** With what aligning takes, less than the 4 GiB that a SharedArrayBuffer can have. */
+const largestMemoryBytes = 3 * 2 ** 30;
+const hugePageBytes = 2 ** 21;
+const largestTable = 16384;
+
+/** madvise(2)'s advice. */
+export const MADV_HUGEPAGE = 14;
+/** Since Linux 5.14. */
+export const MADV_POPULATE_WRITE = 23;
+
+/**
+ * A pool of `count` slots of `sizeBytes`: slots stand `strideBytes` apart in extents, which the kernel knows as one buffer each; extents fill memories.
+ * No slot crosses from one extent to the next.
+ */
+export interface PoolPlan {
+  readonly count: number;
+  readonly sizeBytes: number;
+  readonly strideBytes: number;
+  readonly slotsPerExtent: number;
+  readonly slotsPerMemory: number;
+  readonly extentCount: number;
+  readonly memoryCount: number;
+  readonly hugePages: boolean;
+}
+
+/** Lays out a pool. `count` and `sizeBytes` are positive integers, and a slot fits into an extent. */
+export function planPool(count: number, sizeBytes: number, hugePages: boolean): PoolPlan {
+  const strideBytes = Math.ceil(sizeBytes / pageBytes) * pageBytes;
+  const slotsPerExtent = Math.floor(largestExtentBytes / strideBytes);
+  const slotsPerMemory = slotsPerExtent * Math.floor(largestMemoryBytes / (slotsPerExtent * strideBytes));
+  const extentCount = Math.ceil(count / slotsPerExtent);
+  if (extentCount > largestTable) throw outOfRange("options.count", `such that count × size is at most ${largestTable} extents of 1 GiB`, count);
+  return { count, sizeBytes, strideBytes, slotsPerExtent, slotsPerMemory, extentCount, memoryCount: Math.ceil(count / slotsPerMemory), hugePages };
+}
+
+function slotBytesOf(plan: PoolPlan, index: number): number {
+  return Math.min(plan.slotsPerMemory, plan.count - index * plan.slotsPerMemory) * plan.strideBytes;
+}
+
+/** Whether a memory is large enough for huge pages to matter. */
+function isHuge(plan: PoolPlan, index: number): boolean {
+  return plan.hugePages && slotBytesOf(plan, index) >= hugePageBytes;
+}
+
+/** Bytes of one of the pool's memories: with huge pages it is made of whole ones, wherever it comes to lie. */
+export function memoryBytes(plan: PoolPlan, index: number): number {
+  const bytes = slotBytesOf(plan, index);
+  return isHuge(plan, index) ? (Math.ceil(bytes / hugePageBytes) + 1) * hugePageBytes : bytes;
+}
+
+/** Where the slots begin in a memory that lies at `address`: one small page at either end would keep the kernel from using the huge ones. */
+export function slotsStart(plan: PoolPlan, index: number, address: number): number {
+  return isHuge(plan, index) ? Math.ceil(address / hugePageBytes) * hugePageBytes - address : 0;
+}
+
+/** Allocates a pool's memories; nothing is faulted in yet. */
+export function allocateMemories(plan: PoolPlan): SharedArrayBuffer[] {
+  const totalBytes = plan.count * plan.strideBytes;
+  const tooLarge = (cause?: unknown) =>
+    new UringError("ENOMEM", "mmap", {
+      message: `a pool of ${plan.count} slots of ${plan.sizeBytes} bytes takes ${totalBytes} bytes of memory, and there are ${totalmem()}`,
+      hint: "A pool's memory is pinned, so it has to exist. Make the pool smaller.",
+      cause,
+    });
+  if (totalBytes > totalmem()) throw tooLarge();
+  try {
+    return Array.from({ length: plan.memoryCount }, (_, index) => new SharedArrayBuffer(memoryBytes(plan, index)));
+  } catch (error) {
+    throw tooLarge(error);
+  }
+}
+
+/** The extents, in the order in which they are registered. */
+export function extentsOf(plan: PoolPlan, memories: readonly SharedArrayBuffer[]): Region[] {
+  const extentBytes = plan.slotsPerExtent * plan.strideBytes;
+  return memories.flatMap((memory, memoryIndex) => {
+    const address = addressOf(memory);
+    assert(address % pageBytes === 0, `a page-aligned SharedArrayBuffer, not one at ${address}`);
+    const first = address + slotsStart(plan, memoryIndex, address);
+    const bytes = slotBytesOf(plan, memoryIndex);
+    return Array.from({ length: Math.ceil(bytes / extentBytes) }, (_, index) => ({
+      memory,
+      start: first + index * extentBytes,
+      end: first + Math.min((index + 1) * extentBytes, bytes),
+    }));
+  });
+}
+
+/** What to fault in, in parts of at most 1 GiB: the slots, and the huge pages that they begin and end in. */
+export function residentParts(plan: PoolPlan, memories: readonly SharedArrayBuffer[]): Region[] {
+  return memories.flatMap((memory, memoryIndex) => {
+    const address = addressOf(memory);
+    const first = address + slotsStart(plan, memoryIndex, address);
+    const bytes = slotBytesOf(plan, memoryIndex);
+    const end = first + (isHuge(plan, memoryIndex) ? Math.ceil(bytes / hugePageBytes) * hugePageBytes : bytes);
+    return Array.from({ length: Math.ceil((end - first) / largestExtentBytes) }, (_, index) => ({
+      memory,
+      start: first + index * largestExtentBytes,
+      end: Math.min(first + (index + 1) * largestExtentBytes, end),
+    }));
+  });
+}
+
+/** Asks for huge pages, which make registering several times cheaper. A kernel without them goes on with small ones. */
+export function adviseHugePages(plan: PoolPlan, parts: readonly Region[]): void {
+  if (plan.hugePages) for (const { start, end } of parts) checkAdvice(native().advise(start, end - start, MADV_HUGEPAGE));
+}
+
+/** Faults the memory in, which registering would do more slowly. */
+export function populate(parts: readonly Region[]): void {
+  for (const { start, end } of parts) checkAdvice(native().advise(start, end - start, MADV_POPULATE_WRITE));
+}
+
+/** EINVAL: the kernel does not know the advice, and registering does without. */
+export function checkAdvice(result: number): void {
+  if (result !== -22) checked(result, "madvise");
+}

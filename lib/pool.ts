@@ -1,0 +1,299 @@
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { checked } from "./errors.ts";
+import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
+import { hold, letGo, native } from "./native.ts";
+import { PoolControl } from "./pool-control.ts";
+import { PoolMembership } from "./pool-membership.ts";
+import { adviseHugePages, allocateMemories, checkAdvice, MADV_POPULATE_WRITE, memoryBytes, planPool, populate, residentParts } from "./pool-memory.ts";
+import { prepareRequest, RawRing, type Region, ringEventfd } from "./raw-ring.ts";
+import { IORING_OP_MADVISE } from "./uapi.ts";
+import { Wakeup } from "./wakeup.ts";
+
+/** Options of `new BufferPool()` and `BufferPool.create()`. */
+export interface BufferPoolOptions {
+  /** How many slots, 1 or more. */
+  readonly count: number;
+  /** Bytes of a slot, 1 to 1 GiB. Each begins on a page, so what is not a multiple of 4096 takes more memory than it shows. */
+  readonly size: number;
+  /** Ask for huge pages, which make registering several times cheaper. Default true. */
+  readonly hugePages?: boolean;
+  /** Fill a slot with zeros whenever it is acquired. Default false: it shows its last content. */
+  readonly zero?: boolean;
+}
+
+/** A pool, for other threads: structured-cloneable, for postMessage and workerData within this process. */
+export interface PoolHandle {
+  readonly kind: "bun-uring.PoolHandle";
+  readonly control: SharedArrayBuffer;
+  readonly memories: readonly SharedArrayBuffer[];
+}
+
+/** What `BufferPool.stats()` tells. */
+export interface PoolStats {
+  readonly count: number;
+  readonly size: number;
+  /** Free slots. */
+  readonly available: number;
+  /** Slots that this pool object's holders have. */
+  readonly held: number;
+  /** Slots transferred and not yet received. */
+  readonly inTransit: number;
+  /** Pending acquires of this pool object. */
+  readonly waiting: number;
+  /** Other threads and pool objects that have this pool. */
+  readonly othersAttached: number;
+  /** How many of them have pending acquires. */
+  readonly othersWaiting: number;
+  /** Memory of all slots, padding included. */
+  readonly memoryBytes: number;
+  /** Buffers that the kernel knows the memory as. */
+  readonly extents: number;
+  /** Milliseconds that registering took; 0 in an attached pool, which registers nothing. */
+  readonly registrationMs: number;
+}
+
+/** What a ring needs of a pool. */
+export let membershipOf: (pool: BufferPool) => PoolMembership;
+
+/** A part in a pool that exists already, for the constructor. */
+class Membership {
+  readonly value: PoolMembership;
+  readonly registrationMs: number;
+  constructor(value: PoolMembership, registrationMs: number) {
+    this.value = value;
+    this.registrationMs = registrationMs;
+  }
+}
+
+function checkPoolOptions(options: BufferPoolOptions) {
+  checkOptions(options, ["count", "size", "hugePages", "zero"]);
+  const { count, size, hugePages = true, zero = false } = options;
+  checkInteger("options.count", count, 1, 2 ** 30);
+  checkInteger("options.size", size, 1, 2 ** 30);
+  checkBoolean("options.hugePages", hugePages);
+  checkBoolean("options.zero", zero);
+  return { plan: planPool(count, size, hugePages), zero };
+}
+
+function register(control: PoolControl, memories: readonly SharedArrayBuffer[]): Membership {
+  const started = Bun.nanoseconds();
+  const membership = PoolMembership.create(control, memories);
+  return new Membership(membership, (Bun.nanoseconds() - started) / 1e6);
+}
+
+let cloneAbility: number | undefined;
+
+/** What this kernel can clone; also the place where a machine without io_uring says so, before any memory is allocated. */
+function probeCloneAbility(): number {
+  cloneAbility ??= checked(native().probeClone(), "io_uring_setup");
+  return cloneAbility;
+}
+
+/** Everything up to the memory's first page fault. */
+function allocate(options: BufferPoolOptions) {
+  const { plan, zero } = checkPoolOptions(options);
+  const control = PoolControl.create(plan, probeCloneAbility(), zero);
+  const memories = allocateMemories(plan);
+  const parts = residentParts(plan, memories);
+  adviseHugePages(plan, parts);
+  return { control, memories, parts };
+}
+
+/** Has the kernel's own worker threads fault the memory in, part by part. */
+async function populateOffThread(parts: readonly Region[]): Promise<void> {
+  hold(parts);
+  using ring = new RawRing({ entries: 1 });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let next = 0;
+  const advance = () => {
+    const part = parts[next++];
+    if (part === undefined) return resolve();
+    prepareRequest(ring, IORING_OP_MADVISE, -1, 0, part.start, part.end - part.start, MADV_POPULATE_WRITE, 0, 0);
+    ring.submit();
+  };
+  const wakeup = new Wakeup(ringEventfd(ring), () => {
+    try {
+      ring.forEachCompletion((_userData, result) => {
+        checkAdvice(result);
+        advance();
+      });
+    } catch (error) {
+      reject(error);
+    }
+  });
+  try {
+    wakeup.arm();
+    advance();
+    await promise;
+  } finally {
+    wakeup.close();
+    ring.close();
+    letGo(parts);
+  }
+}
+
+/**
+ * Memory for I/O, registered with the kernel once and cloned into every ring that needs it: `count` slots of `size` bytes in SharedArrayBuffers, which
+ * all threads of the process see at the same addresses. Slots are granted to one holder at a time, across threads and without locks.
+ *
+ * @example
+ * ```ts
+ * import { BufferPool, Ring } from "bun-uring";
+ *
+ * using pool = new BufferPool({ count: 256, size: 65536 });
+ * await using ring = new Ring({ pool });
+ * const worker = new Worker("./worker.ts");
+ * worker.postMessage(pool.share()); // there: BufferPool.attach(event.data)
+ * ```
+ *
+ * @see io_uring_register_buffers(3), io_uring_clone_buffers(3)
+ */
+export class BufferPool implements Disposable {
+  readonly #membership: PoolMembership;
+  readonly #registrationMs: number;
+
+  /**
+   * Allocates, faults in and registers the memory.
+   * @throws TypeError, RangeError: an option's type or value
+   * @throws UringError ENOMEM: not that much memory, or over the memlock limit; and the errors of `new RawRing()`
+   */
+  constructor(options: BufferPoolOptions);
+  /** @internal */
+  constructor(membership: Membership);
+  constructor(options: BufferPoolOptions | Membership) {
+    if (options instanceof Membership) {
+      this.#membership = options.value;
+      this.#registrationMs = options.registrationMs;
+      return;
+    }
+    const { control, memories, parts } = allocate(options);
+    populate(parts);
+    const { value, registrationMs } = register(control, memories);
+    this.#membership = value;
+    this.#registrationMs = registrationMs;
+  }
+
+  /** As `new BufferPool()`, with the memory faulted in by threads of the kernel while the event loop goes on. */
+  static async create(options: BufferPoolOptions): Promise<BufferPool> {
+    const { control, memories, parts } = allocate(options);
+    await populateOffThread(parts);
+    return new BufferPool(register(control, memories));
+  }
+
+  /**
+   * The pool of another thread, here. It costs neither memory nor a registration.
+   * @param handle - what `share` returned
+   * @throws TypeError: not a handle, or one of another version of this library
+   * @throws UringError EBADF: the pool is closed, or every thread that had it has ended; EMFILE; EUSERS: 1024 have it
+   */
+  static attach(handle: PoolHandle): BufferPool {
+    if (typeof handle !== "object" || handle === null || handle.kind !== "bun-uring.PoolHandle")
+      throw invalidType("handle", "what BufferPool.share() returned", handle);
+    const control = PoolControl.open(handle.control);
+    const { memories } = handle;
+    const { plan } = control;
+    if (!Array.isArray(memories) || memories.length !== plan.memoryCount) throw invalidValue(`handle.memories must be ${plan.memoryCount} SharedArrayBuffers`);
+    for (const [index, memory] of memories.entries())
+      if (!(memory instanceof SharedArrayBuffer) || memory.byteLength !== memoryBytes(plan, index))
+        throw invalidValue(`handle.memories[${index}] must be a SharedArrayBuffer of ${memoryBytes(plan, index)} bytes`);
+    native();
+    return new BufferPool(new Membership(PoolMembership.attach(control, memories), 0));
+  }
+
+  /** How many slots there are. */
+  get count(): number {
+    return this.#membership.control.plan.count;
+  }
+
+  /** Bytes of a slot. */
+  get size(): number {
+    return this.#membership.control.plan.sizeBytes;
+  }
+
+  /** How many slots are free at this moment: counted slot by slot, for people and tests rather than for every request. */
+  get available(): number {
+    return this.#membership.census().free;
+  }
+
+  /** Whether the pool was closed, here or by the thread that made it. */
+  get closed(): boolean {
+    return this.#membership.closed;
+  }
+
+  /**
+   * What another thread attaches with.
+   * @throws UringError EBADF: the pool is closed
+   */
+  share(): PoolHandle {
+    this.#membership.assertOpen("share");
+    return { kind: "bun-uring.PoolHandle", control: this.#membership.control.memory, memories: [...this.#membership.memories] };
+  }
+
+  /**
+   * A slot, if one is free.
+   * @throws UringError EBADF: the pool is closed
+   */
+  tryAcquire(): FixedBuffer | undefined {
+    return this.#membership.tryAcquire();
+  }
+
+  /**
+   * A slot, as soon as one is free, here or by a release in another thread; in the order of asking within a thread. Waiting costs no CPU and keeps the process alive.
+   * @param options.signal - rejects the promise with its reason when it is aborted
+   * @throws UringError EBADF: the pool is closed, or was while waiting
+   */
+  async acquire(options: { readonly signal?: AbortSignal } = {}): Promise<FixedBuffer> {
+    checkOptions(options, ["signal"]);
+    if (options.signal !== undefined) checkSignal(options.signal);
+    return this.#membership.acquire(options.signal);
+  }
+
+  /**
+   * Takes over a slot, with its content, that another thread gave away with `FixedBuffer.transfer`.
+   * @throws TypeError: not a token, or one of another pool
+   * @throws UringError ESTALE: the token was used; EBADF: the pool is closed here
+   */
+  receive(token: SlotToken): FixedBuffer {
+    if (typeof token !== "object" || token === null || token.kind !== "bun-uring.SlotToken")
+      throw invalidType("token", "what FixedBuffer.transfer() returned", token);
+    checkInteger("token.index", token.index, 0, this.count - 1);
+    checkInteger("token.ticket", token.ticket, 1, 2 ** 30);
+    return this.#membership.receive(token);
+  }
+
+  /** How the pool stands. */
+  stats(): PoolStats {
+    const { control, extents, memories, waiting, others } = this.#membership;
+    const { free, own, inTransit } = this.#membership.census();
+    return {
+      count: control.plan.count,
+      size: control.plan.sizeBytes,
+      available: free,
+      held: own,
+      inTransit,
+      waiting,
+      othersAttached: others.attached,
+      othersWaiting: others.waiting,
+      memoryBytes: memories.reduce((sum, memory) => sum + memory.byteLength, 0),
+      extents: extents.length,
+      registrationMs: this.#registrationMs,
+    };
+  }
+
+  /**
+   * Ends the pool: no ring can join it and no slot can be acquired any more, pending acquires reject. Never waits: rings that have it go on, slots that are out stay
+   * valid until they are released, and the memory goes with the last of them. On an attached pool it ends the attachment only. Again: nothing.
+   */
+  close(): void {
+    this.#membership.close();
+  }
+
+  /** close() */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  static {
+    membershipOf = (pool) => pool.#membership;
+  }
+}

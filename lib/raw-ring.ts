@@ -1,0 +1,613 @@
+import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
+import { checked, UringError } from "./errors.ts";
+import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
+import { scratch } from "./scratch.ts";
+import { sqeWords, writeSqe } from "./sqe.ts";
+import {
+  IORING_CQE_F_MORE,
+  IORING_OP_NOP,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE_FIXED,
+  IORING_REGISTER_BUFFERS,
+  IORING_REGISTER_BUFFERS_UPDATE,
+  IORING_REGISTER_BUFFERS2,
+  IORING_REGISTER_DST_REPLACE,
+  IORING_RSRC_REGISTER_SPARSE,
+  IORING_SETUP_ATTACH_WQ,
+  IORING_SETUP_COOP_TASKRUN,
+  IORING_SETUP_CQE_MIXED,
+  IORING_SETUP_CQE32,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_NO_MMAP,
+  IORING_SETUP_NO_SQARRAY,
+  IORING_SETUP_R_DISABLED,
+  IORING_SETUP_REGISTERED_FD_ONLY,
+  IORING_SETUP_SQ_AFF,
+  IORING_SETUP_SQ_REWIND,
+  IORING_SETUP_SQE_MIXED,
+  IORING_SETUP_SQE128,
+  IORING_SETUP_TASKRUN_FLAG,
+  IORING_SQ_CQ_OVERFLOW,
+  IORING_SQ_TASKRUN,
+  IORING_UNREGISTER_BUFFERS,
+} from "./uapi.ts";
+
+/** Options of `new RawRing()`. */
+export interface RawRingOptions {
+  /** Submission queue entries, 1 to 32768, rounded up to a power of two. Default 64. */
+  readonly entries?: number;
+  /** Completion queue entries, up to 65536, rounded up to a power of two. Default: twice the submission queue's. */
+  readonly cqEntries?: number;
+  /** IORING_SETUP_* flags. Default 0. Those that need more than a flag (R_DISABLED, NO_MMAP, ATTACH_WQ, …) are refused. */
+  readonly flags?: number;
+  /** With IORING_SETUP_SQPOLL: milliseconds without work before the kernel's thread sleeps. Default: the kernel's, 1000. */
+  readonly sqThreadIdleMs?: number;
+}
+
+/** Options of `RawRing.cloneBuffers()`; without any, or all zero, the whole table is cloned. */
+export interface CloneOptions {
+  /** First entry to fill in this ring's table. Default 0. Since Linux 6.13. */
+  readonly destinationOffset?: number;
+  /** First entry to take of the source's table. Default 0. Since Linux 6.13. */
+  readonly sourceOffset?: number;
+  /** How many entries. Default 0: all, which the kernel takes only where both offsets are 0. Since Linux 6.13. */
+  readonly count?: number;
+  /** Clone into the table that this ring has: entries in the way are replaced, the table grows. Default false. Since Linux 6.13. */
+  readonly replace?: boolean;
+}
+
+/** What can be registered: memory that cannot move. `null` is an entry that holds nothing. */
+export type Registrable = Uint8Array | SharedArrayBuffer | null;
+
+/** Registered memory, from `start` up to `end`. */
+export interface Region {
+  readonly memory: SharedArrayBuffer;
+  readonly start: number;
+  readonly end: number;
+}
+
+const largestFd = 2 ** 31 - 1;
+const largestUserData = Number.MAX_SAFE_INTEGER;
+const largestTable = 16384;
+
+const refusedFlags = {
+  IORING_SETUP_SQ_AFF,
+  IORING_SETUP_ATTACH_WQ,
+  IORING_SETUP_R_DISABLED,
+  IORING_SETUP_NO_MMAP,
+  IORING_SETUP_REGISTERED_FD_ONLY,
+  IORING_SETUP_NO_SQARRAY,
+  IORING_SETUP_CQE_MIXED,
+  IORING_SETUP_SQE_MIXED,
+  IORING_SETUP_SQ_REWIND,
+};
+
+const noWords = new Int32Array(0);
+const noHead = new Uint32Array(0);
+
+/** The memory of a ring that the kernel may reach; `hold` keeps it from the ring's creation until the kernel is done. */
+class ReachableMemory {
+  /** The buffer table, as far as it is known: a clone of a bare descriptor is not. */
+  table: (Region | null | undefined)[] = [];
+  /** What has left the table, or was never seen in it, while requests may still use it. */
+  readonly retired = new Set<SharedArrayBuffer>();
+
+  retire(from: number, count: number): void {
+    for (const region of this.table.slice(from, from + count)) if (region) this.retired.add(region.memory);
+  }
+}
+
+function regionOf(buffer: Registrable, name: string): Region | null {
+  if (buffer === null) return null;
+  if (buffer instanceof SharedArrayBuffer) {
+    const start = addressOf(buffer);
+    return { memory: buffer, start, end: start + buffer.byteLength };
+  }
+  if (!(buffer instanceof Uint8Array) || !(buffer.buffer instanceof SharedArrayBuffer))
+    throw invalidType(name, "a SharedArrayBuffer, a Uint8Array of one, or null (other memory can move or go while the kernel uses it)", buffer);
+  const start = addressOf(buffer.buffer) + buffer.byteOffset;
+  return { memory: buffer.buffer, start, end: start + buffer.byteLength };
+}
+
+function regionsOf(buffers: readonly Registrable[], tags: readonly number[] | undefined): (Region | null)[] {
+  if (!Array.isArray(buffers)) throw invalidType("buffers", "an array", buffers);
+  if (buffers.length === 0) throw outOfRange("buffers.length", `from 1 to ${largestTable}`, 0);
+  if (tags !== undefined) {
+    if (!Array.isArray(tags)) throw invalidType("tags", "an array", tags);
+    if (tags.length !== buffers.length) throw outOfRange("tags.length", `${buffers.length}, the number of buffers`, tags.length);
+    for (const [index, tag] of tags.entries()) checkInteger(`tags[${index}]`, tag, 0, largestUserData);
+  }
+  return buffers.map((buffer, index) => regionOf(buffer, `buffers[${index}]`));
+}
+
+/** Lays out iovecs, and tags where there are any, behind a `headBytes` long struct. */
+function layOut(headBytes: number, regions: readonly (Region | null)[], tags: readonly number[] | undefined) {
+  const iovecBytes = 16 * regions.length;
+  const memory = scratch(headBytes + iovecBytes + (tags === undefined ? 0 : 8 * regions.length));
+  for (const [index, region] of regions.entries()) {
+    if (region === null) continue;
+    memory.longs[headBytes / 8 + 2 * index] = BigInt(region.start);
+    memory.longs[headBytes / 8 + 2 * index + 1] = BigInt(region.end - region.start);
+  }
+  for (const [index, tag] of (tags ?? []).entries()) memory.longs[(headBytes + iovecBytes) / 8 + index] = BigInt(tag);
+  return { ...memory, iovecs: memory.address + headBytes, tags: tags === undefined ? 0 : memory.address + headBytes + iovecBytes };
+}
+
+// What the layers above use of a ring, and callers do not.
+
+/** Queues any request; its memory is the caller's to hold. Position, address and the rest as in writeSqe. */
+export let prepareRequest: (
+  ring: RawRing,
+  opcode: number,
+  fd: number,
+  position: number | bigint,
+  address: number,
+  length: number,
+  operationFlags: number,
+  userData: number,
+  bufferIndex: number,
+) => void;
+/** How many requests can be prepared before the next submission. */
+export let submissionSpace: (ring: RawRing) => number;
+/** The ring's eventfd, signalled when completions arrive; the ring's close closes it. */
+export let ringEventfd: (ring: RawRing) => number;
+/** Tells the teardown of the descriptors that the ring owns, see file-table.ts. */
+export let setFileTable: (ring: RawRing, address: number, count: number) => void;
+/** Appends a clone of all of another ring's buffers at `offset` of the table; returns the nanoseconds that the call took. */
+export let cloneRegions: (ring: RawRing, fd: number, offset: number, regions: readonly Region[]) => number;
+/** Registers memory by its addresses; returns the nanoseconds that it took. */
+export let registerRegions: (ring: RawRing, regions: readonly Region[]) => number;
+/**
+ * Takes all completions that are there, those without room in the queue included. An entry is consumed only after its `take`, which must not throw, submit
+ * or close: an ending thread's teardown sees each completion that `take` has not noted.
+ */
+export let takeCompletions: (ring: RawRing, take: (userData: number, result: number) => void) => void;
+
+/**
+ * One io_uring, one to one with liburing: synchronous, no event loop, for the thread that made it.
+ *
+ * The ring keeps the memory that the kernel may write alive, and closing waits for the kernel to be done with it.
+ * Every method throws a UringError with the code EBADF once the ring is closed.
+ *
+ * @example
+ * ```ts
+ * import { openSync } from "node:fs";
+ * import { RawRing } from "bun-uring";
+ *
+ * using ring = new RawRing({ entries: 8 });
+ * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
+ * ring.registerBuffers([bytes]);
+ * ring.prepReadFixed(openSync("/etc/hostname", "r"), bytes, 0, 0, 1);
+ * ring.submitAndWait(1);
+ * ring.forEachCompletion((userData, result) => console.log(userData, result));
+ * ```
+ *
+ * @see io_uring_queue_init_params(3), io_uring_clone_buffers(3)
+ */
+export class RawRing implements Disposable {
+  /** The ring's descriptor; it stays valid until close. */
+  readonly fd: number;
+  /** IORING_FEAT_* of the kernel. */
+  readonly features: number;
+  /** Entries of the submission queue. */
+  readonly sqEntries: number;
+  /** Entries of the completion queue. */
+  readonly cqEntries: number;
+
+  readonly #native: Native;
+  readonly #address: number;
+  readonly #reachable = new ReachableMemory();
+  readonly #sqeShift: number;
+  readonly #cqeShift: number;
+  #sqes: Int32Array;
+  #sqHead: Uint32Array;
+  #sqFlags: Int32Array;
+  #cqes: Int32Array;
+  #cqHead: Uint32Array;
+  #cqTail: Uint32Array;
+  #sqTail = 0;
+  #closed = false;
+  /** Requests prepared, and their last completions seen. Tags' completions count as well, so with tags the difference proves nothing. */
+  #prepared = 0;
+  #finished = 0;
+  #tagged = false;
+
+  /**
+   * Sets up a ring and maps its queues.
+   * @throws UringError ENOTSUP, ERR_FFI_CC_DISABLED, ENOENT, ENOSYS, EPERM: io_uring cannot be used here; `hint` says why
+   * @throws UringError EINVAL: the kernel refused the flags or sizes; ENOMEM, EMFILE
+   * @throws TypeError, RangeError: an option's type or value
+   * @see io_uring_setup(2)
+   */
+  constructor(options: RawRingOptions = {}) {
+    checkOptions(options, ["entries", "cqEntries", "flags", "sqThreadIdleMs"]);
+    const { entries = 64, cqEntries = 0, flags = 0, sqThreadIdleMs = 0 } = options;
+    checkInteger("options.entries", entries, 1, 32768);
+    if (options.cqEntries !== undefined) checkInteger("options.cqEntries", cqEntries, 1, 65536);
+    checkInteger("options.flags", flags, 0, 2 ** 32 - 1);
+    checkInteger("options.sqThreadIdleMs", sqThreadIdleMs, 0, 2 ** 32 - 1);
+    for (const [name, flag] of Object.entries(refusedFlags)) {
+      if ((flags & flag) !== 0) throw outOfRange("options.flags", `without ${name}, which needs more than a flag`, flags);
+    }
+    // Without it a ring that defers its work does not show that some is left after an enter has run 20 of it.
+    const taskrun = (flags & (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN)) === 0 ? 0 : IORING_SETUP_TASKRUN_FLAG;
+
+    this.#native = native();
+    const out = scratch(11 * 8);
+    checked(this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address), "io_uring_setup");
+    const [address, fd, features, sqEntries, completions, sqes, sqHead, sqFlags, cqHead, cqTail, cqes] = Array.from(out.longs.subarray(0, 11), Number);
+    this.#address = address ?? 0;
+    hold(this.#reachable);
+    this.fd = fd ?? -1;
+    this.features = features ?? 0;
+    this.sqEntries = sqEntries ?? 0;
+    this.cqEntries = completions ?? 0;
+    this.#sqeShift = (flags & IORING_SETUP_SQE128) === 0 ? 0 : 1;
+    this.#cqeShift = (flags & IORING_SETUP_CQE32) === 0 ? 0 : 1;
+    this.#sqes = new Int32Array(mapped(sqes ?? 0, (this.sqEntries * sqeWords * 4) << this.#sqeShift));
+    this.#sqHead = new Uint32Array(mapped(sqHead ?? 0, 4));
+    this.#sqFlags = new Int32Array(mapped(sqFlags ?? 0, 4));
+    this.#cqes = new Int32Array(mapped(cqes ?? 0, (this.cqEntries * 16) << this.#cqeShift));
+    this.#cqHead = new Uint32Array(mapped(cqHead ?? 0, 4));
+    this.#cqTail = new Uint32Array(mapped(cqTail ?? 0, 4));
+  }
+
+  /** Whether close() was called. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /**
+   * Registers buffers, for prepReadFixed and prepWriteFixed to name by index. A `null` is an entry that holds nothing.
+   *
+   * @param buffers - 1 to 16384 of them, each 1 byte to 1 GiB
+   * @param tags - one for each buffer: when the kernel is done with a buffer, after it was replaced or unregistered, a completion
+   *   arrives with its tag as user data; 0 is no tag
+   * @throws UringError EBUSY: the ring has a table; ENOMEM: over the memlock limit; EFAULT: a buffer too long; EINVAL: too many
+   * @throws TypeError: memory other than a SharedArrayBuffer's
+   * @see io_uring_register_buffers(3), io_uring_register_buffers_tags(3)
+   */
+  registerBuffers(buffers: readonly Registrable[], tags?: readonly number[]): void {
+    this.#assertOpen("io_uring_register_buffers");
+    const regions = regionsOf(buffers, tags);
+    if (tags === undefined) {
+      const argument = layOut(0, regions, undefined);
+      this.#register(IORING_REGISTER_BUFFERS, argument.iovecs, regions.length, "io_uring_register_buffers");
+    } else {
+      this.#tagged = true;
+      const argument = layOut(32, regions, tags);
+      argument.words[0] = regions.length;
+      argument.longs[2] = BigInt(argument.iovecs);
+      argument.longs[3] = BigInt(argument.tags);
+      this.#register(IORING_REGISTER_BUFFERS2, argument.address, 32, "io_uring_register_buffers");
+    }
+    this.#reachable.table = regions;
+  }
+
+  /**
+   * Registers a table of `count` entries that hold nothing yet, 1 to 16384.
+   * @throws UringError EBUSY: the ring has a table. Since Linux 5.19.
+   * @see io_uring_register_buffers_sparse(3)
+   */
+  registerSparseBuffers(count: number): void {
+    this.#assertOpen("io_uring_register_buffers_sparse");
+    checkInteger("count", count, 1, largestTable);
+    const argument = scratch(32);
+    argument.words[0] = count;
+    argument.words[1] = IORING_RSRC_REGISTER_SPARSE;
+    this.#register(IORING_REGISTER_BUFFERS2, argument.address, 32, "io_uring_register_buffers_sparse");
+    this.#reachable.table = new Array<null>(count).fill(null);
+  }
+
+  /**
+   * Replaces entries of the table from `offset` on; returns how many. Requests in flight keep what they began with.
+   * @throws UringError ENXIO: no table; EINVAL: past its end
+   * @see io_uring_register_buffers_update_tag(3)
+   */
+  updateBuffers(offset: number, buffers: readonly Registrable[], tags?: readonly number[]): number {
+    this.#assertOpen("io_uring_register_buffers_update");
+    checkInteger("offset", offset, 0, largestTable - 1);
+    const regions = regionsOf(buffers, tags);
+    if (tags !== undefined) this.#tagged = true;
+    const argument = layOut(32, regions, tags);
+    argument.words[0] = offset;
+    argument.longs[1] = BigInt(argument.iovecs);
+    argument.longs[2] = BigInt(argument.tags);
+    argument.words[6] = regions.length;
+    const updated = this.#register(IORING_REGISTER_BUFFERS_UPDATE, argument.address, 32, "io_uring_register_buffers_update");
+    this.#reachable.retire(offset, updated);
+    this.#fillTable(offset, regions.slice(0, updated));
+    this.#forgetRetired();
+    return updated;
+  }
+
+  /**
+   * Gives the table up. Requests in flight go on with their buffers, and clones in other rings stay.
+   * @throws UringError ENXIO: no table
+   * @see io_uring_unregister_buffers(3)
+   */
+  unregisterBuffers(): void {
+    this.#assertOpen("io_uring_unregister_buffers");
+    this.#register(IORING_UNREGISTER_BUFFERS, 0, 0, "io_uring_unregister_buffers");
+    this.#reachable.retire(0, this.#reachable.table.length);
+    this.#reachable.table = [];
+    this.#forgetRetired();
+  }
+
+  /**
+   * Gives this ring the registered buffers of another ring of this process: nothing is pinned or accounted again. The clone is a snapshot,
+   * and outlives the source. A `{ fd }` names a ring by its bare descriptor, also of another thread: that it still is that ring, and that the
+   * memory behind it stays, is then the caller's business. BufferPool takes care of both.
+   *
+   * @throws UringError EBUSY: the ring has a table, and no `replace`; ENXIO: the source has none; EINVAL, EOVERFLOW: the range; EEXIST: a source
+   *   with IORING_SETUP_SINGLE_ISSUER, of another thread; EOPNOTSUPP: not a ring; EBADF: not a descriptor. Since Linux 6.12, with options 6.13.
+   * @see io_uring_clone_buffers(3), io_uring_clone_buffers_offset(3)
+   */
+  cloneBuffers(source: RawRing | { readonly fd: number }, options: CloneOptions = {}): void {
+    const syscall = "io_uring_clone_buffers";
+    this.#assertOpen(syscall);
+    if (typeof source !== "object" || source === null) throw invalidType("source", "a RawRing or { fd }", source);
+    if (source instanceof RawRing) source.#assertOpen(syscall);
+    checkInteger("source.fd", source.fd, 0, largestFd);
+    checkOptions(options, ["destinationOffset", "sourceOffset", "count", "replace"]);
+    const { destinationOffset = 0, sourceOffset = 0, count = 0, replace = false } = options;
+    checkInteger("options.destinationOffset", destinationOffset, 0, 2 ** 32 - 1);
+    checkInteger("options.sourceOffset", sourceOffset, 0, 2 ** 32 - 1);
+    checkInteger("options.count", count, 0, 2 ** 32 - 1);
+    if (typeof replace !== "boolean") throw invalidType("options.replace", "true or false", replace);
+    const whole = source instanceof RawRing ? source.#reachable.table : [];
+    const cloned = count === 0 ? whole : Array.from({ length: Math.min(count, largestTable) }, (_, index) => whole[sourceOffset + index]);
+    this.#clone(source.fd, destinationOffset, sourceOffset, count, replace, cloned);
+  }
+
+  /**
+   * Registers the ring's own descriptor, which saves the kernel a look-up in every submission of this thread. Since Linux 5.18.
+   * @throws UringError EEXIST: it is registered
+   * @see io_uring_register_ring_fd(3)
+   */
+  registerRingFd(): void {
+    this.#assertOpen("io_uring_register_ring_fd");
+    checked(this.#native.ringRegisterRingFd(this.#address), "io_uring_register_ring_fd");
+  }
+
+  /**
+   * Ends registerRingFd.
+   * @throws UringError EINVAL: it is not registered
+   * @see io_uring_unregister_ring_fd(3)
+   */
+  unregisterRingFd(): void {
+    this.#assertOpen("io_uring_unregister_ring_fd");
+    checked(this.#native.ringUnregisterRingFd(this.#address), "io_uring_unregister_ring_fd");
+  }
+
+  /**
+   * Queues a request that does nothing but complete with 0.
+   * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1, as in every prep method
+   * @throws UringError EBUSY: the submission queue is full; submit, then prepare again
+   * @see io_uring_prep_nop(3)
+   */
+  prepNop(userData: number): void {
+    checkInteger("userData", userData, 0, largestUserData);
+    this.#prepare(IORING_OP_NOP, -1, 0, 0, 0, 0, userData, 0);
+  }
+
+  /**
+   * Queues a read into `bytes`, which lie within the registered buffer `bufferIndex`. Completes with the number of bytes read, 0 at the file's end, or
+   * -errno: EFAULT where the entry holds nothing.
+   * @param position - in the file, in bytes; -1 for the file's own position
+   * @throws UringError EBUSY: the submission queue is full
+   * @throws RangeError: `bytes` are not within the registered buffer
+   * @see io_uring_prep_read_fixed(3)
+   */
+  prepReadFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number): void {
+    this.#prepareFixed(IORING_OP_READ_FIXED, fd, bytes, position, bufferIndex, userData);
+  }
+
+  /**
+   * Queues a write of `bytes`, which lie within the registered buffer `bufferIndex`. Completes with the number of bytes written, or -errno.
+   * Arguments and errors are those of prepReadFixed.
+   * @see io_uring_prep_write_fixed(3)
+   */
+  prepWriteFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number): void {
+    this.#prepareFixed(IORING_OP_WRITE_FIXED, fd, bytes, position, bufferIndex, userData);
+  }
+
+  /**
+   * Submits what is prepared and runs what has completed (IORING_ENTER_GETEVENTS); never waits. Returns how many requests were submitted: where that
+   * is fewer than were prepared, the rest is kept for the next call.
+   * @throws UringError EAGAIN, EBUSY, ENOMEM: the kernel took none for now; nothing is lost
+   * @see io_uring_submit_and_get_events(3)
+   */
+  submit(): number {
+    this.#assertOpen("io_uring_submit");
+    return checked(this.#native.ringSubmit(this.#address, this.#sqTail), "io_uring_submit");
+  }
+
+  /**
+   * Submits what is prepared and waits until `count` completions are there, 0 to cqEntries. Returns how many requests were submitted. A signal can end
+   * the wait early: count the completions, do not assume them.
+   * @throws UringError as submit
+   * @see io_uring_submit_and_wait(3)
+   */
+  submitAndWait(count: number): number {
+    this.#assertOpen("io_uring_submit_and_wait");
+    checkInteger("count", count, 0, this.cqEntries);
+    const result = this.#native.ringSubmitAndWait(this.#address, this.#sqTail, count);
+    // JavaScript has to run between two waits: a Worker that never leaves C could not be terminated.
+    return result === -4 ? 0 : checked(result, "io_uring_submit_and_wait");
+  }
+
+  /**
+   * Calls back for each completion that is there, those the completion queue had no room for included; returns how many. Each entry is consumed before
+   * its callback, which so may submit, close or throw: a throw leaves the rest for the next call.
+   *
+   * @param callback - gets the request's user data, its result (a value or -errno), and IORING_CQE_F_* flags
+   * @see io_uring_for_each_cqe(3)
+   */
+  forEachCompletion(callback: (userData: number, result: number, flags: number) => void): number {
+    this.#assertOpen("io_uring_get_events");
+    if (typeof callback !== "function") throw invalidType("callback", "a function", callback);
+    const mask = this.cqEntries - 1;
+    let count = 0;
+    while (!this.#closed) {
+      const head = Atomics.load(this.#cqHead, 0);
+      if (head === Atomics.load(this.#cqTail, 0) && !this.#fetchCompletions(head)) break;
+      const base = ((head & mask) << this.#cqeShift) * 4;
+      const userData = this.#userData(base);
+      const result = this.#cqes[base + 2] ?? 0;
+      const flags = this.#cqes[base + 3] ?? 0;
+      Atomics.store(this.#cqHead, 0, head + 1);
+      if ((flags & IORING_CQE_F_MORE) === 0) this.#finished++;
+      count++;
+      callback(userData, result, flags);
+    }
+    this.#forgetRetired();
+    return count;
+  }
+
+  /**
+   * Closes the ring: cancels what is in flight, waits until the kernel is done with it, unregisters, exits. What completed unseen is dropped. It waits for
+   * a request that cannot be cancelled as long as that takes, and says so on standard error after 5 seconds. Again: nothing.
+   * @throws UringError: the kernel would not finish; the ring's memory then stays allocated
+   * @see io_uring_queue_exit(3)
+   */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // Mapped memory is about to go: no view of it may outlive this line.
+    this.#sqes = this.#sqFlags = this.#cqes = noWords;
+    this.#sqHead = this.#cqHead = this.#cqTail = noHead;
+    checked(this.#native.ringClose(this.#address), "io_uring_queue_exit");
+    letGo(this.#reachable);
+  }
+
+  /** close() */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #assertOpen(syscall: string): void {
+    if (this.#closed) throw new UringError("EBADF", syscall, { message: "the ring is closed" });
+  }
+
+  #register(opcode: number, address: number, count: number, syscall: string): number {
+    return checked(this.#native.ringRegister(this.#address, opcode, address, count), syscall);
+  }
+
+  #userData(base: number): number {
+    return ((this.#cqes[base] ?? 0) >>> 0) + ((this.#cqes[base + 1] ?? 0) >>> 0) * 2 ** 32;
+  }
+
+  /** Has the kernel bring what it holds back: deferred work, and completions that found the queue full. Returns whether any came behind `head`. */
+  #fetchCompletions(head: number): boolean {
+    if ((Atomics.load(this.#sqFlags, 0) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) === 0) return false;
+    checked(this.#native.ringGetEvents(this.#address), "io_uring_get_events");
+    return head !== Atomics.load(this.#cqTail, 0);
+  }
+
+  #takeCompletions(take: (userData: number, result: number) => void): void {
+    const mask = this.cqEntries - 1;
+    let head = Atomics.load(this.#cqHead, 0);
+    do {
+      const tail = Atomics.load(this.#cqTail, 0);
+      for (; head !== tail; head = (head + 1) >>> 0) {
+        const base = ((head & mask) << this.#cqeShift) * 4;
+        if (((this.#cqes[base + 3] ?? 0) & IORING_CQE_F_MORE) === 0) this.#finished++;
+        take(this.#userData(base), this.#cqes[base + 2] ?? 0);
+      }
+      Atomics.store(this.#cqHead, 0, head);
+    } while (this.#fetchCompletions(head));
+  }
+
+  #clone(fd: number, destinationOffset: number, sourceOffset: number, count: number, replace: boolean, cloned: readonly (Region | null | undefined)[]): number {
+    const flags = replace ? IORING_REGISTER_DST_REPLACE : 0;
+    const started = Bun.nanoseconds();
+    const result = this.#native.ringClone(this.#address, fd, destinationOffset, sourceOffset, count, flags);
+    const tookNs = Bun.nanoseconds() - started;
+    checked(result, "io_uring_clone_buffers");
+    this.#reachable.retire(destinationOffset, cloned.length);
+    this.#fillTable(destinationOffset, cloned);
+    this.#forgetRetired();
+    return tookNs;
+  }
+
+  #fillTable(offset: number, regions: readonly (Region | null | undefined)[]): void {
+    const { table } = this.#reachable;
+    while (table.length < offset) table.push(null);
+    for (const [index, region] of regions.entries()) table[offset + index] = region;
+  }
+
+  #forgetRetired(): void {
+    if (this.#finished === this.#prepared && !this.#tagged) this.#reachable.retired.clear();
+  }
+
+  #prepareFixed(opcode: number, fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number): void {
+    checkInteger("fd", fd, 0, largestFd);
+    checkPosition("position", position, -1);
+    checkInteger("bufferIndex", bufferIndex, 0, largestTable - 1);
+    checkInteger("userData", userData, 0, largestUserData);
+    if (!(bytes instanceof Uint8Array)) throw invalidType("bytes", "a Uint8Array", bytes);
+    const region = this.#reachable.table[bufferIndex];
+    let address = bytes.length === 0 ? 0 : addressOf(bytes);
+    if (!region || address < region.start || address + bytes.length > region.end) address = this.#addressOutsideTable(region, bytes, bufferIndex);
+    this.#prepare(opcode, fd, position, address, bytes.length, 0, userData, bufferIndex);
+  }
+
+  /** For bytes that no known entry holds: the kernel knows better only where the entry is unknown, or empty. */
+  #addressOutsideTable(region: Region | null | undefined, bytes: Uint8Array, bufferIndex: number): number {
+    this.#assertOpen("io_uring_prep_rw");
+    const found = regionOf(bytes, "bytes");
+    const start = found?.start ?? 0;
+    if (region) {
+      if (start >= region.start && start + bytes.length <= region.end) return start;
+      const inside = found?.memory === region.memory ? ` (byteOffset ${bytes.byteOffset}, length ${bytes.length})` : " (another SharedArrayBuffer)";
+      throw outOfRange("bytes", `within the registered buffer ${bufferIndex}, ${region.end - region.start} bytes`, `${bytes.length} bytes outside it${inside}`);
+    }
+    if (found) this.#reachable.retired.add(found.memory);
+    return start;
+  }
+
+  #prepare(
+    opcode: number,
+    fd: number,
+    position: number | bigint,
+    address: number,
+    length: number,
+    operationFlags: number,
+    userData: number,
+    bufferIndex: number,
+  ): void {
+    this.#assertOpen("io_uring_get_sqe");
+    const tail = this.#sqTail;
+    if (this.#submissionSpace() === 0) {
+      throw new UringError("EBUSY", "io_uring_get_sqe", {
+        message: `the submission queue is full (${this.sqEntries} entries)`,
+        hint: "Call submit(), then prepare again; or make the ring with more `entries`.",
+      });
+    }
+    const base = ((tail & (this.sqEntries - 1)) << this.#sqeShift) * sqeWords;
+    writeSqe(this.#sqes, base, opcode, fd, position, address, length, operationFlags, userData, bufferIndex);
+    this.#sqTail = (tail + 1) >>> 0;
+    this.#prepared++;
+  }
+
+  #submissionSpace(): number {
+    return this.sqEntries - ((this.#sqTail - Atomics.load(this.#sqHead, 0)) >>> 0);
+  }
+
+  static {
+    prepareRequest = (ring, opcode, fd, position, address, length, operationFlags, userData, bufferIndex) =>
+      ring.#prepare(opcode, fd, position, address, length, operationFlags, userData, bufferIndex);
+    takeCompletions = (ring, take) => ring.#takeCompletions(take);
+    submissionSpace = (ring) => ring.#submissionSpace();
+    ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");
+    setFileTable = (ring, address, count) => ring.#native.ringFiles(ring.#address, address, count);
+    cloneRegions = (ring, fd, offset, regions) => ring.#clone(fd, offset, 0, offset === 0 ? 0 : regions.length, offset !== 0, regions);
+    registerRegions = (ring, regions) => {
+      const started = Bun.nanoseconds();
+      ring.#register(IORING_REGISTER_BUFFERS, layOut(0, regions, undefined).iovecs, regions.length, "io_uring_register_buffers");
+      ring.#reachable.table = [...regions];
+      return Bun.nanoseconds() - started;
+    };
+  }
+}

@@ -1,0 +1,49 @@
+/** Writes one submission queue entry. Pure: it knows the layout of `struct io_uring_sqe` and nothing else. */
+
+/** 32-bit words of an entry; an IORING_SETUP_SQE128 ring has twice as many. */
+export const sqeWords = 16;
+
+const twoTo32 = 2 ** 32;
+
+/**
+ * Fills the entry that begins at `words[base]`, every word of it.
+ *
+ * @param position - `sqe->off`: a file position, or -1 for the file's own
+ * @param address - `sqe->addr`
+ * @param operationFlags - `sqe->rw_flags` and its other names
+ * @param bufferIndex - `sqe->buf_index`
+ */
+export function writeSqe(
+  words: Int32Array,
+  base: number,
+  opcode: number,
+  fd: number,
+  position: number | bigint,
+  address: number,
+  length: number,
+  operationFlags: number,
+  userData: number,
+  bufferIndex: number,
+): void {
+  words[base] = opcode;
+  words[base + 1] = fd;
+  if (typeof position === "number") {
+    words[base + 2] = position;
+    words[base + 3] = Math.floor(position / twoTo32);
+  } else {
+    words[base + 2] = Number(BigInt.asIntN(32, position));
+    words[base + 3] = Number(BigInt.asIntN(32, position >> 32n));
+  }
+  words[base + 4] = address;
+  words[base + 5] = Math.floor(address / twoTo32);
+  words[base + 6] = length;
+  words[base + 7] = operationFlags;
+  words[base + 8] = userData;
+  words[base + 9] = Math.floor(userData / twoTo32);
+  words[base + 10] = bufferIndex;
+  words[base + 11] = 0;
+  words[base + 12] = 0;
+  words[base + 13] = 0;
+  words[base + 14] = 0;
+  words[base + 15] = 0;
+}
