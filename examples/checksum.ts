@@ -1,0 +1,186 @@
+/**
+ * Hashes files with several Workers that share one pool of registered buffers.
+ *
+ * A file's digest is the SHA-256 over the SHA-256s of its 1 MiB chunks, in order, whoever hashed which chunk. The pool is registered once; each Worker
+ * clones it into a ring of its own, and keeps many reads in flight: past the page cache (O_DIRECT) where the file system allows it.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { BufferPool, UringError } from "bun-uring";
+import { SingleBar } from "cli-progress";
+import { chunkBytes, digestBytes, type FileReport, type Job, type Report, readsInFlight } from "./checksum-job.ts";
+
+const usage = `Usage: bun examples/checksum.ts [options] FILE...
+
+Prints for each FILE the SHA-256 over the SHA-256s of its 1 MiB chunks.
+
+  -w, --workers N   how many Workers hash (default: one for each core, here ${availableParallelism()})
+      --verify      compare each digest with node:crypto over node:fs
+      --json        print one JSON object
+  -h, --help        print this
+`;
+
+function fail(message: string): never {
+  console.error(`checksum: ${message}`);
+  process.exit(2);
+}
+
+function parse() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        workers: { type: "string", short: "w", default: String(availableParallelism()) },
+        verify: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+  } catch (error) {
+    fail(`${error instanceof Error ? error.message : error}\n\n${usage}`);
+  }
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** What the files are before anyone reads them: their sizes, or why they can't be hashed. */
+function inspect(path: string): FileReport {
+  try {
+    const stat = statSync(path);
+    if (!stat.isFile()) throw new Error(stat.isDirectory() ? "is a directory" : "is not a regular file");
+    return { path, sizeBytes: stat.size };
+  } catch (error) {
+    return { path, sizeBytes: 0, error: message(error) };
+  }
+}
+
+/** The same digest, by Node's own means. */
+function verify(path: string): string {
+  const whole = createHash("sha256");
+  const chunk = Buffer.alloc(chunkBytes);
+  const fd = openSync(path, "r");
+  try {
+    for (let filled = 0, ended = false; !ended; filled = 0) {
+      while (filled < chunkBytes && !ended) {
+        const bytesRead = readSync(fd, chunk, filled, chunkBytes - filled, null);
+        filled += bytesRead;
+        ended = bytesRead === 0;
+      }
+      if (filled > 0) whole.update(createHash("sha256").update(chunk.subarray(0, filled)).digest());
+    }
+  } finally {
+    closeSync(fd);
+  }
+  return whole.digest("hex");
+}
+
+/** Runs one Worker to its end. */
+function run(job: Job, onFileError: (file: number, error: string) => void): Promise<Report> {
+  const { promise, resolve, reject } = Promise.withResolvers<Report>();
+  const worker = new Worker(new URL("./checksum-worker.ts", import.meta.url).href);
+  let report: Report | undefined;
+  worker.addEventListener("message", ({ data }: MessageEvent<Report | { file: number; error: string }>) => {
+    if ("file" in data) onFileError(data.file, data.error);
+    else report = data;
+  });
+  worker.addEventListener("error", (event) => reject(new Error(event.message)));
+  worker.addEventListener("close", () => (report === undefined ? reject(new Error("a Worker ended early")) : resolve(report)));
+  worker.postMessage(job);
+  return promise;
+}
+
+function throughput(bytes: number, seconds: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(3)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s`;
+}
+
+const { values: options, positionals: paths } = parse();
+if (options.help) {
+  console.log(usage);
+  process.exit(0);
+}
+if (paths.length === 0) fail(`no files\n\n${usage}`);
+const wanted = Number(options.workers);
+if (!Number.isInteger(wanted) || wanted < 1 || wanted > 256) fail(`--workers must be an integer from 1 to 256, not ${options.workers}`);
+
+const files = paths.map(inspect);
+/** The chunk, counted over all files, that each file begins with. */
+const firstChunks: number[] = [];
+let chunkCount = 0;
+for (const { sizeBytes } of files) {
+  firstChunks.push(chunkCount);
+  chunkCount += Math.ceil(sizeBytes / chunkBytes);
+}
+const workerCount = Math.max(1, Math.min(wanted, chunkCount));
+
+let pool: BufferPool;
+try {
+  pool = await BufferPool.create({ count: workerCount * readsInFlight, size: chunkBytes });
+} catch (error) {
+  if (error instanceof UringError) fail(error.message);
+  throw error;
+}
+
+const job: Job = {
+  pool: pool.share(),
+  files,
+  firstChunks,
+  chunkCount,
+  progress: new Int32Array(new SharedArrayBuffer(8)),
+  failed: new Int32Array(new SharedArrayBuffer(4 * files.length)),
+  chunksLeft: new Int32Array(new SharedArrayBuffer(4 * files.length)),
+  times: new Float64Array(new SharedArrayBuffer(16 * files.length)),
+  digests: new Uint8Array(new SharedArrayBuffer(Math.max(1, digestBytes * chunkCount))),
+};
+job.chunksLeft.set(files.map(({ sizeBytes }) => Math.ceil(sizeBytes / chunkBytes)));
+
+const bar = process.stderr.isTTY
+  ? new SingleBar({ stream: process.stderr, clearOnComplete: true, format: "{bar} {percentage}% {value}/{total} MiB, {eta_formatted} left" })
+  : undefined;
+bar?.start(chunkCount, 0);
+const ticker = bar && setInterval(() => bar.update(Atomics.load(job.progress, 1)), 100);
+const started = performance.now();
+const reports = await Promise.all(
+  Array.from({ length: workerCount }, () =>
+    run(job, (file, error) => {
+      const report = files[file];
+      if (report !== undefined) report.error = error;
+    }),
+  ),
+);
+const seconds = (performance.now() - started) / 1000;
+clearInterval(ticker);
+bar?.stop();
+
+let bytes = 0;
+for (const [file, report] of files.entries()) {
+  if (report.error !== undefined) continue;
+  const first = firstChunks[file] ?? 0;
+  const last = first + Math.ceil(report.sizeBytes / chunkBytes);
+  report.digest = createHash("sha256")
+    .update(job.digests.subarray(first * digestBytes, last * digestBytes))
+    .digest("hex");
+  report.seconds = Math.max(0, (job.times[2 * file + 1] ?? 0) - (job.times[2 * file] ?? 0)) / 1000;
+  bytes += report.sizeBytes;
+  if (options.verify) report.verified = verify(report.path) === report.digest;
+}
+const { registrationMs } = pool.stats();
+pool.close();
+
+if (options.json) {
+  console.log(JSON.stringify({ files, bytes, seconds, registrationMs, workers: reports }, null, 2));
+} else {
+  for (const { path, sizeBytes, digest, seconds: took = 0, error, verified } of files) {
+    if (error !== undefined) console.error(`checksum: ${path}: ${error}`);
+    else console.log(`${digest}  ${path}${sizeBytes === 0 ? "" : `  (${throughput(sizeBytes, took)})`}`);
+    if (verified !== undefined) console.log(verified ? "  matches node:crypto over node:fs" : "  DOES NOT MATCH node:crypto over node:fs");
+  }
+  console.log(`${throughput(bytes, seconds)} with ${workerCount} Workers, their start included`);
+  console.log(`pool: ${pool.count} buffers of 1 MiB, registered once in ${registrationMs.toFixed(3)} ms`);
+  for (const [index, { bufferSource, bufferJoinMs }] of reports.entries())
+    console.log(`Worker ${index + 1}: ${bufferSource} in ${(bufferJoinMs * 1000).toFixed(1)} µs`);
+}
+process.exitCode = files.some(({ error, verified }) => error !== undefined || verified === false) ? 1 : 0;
