@@ -96,6 +96,7 @@ enum {
 	EFD_FLAGS = 02000000 | 04000, /* EFD_CLOEXEC | EFD_NONBLOCK */
 	F_DUPFD_CLOEXEC = 1030,
 	RTLD_NOW = 2,
+	CLOCK_MONOTONIC = 1,
 
 	FUTEX_LOCK_PI_PRIVATE = 6 | 128, FUTEX_UNLOCK_PI_PRIVATE = 7 | 128, FUTEX_TID_MASK = 0x3fffffff,
 
@@ -124,6 +125,7 @@ enum { SYS_futex = 98 };
 	X(int, eventfd, (u32, int)) \
 	X(int, madvise, (void *, u64, int)) \
 	X(int, gettid, (void)) \
+	X(int, clock_gettime, (int, struct timespec64 *)) \
 	X(long, syscall, (long, ...)) \
 	X(int *, __errno_location, (void))
 

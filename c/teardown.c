@@ -125,37 +125,48 @@ static int consume(struct ring *ring, int *queued)
 	return result;
 }
 
+static long long seconds_now(void)
+{
+	struct timespec64 now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 /*
  * Returns 0 once the kernel is done with every request of the ring: their own completions are the only proof,
- * and a drained NOP's comes after all of them. Cancels again each second, for a link's next request may have
- * begun since. Waits for ever if need be: memory that the kernel writes is never given back on a time-out.
+ * and a drained NOP's comes after all of them. Cancels again and again, less and less often: a request may have begun
+ * since, taken up by the kernel's submission thread or next in a link. Waits for ever if need be: memory that the
+ * kernel writes is never given back on a time-out.
  */
 static int drain(struct ring *ring)
 {
 	static const char warning[] = "bun-uring: closing a ring waits for a request that the kernel cannot cancel\n";
 	struct io_uring *uring = &ring->uring;
-	struct timespec64 second = { 1, 0 };
+	struct timespec64 patience = { 0, 1000000 };
 	struct io_uring_cqe *ignored;
-	int queued = 0, seconds = 0, result;
+	long long started = seconds_now();
+	int queued = 0, warned = 0;
 
 	uring->sq.sqe_tail = uring->sq.sqe_head; /* prepared, never submitted */
-	cancel_all(uring);
 	for (;;) {
-		int done;
+		int result, done;
 
+		cancel_all(uring);
 		if (!queued)
 			queued = queue_drained_nop(uring);
-		result = io_uring_submit_and_wait_timeout(uring, &ignored, 1, &second, 0);
+		result = io_uring_submit_and_wait_timeout(uring, &ignored, 1, &patience, 0);
 		done = consume(ring, &queued);
 		if (done)
 			return done < 0 ? done : 0;
-		if (result == -ETIME) {
-			cancel_all(uring);
-			if (++seconds == 5)
-				write(2, warning, sizeof(warning) - 1);
-		} else if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
+		if (result < 0 && result != -ETIME && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM)
 			return result;
+		if (!warned && seconds_now() - started >= 5) {
+			warned = 1;
+			write(2, warning, sizeof(warning) - 1);
 		}
+		if (patience.tv_nsec < 512000000)
+			patience.tv_nsec *= 2;
 	}
 }
 

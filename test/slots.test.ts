@@ -1,0 +1,88 @@
+import { expect, test } from "bun:test";
+import { blockCount, Slots, slotsPerBlock } from "../lib/slots.ts";
+import { fc } from "./support/properties.ts";
+
+function memory(count: number): { hints: Int32Array; owners: Int32Array } {
+  return {
+    hints: new Int32Array(new SharedArrayBuffer(4 * blockCount(count))).fill(1),
+    owners: new Int32Array(new SharedArrayBuffer(4 * count)),
+  };
+}
+
+/** What the teardown of an ended thread does, in C. */
+function tearDown({ hints, owners }: ReturnType<typeof memory>, owner: number): void {
+  for (const [index, value] of owners.entries()) if (value === owner) owners[index] = 0;
+  hints.fill(1);
+}
+
+test("a slot has one owner at a time, every free slot is found, and a ticket is good once, in any order of any threads' steps", () => {
+  const step = fc.record({
+    action: fc.constantFrom("acquire", "release", "give", "take", "end"),
+    thread: fc.integer({ min: 1, max: 3 }),
+    pick: fc.nat(),
+  });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 2 * slotsPerBlock + 5 }), fc.array(step, { maxLength: 300 }), (size, steps) => {
+      const count = size % 7 === 0 ? size : (size % 6) + 1; // mostly scarce, sometimes several blocks
+      const shared = memory(count);
+      const threads = [1, 2, 3].map(() => new Slots(shared.hints, shared.owners));
+      const model = new Map<number, number>();
+      const tickets: { index: number; ticket: number; used: boolean }[] = [];
+      for (const { action, thread, pick } of steps) {
+        const slots = threads[thread - 1] ?? new Slots(shared.hints, shared.owners);
+        const own = [...model].filter(([, owner]) => owner === thread).map(([index]) => index);
+        const chosen = own[pick % Math.max(1, own.length)];
+        if (action === "acquire") {
+          const index = slots.tryAcquire(thread);
+          expect(index === -1).toBe(model.size === count);
+          if (index === -1) continue;
+          expect(model.has(index)).toBe(false);
+          model.set(index, thread);
+        } else if (action === "release" && chosen !== undefined) {
+          slots.release(chosen, thread);
+          model.delete(chosen);
+        } else if (action === "give" && chosen !== undefined) {
+          const ticket = tickets.length + 1;
+          slots.giveAway(chosen, thread, ticket);
+          model.set(chosen, -ticket);
+          tickets.push({ index: chosen, ticket, used: false });
+        } else if (action === "take" && tickets.length > 0) {
+          const token = tickets[pick % tickets.length];
+          if (token === undefined) continue;
+          expect(slots.takeOver(token.index, thread, token.ticket)).toBe(!token.used);
+          if (!token.used) model.set(token.index, thread);
+          token.used = true;
+        } else if (action === "end") {
+          tearDown(shared, thread);
+          for (const index of own) model.delete(index);
+        }
+        const { free, own: held } = slots.census(thread);
+        expect(free).toBe(count - model.size);
+        expect(held).toBe([...model.values()].filter((owner) => owner === thread).length);
+      }
+    }),
+  );
+});
+
+test("releasing a slot that is another's is a broken invariant, not a free slot", () => {
+  const { hints, owners } = memory(4);
+  const slots = new Slots(hints, owners);
+  const index = slots.tryAcquire(1);
+  expect(() => slots.release(index, 2)).toThrow("broken invariant");
+  expect(owners[index]).toBe(1);
+});
+
+test("a million slots are all granted, each once", () => {
+  const count = 1_000_000;
+  const { hints, owners } = memory(count);
+  const slots = new Slots(hints, owners);
+  const seen = new Uint8Array(count);
+  for (let granted = 0; granted < count; granted++) {
+    const index = slots.tryAcquire(7);
+    seen[index] = (seen[index] ?? 0) + 1;
+  }
+  expect(slots.tryAcquire(7)).toBe(-1);
+  expect(seen.every((times) => times === 1)).toBe(true);
+  slots.release(654_321, 7);
+  expect(slots.tryAcquire(7)).toBe(654_321);
+});

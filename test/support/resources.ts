@@ -1,0 +1,37 @@
+/** What a process holds of the kernel: read from /proc, not from the library. */
+import { expect } from "bun:test";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+function descriptors(kind: string): number {
+  let count = 0;
+  for (const fd of readdirSync("/proc/self/fd")) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`) === kind) count++;
+    } catch {
+      // The descriptor of this very listing is gone by now.
+    }
+  }
+  return count;
+}
+
+/** Ring descriptors that are open. */
+export function ringFds(): number {
+  return descriptors("anon_inode:[io_uring]");
+}
+
+/** Descriptors that are open on a path. */
+export function fdsOf(path: string): number {
+  return descriptors(path);
+}
+
+/** Pinned memory, in kB. */
+export function pinnedKb(): number {
+  return Number(/^VmPin:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
+}
+
+/** Runs `body`; no ring descriptor and no pinned page of it may be left. */
+export async function leavingNothing(body: () => void | Promise<void>): Promise<void> {
+  const before = { ringFds: ringFds(), pinnedKb: pinnedKb() };
+  await body();
+  expect({ ringFds: ringFds(), pinnedKb: pinnedKb() }).toEqual(before);
+}
