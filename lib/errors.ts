@@ -1,21 +1,15 @@
 import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
 
-const codeByErrno = new Map<number, string>();
-for (const [code, errno] of Object.entries(constants.errno)) if (!codeByErrno.has(-errno)) codeByErrno.set(-errno, code);
-// Linux errnos that io_uring uses and node:os does not list.
-for (const [code, errno] of [
-  ["EBADFD", 77],
-  ["EUSERS", 87],
-  ["ESTALE", 116],
-] as const)
-  codeByErrno.set(-errno, code);
-
-/** The negative errno of a code: `errnoOf("EBUSY")` is -16. */
-export function errnoOf(code: string): number {
-  for (const [errno, name] of codeByErrno) if (name === code) return errno;
-  return 0;
-}
+/** By code: node:os lists most errnos; the rest are Linux's that io_uring uses. */
+const errnoByCode: ReadonlyMap<string, number> = new Map(
+  [...Object.entries(constants.errno), ["EBADFD", 77] as const, ["EUSERS", 87] as const].map(([code, errno]) => [code, -errno]),
+);
+/** By errno; of two names for one, the kernel's. */
+const codeByErrno: ReadonlyMap<number, string> = new Map([
+  ...Array.from(errnoByCode, ([code, errno]) => [errno, code] as const),
+  ...(["EAGAIN", "EOPNOTSUPP"] as const).map((code) => [errnoByCode.get(code) ?? 0, code] as const),
+]);
 
 const descriptions: Record<string, string> = {
   EBADFD: "file descriptor in bad state",
@@ -53,6 +47,8 @@ const hints: Record<string, string> = {
   "EOVERFLOW io_uring_clone_buffers": "sourceOffset + count goes past the end of the source's table.",
   "EOPNOTSUPP io_uring_clone_buffers": "The source's descriptor is not that of an io_uring.",
   "EINVAL io_uring_register_ring_fd": "Registered ring descriptors are Linux 5.18+.",
+  "EEXIST io_uring_register_ring_fd": "The ring's descriptor is registered already.",
+  "EINVAL io_uring_unregister_ring_fd": "The ring's descriptor is not registered.",
 };
 
 /** What an error says beyond its errno. */
@@ -60,6 +56,7 @@ export interface UringErrorDetails {
   /** Shown instead of the system's text for the errno. */
   readonly message?: string;
   readonly hint?: string;
+  readonly path?: string;
   readonly cause?: unknown;
 }
 
@@ -81,18 +78,24 @@ export class UringError extends Error {
   /** What failed: "io_uring_clone_buffers", "read_fixed", … */
   readonly syscall: string;
   /** What to do about it, where that is known. */
-  readonly hint?: string;
+  declare readonly hint?: string;
+  /** The path that was given, where there was one. */
+  declare readonly path?: string;
 
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
-    const errno = typeof error === "number" ? error : errnoOf(error);
+    const errno = typeof error === "number" ? error : (errnoByCode.get(error) ?? 0);
     const code = typeof error === "number" ? (codeByErrno.get(error) ?? `E${-error}`) : error;
     const text = details.message ?? descriptions[code] ?? getSystemErrorMap().get(errno)?.[1] ?? "failed";
     const hint = details.hint ?? hints[`${code} ${syscall}`];
-    super(`${code}: ${text}, ${syscall}${hint === undefined ? "" : `. ${hint}`}`, details.cause === undefined ? undefined : { cause: details.cause });
+    super(
+      `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${hint === undefined ? "" : `. ${hint}`}`,
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.code = code;
     this.errno = errno;
     this.syscall = syscall;
     if (hint !== undefined) this.hint = hint;
+    if (details.path !== undefined) this.path = details.path;
   }
 }
 

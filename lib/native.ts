@@ -149,7 +149,7 @@ function compile() {
 
 function load(): Loaded {
   if (process.platform !== "linux")
-    throw unavailable("ENOTSUP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, "Use bun-uring on Linux only.");
+    throw unavailable("EOPNOTSUPP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, "Use bun-uring on Linux only.");
   const resolve = symbolResolver();
   const library = compile();
   const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
@@ -182,7 +182,7 @@ function load(): Loaded {
 
 /**
  * The shim of this thread; the first call compiles it.
- * @throws UringError ENOTSUP not on Linux; ERR_FFI_CC_DISABLED under --no-ffi-cc; ENOENT without liburing.so.2; ENOSYS where it is too old.
+ * @throws UringError EOPNOTSUPP not on Linux; ERR_FFI_CC_DISABLED under --no-ffi-cc; ENOENT without liburing.so.2; ENOSYS where it is too old.
  */
 export function native(): Native {
   loaded ??= load();

@@ -10,6 +10,8 @@ const largestExtentBytes = 2 ** 30;
 /** With what aligning takes, less than the 4 GiB that a SharedArrayBuffer can have. */
 const largestMemoryBytes = 3 * 2 ** 30;
 const hugePageBytes = 2 ** 21;
+/** What is faulted in at a time: meanwhile no thread of the process can map memory, and so hardly run. */
+const residentPartBytes = 2 ** 22;
 const largestTable = 16384;
 
 /** madvise(2)'s advice. */
@@ -57,9 +59,12 @@ export function memoryBytes(plan: PoolPlan, index: number): number {
   return isHuge(plan, index) ? (Math.ceil(bytes / hugePageBytes) + 1) * hugePageBytes : bytes;
 }
 
-/** Where the slots begin in a memory that lies at `address`: one small page at either end would keep the kernel from using the huge ones. */
+/**
+ * Where the slots begin in a memory that lies at `address`. One small page among them would make registering ten times dearer, and the allocator has
+ * touched the memory's first page already: the huge page around it is left out.
+ */
 export function slotsStart(plan: PoolPlan, index: number, address: number): number {
-  return isHuge(plan, index) ? Math.ceil(address / hugePageBytes) * hugePageBytes - address : 0;
+  return isHuge(plan, index) ? hugePageBytes - (address % hugePageBytes) : 0;
 }
 
 /** Allocates a pool's memories; nothing is faulted in yet. */
@@ -95,17 +100,17 @@ export function extentsOf(plan: PoolPlan, memories: readonly SharedArrayBuffer[]
   });
 }
 
-/** What to fault in, in parts of at most 1 GiB: the slots, and the huge pages that they begin and end in. */
+/** What to fault in, part by part: the slots, and the huge pages that they begin and end in. */
 export function residentParts(plan: PoolPlan, memories: readonly SharedArrayBuffer[]): Region[] {
   return memories.flatMap((memory, memoryIndex) => {
     const address = addressOf(memory);
     const first = address + slotsStart(plan, memoryIndex, address);
     const bytes = slotBytesOf(plan, memoryIndex);
     const end = first + (isHuge(plan, memoryIndex) ? Math.ceil(bytes / hugePageBytes) * hugePageBytes : bytes);
-    return Array.from({ length: Math.ceil((end - first) / largestExtentBytes) }, (_, index) => ({
+    return Array.from({ length: Math.ceil((end - first) / residentPartBytes) }, (_, index) => ({
       memory,
-      start: first + index * largestExtentBytes,
-      end: Math.min(first + (index + 1) * largestExtentBytes, end),
+      start: first + index * residentPartBytes,
+      end: Math.min(first + (index + 1) * residentPartBytes, end),
     }));
   });
 }

@@ -207,6 +207,7 @@ export class RawRing implements Disposable {
   #cqTail: Uint32Array;
   #sqTail = 0;
   #closed = false;
+  #ringFdRegistered = false;
   /** Requests prepared, and their last completions seen. Tags' completions count as well, so with tags the difference proves nothing. */
   #prepared = 0;
   #finished = 0;
@@ -214,7 +215,7 @@ export class RawRing implements Disposable {
 
   /**
    * Sets up a ring and maps its queues.
-   * @throws UringError ENOTSUP, ERR_FFI_CC_DISABLED, ENOENT, ENOSYS, EPERM: io_uring cannot be used here; `hint` says why
+   * @throws UringError EOPNOTSUPP, ERR_FFI_CC_DISABLED, ENOENT, ENOSYS, EPERM: io_uring cannot be used here; `hint` says why
    * @throws UringError EINVAL: the kernel refused the flags or sizes; ENOMEM, EMFILE
    * @throws TypeError, RangeError: an option's type or value
    * @see io_uring_setup(2)
@@ -367,7 +368,10 @@ export class RawRing implements Disposable {
    */
   registerRingFd(): void {
     this.#assertOpen("io_uring_register_ring_fd");
+    // liburing before 2.4 would register it once more.
+    if (this.#ringFdRegistered) throw new UringError("EEXIST", "io_uring_register_ring_fd");
     checked(this.#native.ringRegisterRingFd(this.#address), "io_uring_register_ring_fd");
+    this.#ringFdRegistered = true;
   }
 
   /**
@@ -377,7 +381,9 @@ export class RawRing implements Disposable {
    */
   unregisterRingFd(): void {
     this.#assertOpen("io_uring_unregister_ring_fd");
+    if (!this.#ringFdRegistered) throw new UringError("EINVAL", "io_uring_unregister_ring_fd");
     checked(this.#native.ringUnregisterRingFd(this.#address), "io_uring_unregister_ring_fd");
+    this.#ringFdRegistered = false;
   }
 
   /**

@@ -30,6 +30,8 @@ export interface Request {
   readonly slot: Slot | undefined;
   /** Other memory that `address` lies in. */
   readonly memory: SharedArrayBuffer | undefined;
+  /** For its error to name. */
+  readonly path: string | undefined;
   /** Of the file table: for a close, whose descriptor it is. */
   readonly fileEntry: number;
   /** Turns a result that is no error into what the promise resolves to; called once, before anything else can run. */
@@ -223,7 +225,7 @@ export class RequestQueue {
       }
       operation.settled = true;
       if (result >= 0) request.succeed?.(result, operation.fileEntry);
-      else request.fail?.(new UringError(result, request.syscall));
+      else request.fail?.(new UringError(result, request.syscall, request.path === undefined ? {} : { path: request.path }));
     }
   }
 
@@ -256,6 +258,7 @@ export class RequestQueue {
           kind: requestKind.plain,
           slot: undefined,
           memory: undefined,
+          path: undefined,
           fileEntry: -1,
           succeed: undefined,
           fail: undefined,
@@ -288,6 +291,7 @@ export class RequestQueue {
           kind: requestKind.close,
           slot: undefined,
           memory: undefined,
+          path: undefined,
           fileEntry,
           succeed: () => resolve(),
           fail,

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 bun=node_modules/.bin/bun
 "$bun" node_modules/.bin/tsc
 "$bun" node_modules/.bin/biome check --error-on-warnings .
-"$bun" test "$@"
+"$bun" test --timeout 60000 "$@"

@@ -1,0 +1,262 @@
+import { expect, test } from "bun:test";
+import { BufferPool, type FixedBuffer, Ring } from "bun-uring";
+import { thrown, uringError } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
+import { pipe } from "./support/pipes.ts";
+import { leavingNothing, pinnedKb, ringFds } from "./support/resources.ts";
+
+test("slots show `size` bytes each, begin on pages, do not overlap, and their memory is registered once", () =>
+  leavingNothing(() => {
+    const before = pinnedKb();
+    using pool = new BufferPool({ count: 10, size: 5000, hugePages: false });
+    expect(pinnedKb() - before).toBe(10 * 8);
+    const buffers = Array.from({ length: 10 }, () => pool.tryAcquire());
+    expect(pool.tryAcquire()).toBeUndefined();
+    for (const [index, buffer] of buffers.entries()) {
+      expect(buffer?.bytes.length).toBe(5000);
+      expect(buffer?.bytes.buffer).toBeInstanceOf(SharedArrayBuffer);
+      expect((buffer?.bytes.byteOffset ?? 1) % 4096).toBe(0);
+      buffer?.bytes.fill(index + 1);
+    }
+    for (const [index, buffer] of buffers.entries()) expect(buffer?.bytes.every((byte) => byte === index + 1)).toBe(true);
+    expect(new Set(buffers.map((buffer) => buffer?.index)).size).toBe(10);
+    for (const buffer of buffers) buffer?.release();
+    expect(pool.available).toBe(10);
+  }));
+
+test("create() makes the same pool while the event loop goes on", () =>
+  leavingNothing(async () => {
+    let turns = 0;
+    let counting = true;
+    const count = () => {
+      turns++;
+      if (counting) setImmediate(count);
+    };
+    setImmediate(count);
+    using pool = await BufferPool.create({ count: 1024, size: 65536 });
+    counting = false;
+    expect(turns).toBeGreaterThan(16);
+    expect([pool.count, pool.size, pool.available, pool.closed]).toEqual([1024, 65536, 1024, false]);
+    expect(pool.stats().registrationMs).toBeGreaterThan(0);
+  }));
+
+test("a released buffer is of no more use: bytes, release and transfer throw ESTALE, disposal does nothing", async () => {
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  const buffer = await pool.acquire();
+  buffer.release();
+  for (const use of [() => buffer.bytes, () => buffer.release(), () => buffer.transfer()]) {
+    const error = await uringError(use);
+    expect([error.code, error.message.includes("slot 0 was released")]).toEqual(["ESTALE", true]);
+  }
+  buffer[Symbol.dispose]();
+  expect(pool.available).toBe(1);
+});
+
+test("release with requests in flight takes effect at the last completion, and transfer is refused until then", async () => {
+  using ends = pipe();
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  await using ring = new Ring({ pool });
+  const buffer = await pool.acquire();
+  const reads = [ring.readFixed(ends.readFd, buffer, { length: 1 }), ring.readFixed(ends.readFd, buffer, { offset: 1, length: 1 })];
+  expect((await uringError(() => buffer.transfer())).code).toBe("EBUSY");
+  buffer.release();
+  expect(pool.tryAcquire()).toBeUndefined();
+  const { writeSync } = await import("node:fs");
+  writeSync(ends.writeFd, "ab");
+  expect(await Promise.all(reads)).toEqual([1, 1]);
+  expect(pool.available).toBe(1);
+});
+
+test("acquire() serves in the order of asking, and an abort takes one out of the line", async () => {
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  const first = await pool.acquire();
+  const controller = new AbortController();
+  const order: string[] = [];
+  const note = (name: string) => (buffer: FixedBuffer) => {
+    order.push(name);
+    buffer.release();
+  };
+  const second = pool.acquire().then(note("second"));
+  const aborted = pool.acquire({ signal: controller.signal });
+  const third = pool.acquire().then(note("third"));
+  expect(pool.stats().waiting).toBe(3);
+  const reason = new Error("mine");
+  controller.abort(reason);
+  expect(await thrown(() => aborted)).toBe(reason);
+  first.release();
+  await Promise.all([second, third]);
+  expect(order).toEqual(["second", "third"]);
+  expect(await thrown(() => pool.acquire({ signal: AbortSignal.abort(reason) }))).toBe(reason);
+  expect(pool.available).toBe(1);
+});
+
+test("closing never waits: pending acquires reject, new ones throw, what is out stays usable, the memory goes with the last ring", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 4096);
+    const pinned = pinnedKb();
+    const pool = new BufferPool({ count: 1, size: 4096 });
+    const ring = new Ring({ pool });
+    const buffer = await pool.acquire();
+    const waiting = pool.acquire();
+    pool.close();
+    pool.close();
+    expect((await uringError(() => waiting)).code).toBe("EBADF");
+    expect((await uringError(() => pool.tryAcquire())).code).toBe("EBADF");
+    expect((await uringError(() => pool.acquire())).code).toBe("EBADF");
+    expect((await uringError(() => pool.share())).code).toBe("EBADF");
+    const rings = ringFds();
+    expect((await uringError(() => new Ring({ pool }))).code).toBe("EBADF");
+    expect(ringFds()).toBe(rings);
+    const file = await ring.open(path);
+    expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
+    expect(Buffer.compare(buffer.bytes, content)).toBe(0);
+    expect(pinnedKb()).toBeGreaterThan(pinned);
+    buffer.release();
+    await ring.close();
+  }));
+
+test("a slot given away belongs to whoever receives it, once; content and all", () => {
+  using pool = new BufferPool({ count: 2, size: 4096 });
+  using other = BufferPool.attach(pool.share());
+  const buffer = pool.tryAcquire();
+  buffer?.bytes.fill(9);
+  const token = structuredClone(buffer?.transfer());
+  if (token === undefined) throw new Error("no slot");
+  expect(() => buffer?.bytes).toThrow("transferred");
+  expect(pool.stats()).toMatchObject({ inTransit: 1, available: 1, held: 0 });
+  const received = other.receive(token);
+  expect(received.index).toBe(token.index);
+  expect(received.bytes.every((byte) => byte === 9)).toBe(true);
+  expect(() => other.receive(token)).toThrow("used already");
+  expect(() => pool.receive(token)).toThrow("used already");
+  received.release();
+  expect(() => pool.receive(token)).toThrow("used already");
+  expect(pool.available).toBe(2);
+});
+
+test("a token is good in its own pool only", () => {
+  using one = new BufferPool({ count: 2, size: 4096 });
+  using two = new BufferPool({ count: 2, size: 4096 });
+  const token = one.tryAcquire()?.transfer();
+  if (token === undefined) throw new Error("no slot");
+  expect(() => two.receive(token)).toThrow(TypeError);
+  one.receive(token).release();
+});
+
+test("`zero` shows zeros at every acquire; without it a slot shows its last content", () => {
+  for (const zero of [true, false]) {
+    using pool = new BufferPool({ count: 1, size: 4096, zero });
+    const first = pool.tryAcquire();
+    first?.bytes.fill(5);
+    first?.release();
+    using second = pool.tryAcquire();
+    expect(second?.bytes[4095]).toBe(zero ? 0 : 5);
+  }
+});
+
+test("a ring has several pools side by side, and reads into slots of each", async () => {
+  using folder = new Folder();
+  const { path, content } = folder.random("file", 3 * 4096);
+  using one = new BufferPool({ count: 3, size: 4096 });
+  using two = new BufferPool({ count: 3, size: 8192 });
+  using three = new BufferPool({ count: 3, size: 4096 });
+  await using ring = new Ring({ pool: [one, two] });
+  expect(ring.bufferSource).toBe("cloned");
+  const file = await ring.open(path);
+  for (const pool of [one, two]) {
+    using buffer = await pool.acquire();
+    expect(await ring.readFixed(file, buffer, { position: 4096, length: 4096 })).toBe(4096);
+    expect(Buffer.compare(buffer.bytes.subarray(0, 4096), content.subarray(4096, 8192))).toBe(0);
+  }
+  using foreign = await three.acquire();
+  expect(await thrown(() => ring.readFixed(file, foreign))).toBeInstanceOf(TypeError);
+});
+
+test("pools and rings close in any order, and nothing is left", () =>
+  leavingNothing(async () => {
+    for (const order of ["ring first", "pool first", "attached first"]) {
+      const pool = new BufferPool({ count: 4, size: 4096 });
+      const attached = BufferPool.attach(pool.share());
+      const ring = new Ring({ pool: attached });
+      if (order === "ring first") await ring.close();
+      if (order === "attached first") attached.close();
+      pool.close();
+      await ring.close();
+      attached.close();
+    }
+  }));
+
+test("a bad argument throws, names the value, and leaves the pool usable", async () => {
+  const make = (options: unknown) => () => Reflect.construct(BufferPool, [options]);
+  using pool = new BufferPool({ count: 2, size: 4096 });
+  const apply =
+    (method: (...values: never[]) => unknown, ...values: unknown[]) =>
+    () =>
+      Reflect.apply(method, pool, values);
+  const token = { kind: "bun-uring.SlotToken", pool: 0, index: 0, ticket: 1 };
+  const cases: [() => unknown, string, string][] = [
+    [make(undefined), "ERR_INVALID_ARG_TYPE", "undefined"],
+    [make({ count: 1 }), "ERR_INVALID_ARG_TYPE", "undefined"],
+    [make({ count: 0, size: 1 }), "ERR_OUT_OF_RANGE", "0"],
+    [make({ count: 1, size: 0 }), "ERR_OUT_OF_RANGE", "0"],
+    [make({ count: 1, size: 2 ** 30 + 1 }), "ERR_OUT_OF_RANGE", "1073741825"],
+    [make({ count: 1.5, size: 1 }), "ERR_OUT_OF_RANGE", "1.5"],
+    [make({ count: NaN, size: 1 }), "ERR_OUT_OF_RANGE", "NaN"],
+    [make({ count: -3, size: 1 }), "ERR_OUT_OF_RANGE", "-3"],
+    [make({ count: 2 ** 30, size: 2 ** 30 }), "ERR_OUT_OF_RANGE", "1073741824"],
+    [make({ count: "1", size: 1 }), "ERR_INVALID_ARG_TYPE", '"1"'],
+    [make({ count: 1, size: 1, zero: 1 }), "ERR_INVALID_ARG_TYPE", "1"],
+    [make({ count: 1, size: 1, hugepages: true }), "ERR_INVALID_ARG_VALUE", "hugepages"],
+    [apply(pool.acquire, { signal: 1 }), "ERR_INVALID_ARG_TYPE", "1"],
+    [apply(pool.receive, {}), "ERR_INVALID_ARG_TYPE", "Object"],
+    [apply(pool.receive, { ...token, index: 2 }), "ERR_OUT_OF_RANGE", "2"],
+    [apply(pool.receive, { ...token, ticket: 0.5 }), "ERR_OUT_OF_RANGE", "0.5"],
+    [() => Reflect.apply(BufferPool.attach, BufferPool, [{}]), "ERR_INVALID_ARG_TYPE", "Object"],
+    [() => BufferPool.attach({ ...pool.share(), control: new SharedArrayBuffer(65536) }), "ERR_INVALID_ARG_VALUE", "not the state"],
+    [() => BufferPool.attach({ ...pool.share(), memories: [] }), "ERR_INVALID_ARG_VALUE", "memories"],
+    [() => BufferPool.attach({ ...pool.share(), memories: [new SharedArrayBuffer(1)] }), "ERR_INVALID_ARG_VALUE", "memories"],
+  ];
+  for (const [call, code, value] of cases) {
+    const error = await thrown(call);
+    expect([error.code, error.message]).toEqual([code, expect.stringContaining(value)]);
+  }
+  const huge = await uringError(make({ count: 2 ** 20, size: 2 ** 20 }));
+  expect([huge.code, huge.message.includes(String(2 ** 40))]).toEqual(["ENOMEM", true]);
+  expect(pool.available).toBe(2);
+});
+
+test(
+  "a ring joins 4 GiB and a million slots by one clone of a few entries",
+  () =>
+    leavingNothing(async () => {
+      using pool = await BufferPool.create({ count: 1_000_000, size: 4096 });
+      expect(pool.stats()).toMatchObject({ available: 1_000_000, extents: 4 });
+      const pinned = pinnedKb();
+      const took: number[] = [];
+      for (let joined = 0; joined < 20; joined++) {
+        await using ring = new Ring({ pool });
+        expect(ring.bufferSource).toBe("cloned");
+        took.push(ring.bufferJoinMs * 1000);
+        expect(pinnedKb()).toBe(pinned);
+      }
+      console.log(`joining 4 GiB and a million slots: ${took.map((us) => us.toFixed(1)).join(", ")} µs`);
+      using folder = new Folder();
+      const { path, content } = folder.random("file", 4096);
+      await using ring = new Ring({ pool });
+      const file = await ring.open(path);
+      const held: FixedBuffer[] = [];
+      for (let slot = 0; slot < 1_000_000; slot++) {
+        const buffer = pool.tryAcquire();
+        if (buffer !== undefined) held.push(buffer);
+      }
+      for (const index of [0, 262_143, 262_144, 524_288, 786_432, 999_999]) {
+        const buffer = held.find((one) => one.index === index);
+        if (buffer === undefined) throw new Error(`slot ${index} was not granted`);
+        expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
+        expect(Buffer.compare(buffer.bytes, content)).toBe(0);
+      }
+      for (const buffer of held) buffer.release();
+    }),
+  180_000,
+);

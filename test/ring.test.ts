@@ -1,0 +1,262 @@
+import { expect, test } from "bun:test";
+import { constants, readFileSync, writeSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { BufferPool, Ring, type RingFile } from "bun-uring";
+import { thrown, uringError } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
+import { pipe } from "./support/pipes.ts";
+import { fc } from "./support/properties.ts";
+import { fdsOf, leavingNothing } from "./support/resources.ts";
+
+test("any range of a file is read into any range of a slot, and nothing beside it is touched", async () => {
+  using folder = new Folder();
+  const { path, content } = folder.random("file", 50_000);
+  using pool = new BufferPool({ count: 4, size: 10_000 });
+  await using ring = new Ring({ pool });
+  const file = await ring.open(path);
+  await fc.assert(
+    fc.asyncProperty(fc.nat({ max: 55_000 }), fc.nat({ max: 10_000 }), fc.nat({ max: 10_000 }), fc.boolean(), async (position, offset, wanted, big) => {
+      using buffer = await pool.acquire();
+      buffer.bytes.fill(0xee);
+      const length = Math.min(wanted, 10_000 - offset);
+      const bytesRead = await ring.readFixed(file, buffer, { position: big ? BigInt(position) : position, offset, length });
+      const expected = content.subarray(position, position + length);
+      expect(bytesRead).toBe(expected.length);
+      expect(Buffer.compare(buffer.bytes.subarray(offset, offset + bytesRead), expected)).toBe(0);
+      expect(buffer.bytes.subarray(0, offset).every((byte) => byte === 0xee)).toBe(true);
+      expect(buffer.bytes.subarray(offset + bytesRead).every((byte) => byte === 0xee)).toBe(true);
+    }),
+  );
+});
+
+test("what is written is what node:fs reads", async () => {
+  using folder = new Folder();
+  using pool = new BufferPool({ count: 8, size: 4096 });
+  await using ring = new Ring({ pool });
+  const path = `${folder.path}/new file`;
+  const file = await ring.open(pathToFileURL(path), "w+", 0o600);
+  await Promise.all(
+    Array.from({ length: 100 }, async (_, page) => {
+      using buffer = await pool.acquire();
+      buffer.bytes.fill(page);
+      expect(await ring.writeFixed(file, buffer, { position: page * 4096 })).toBe(4096);
+    }),
+  );
+  const written = readFileSync(path);
+  expect(written.length).toBe(409_600);
+  for (let page = 0; page < 100; page++) expect(written.subarray(page * 4096, (page + 1) * 4096).every((byte) => byte === page)).toBe(true);
+});
+
+test("without a position the file's own is used, and moves on", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "abcdef");
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  await using ring = new Ring({ pool });
+  const file = await ring.open(path);
+  using buffer = await pool.acquire();
+  for (const expected of ["abcd", "ef", ""]) {
+    const bytesRead = await ring.readFixed(file, buffer, { length: 4 });
+    expect(Buffer.from(buffer.bytes.subarray(0, bytesRead)).toString()).toBe(expected);
+  }
+});
+
+test("more operations than the ring has entries all run, in one tick as in many", async () => {
+  using folder = new Folder();
+  const { path, content } = folder.random("file", 2048 * 16);
+  using pool = new BufferPool({ count: 2048, size: 4096 });
+  await using ring = new Ring({ pool, entries: 8 });
+  const file = await ring.open(path);
+  let wrong = 0;
+  await Promise.all(
+    Array.from({ length: 2048 }, async (_, part) => {
+      using buffer = await pool.acquire();
+      const bytesRead = await ring.readFixed(file, buffer, { position: part * 16, length: 16 });
+      if (bytesRead !== 16 || Buffer.compare(buffer.bytes.subarray(0, 16), content.subarray(part * 16, (part + 1) * 16)) !== 0) wrong++;
+    }),
+  );
+  expect([wrong, ring.inFlight, pool.available]).toEqual([0, 0, 2048]);
+});
+
+test("200 completions that arrive at once all settle, though an enter runs 20 of them", async () => {
+  using ends = pipe();
+  using pool = new BufferPool({ count: 200, size: 16 });
+  await using ring = new Ring({ pool });
+  const reads = Array.from({ length: 200 }, async () => {
+    using buffer = await pool.acquire();
+    return ring.readFixed(ends.readFd, buffer, { length: 1 });
+  });
+  await new Promise(setImmediate);
+  expect(ring.inFlight).toBe(200);
+  writeSync(ends.writeFd, Buffer.alloc(200));
+  expect((await Promise.all(reads)).every((bytesRead) => bytesRead === 1)).toBe(true);
+});
+
+test("open fails with the errno of open(2), and its flags are those of node:fs", async () => {
+  using folder = new Folder();
+  await using ring = new Ring();
+  const path = `${folder.path}/file`;
+  const error = await uringError(() => ring.open(path));
+  expect([error.code, error.errno, error.syscall]).toEqual(["ENOENT", -2, "openat"]);
+  expect(error.message).toContain(path);
+  await (await ring.open(path, "wx", 0o640)).close();
+  expect((await uringError(() => ring.open(path, "wx"))).code).toBe("EEXIST");
+  expect((await uringError(() => ring.open(path, constants.O_DIRECTORY))).code).toBe("ENOTDIR");
+  await using file = await ring.open(path);
+  expect(readFileSync(`/proc/self/fdinfo/${file.fd}`, "utf8")).toMatch(/flags:\s+02/); // O_CLOEXEC
+});
+
+test("a closed file is refused, its descriptor is gone, and closing again gives the same outcome", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "x");
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  await using ring = new Ring({ pool });
+  const file = await ring.open(path);
+  using buffer = await pool.acquire();
+  expect(fdsOf(path)).toBe(1);
+  await Promise.all([file.close(), file.close()]);
+  expect([file.fd, file.closed, fdsOf(path)]).toEqual([-1, true, 0]);
+  expect((await uringError(() => ring.readFixed(file, buffer))).code).toBe("EBADF");
+});
+
+test("a file belongs to its ring: another refuses it", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "x");
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  await using one = new Ring({ pool });
+  await using two = new Ring({ pool });
+  const file = await one.open(path);
+  using buffer = await pool.acquire();
+  expect((await uringError(() => two.readFixed(file, buffer))).code).toBe("EXDEV");
+});
+
+test("close cancels what is in flight, closes the ring's files, shares one outcome, and leaves nothing", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    using ends = pipe();
+    const path = folder.write("file", "x");
+    using pool = new BufferPool({ count: 300, size: 16 });
+    const ring = new Ring({ pool, entries: 8 });
+    const files: RingFile[] = [];
+    for (let opened = 0; opened < 100; opened++) files.push(await ring.open(path));
+    const buffers = Array.from({ length: 300 }, () => pool.tryAcquire());
+    const outcomes = Promise.allSettled(buffers.map((buffer) => (buffer === undefined ? Promise.resolve(0) : ring.readFixed(ends.readFd, buffer))));
+    const opening = Promise.allSettled([ring.open(path)]);
+    const closing = [ring.close(), ring.close(), ring[Symbol.asyncDispose]()];
+    expect(ring.closed).toBe(true);
+    const refused = await uringError(() => ring.open(path));
+    expect(refused.code).toBe("EBADF");
+    await Promise.all(closing);
+    for (const outcome of await outcomes) expect(outcome.status === "rejected" && outcome.reason.code).toBe("ECANCELED");
+    await opening;
+    expect([fdsOf(path), ring.inFlight, files.every((file) => file.closed)]).toEqual([0, 0, true]);
+    writeSync(ends.writeFd, Buffer.alloc(4096, 1));
+    for (const buffer of buffers) {
+      expect(buffer?.bytes.every((byte) => byte === 0)).toBe(true);
+      buffer?.release();
+    }
+  }));
+
+test("an abort rejects at once with its reason, frees the slot when the kernel is done, and hits no later operation", () =>
+  leavingNothing(async () => {
+    using ends = pipe();
+    using pool = new BufferPool({ count: 1, size: 16 });
+    await using ring = new Ring({ pool });
+    for (let round = 0; round < 50; round++) {
+      const buffer = await pool.acquire();
+      const controller = new AbortController();
+      const reason = new Error(`round ${round}`);
+      const read = ring.readFixed(ends.readFd, buffer, { length: 1, signal: controller.signal });
+      if (round % 2 === 0) await new Promise(setImmediate);
+      buffer.release();
+      controller.abort(reason);
+      expect(await thrown(() => read)).toBe(reason);
+      using again = await pool.acquire(); // granted by the completion of the cancelled read
+      const next = ring.readFixed(ends.readFd, again, { length: 1 });
+      writeSync(ends.writeFd, "x");
+      expect(await next).toBe(1);
+    }
+    using buffer = await pool.acquire();
+    const aborted = await thrown(() => ring.readFixed(ends.readFd, buffer, { signal: AbortSignal.abort(new Error("before")) }));
+    expect(aborted.message).toBe("before");
+  }));
+
+test("an aborted operation that waits for room is gone at once", async () => {
+  using ends = pipe();
+  using pool = new BufferPool({ count: 64, size: 16 });
+  await using ring = new Ring({ pool, entries: 1 });
+  const buffers = Array.from({ length: 64 }, () => pool.tryAcquire());
+  const controller = new AbortController();
+  const reads = buffers.map((buffer) => (buffer === undefined ? 0 : ring.readFixed(ends.readFd, buffer, { length: 1, signal: controller.signal })));
+  for (const buffer of buffers) buffer?.release();
+  controller.abort(new Error("all"));
+  for (const outcome of await Promise.allSettled(reads)) expect(outcome.status === "rejected" && outcome.reason.message).toBe("all");
+  await Promise.all(Array.from({ length: 64 }, () => pool.acquire())); // all came back
+});
+
+test("a bad argument rejects before anything reaches the kernel, names the value, and leaves the ring usable", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "x");
+  using pool = new BufferPool({ count: 2, size: 4096 });
+  await using ring = new Ring({ pool });
+  const file = await ring.open(path);
+  const buffer = await pool.acquire();
+  const released = await pool.acquire();
+  released.release();
+  const read =
+    (...values: unknown[]) =>
+    () =>
+      Reflect.apply(ring.readFixed, ring, values);
+  const open =
+    (...values: unknown[]) =>
+    () =>
+      Reflect.apply(ring.open, ring, values);
+  const make = (options: unknown) => () => Reflect.construct(Ring, [options]);
+  const cases: [() => unknown, string, string][] = [
+    [read(-1, buffer), "ERR_OUT_OF_RANGE", "-1"],
+    [read(0.5, buffer), "ERR_OUT_OF_RANGE", "0.5"],
+    [read("file", buffer), "ERR_INVALID_ARG_TYPE", '"file"'],
+    [read(file, new Uint8Array(4096)), "ERR_INVALID_ARG_TYPE", "Uint8Array"],
+    [read(file, undefined), "ERR_INVALID_ARG_TYPE", "undefined"],
+    [read(file, released), "ESTALE", "slot"],
+    [read(file, buffer, { position: -1 }), "ERR_OUT_OF_RANGE", "-1"],
+    [read(file, buffer, { position: -1n }), "ERR_OUT_OF_RANGE", "-1n"],
+    [read(file, buffer, { position: 2 ** 60 }), "ERR_OUT_OF_RANGE", "1152921504606847000"],
+    [read(file, buffer, { position: NaN }), "ERR_OUT_OF_RANGE", "NaN"],
+    [read(file, buffer, { position: "0" }), "ERR_INVALID_ARG_TYPE", '"0"'],
+    [read(file, buffer, { position: null }), "ERR_INVALID_ARG_TYPE", "null"],
+    [read(file, buffer, { offset: 4097 }), "ERR_OUT_OF_RANGE", "4097"],
+    [read(file, buffer, { offset: 1, length: 4096 }), "ERR_OUT_OF_RANGE", "4096"],
+    [read(file, buffer, { length: -1 }), "ERR_OUT_OF_RANGE", "-1"],
+    [read(file, buffer, { lenght: 1 }), "ERR_INVALID_ARG_VALUE", "lenght"],
+    [read(file, buffer, { signal: {} }), "ERR_INVALID_ARG_TYPE", "Object"],
+    [read(file, buffer, null), "ERR_INVALID_ARG_TYPE", "null"],
+    [open(7), "ERR_INVALID_ARG_TYPE", "7"],
+    [open(""), "ERR_INVALID_ARG_VALUE", '""'],
+    [open("a\0b"), "ERR_INVALID_ARG_VALUE", "a\\u0000b"],
+    [open(path, "q"), "ERR_INVALID_ARG_VALUE", '"q"'],
+    [open(path, "toString"), "ERR_INVALID_ARG_VALUE", '"toString"'],
+    [open(path, -1), "ERR_OUT_OF_RANGE", "-1"],
+    [open(path, "r", 0o10000), "ERR_OUT_OF_RANGE", "4096"],
+    [make({ pool: {} }), "ERR_INVALID_ARG_TYPE", "Object"],
+    [make({ pool: [pool, pool] }), "ERR_INVALID_ARG_VALUE", "twice"],
+    [make({ entries: 0 }), "ERR_OUT_OF_RANGE", "0"],
+    [make({ pools: pool }), "ERR_INVALID_ARG_VALUE", "pools"],
+  ];
+  await leavingNothing(async () => {
+    for (const [call, code, value] of cases) {
+      const error = await thrown(call);
+      expect([error.code, error.message]).toEqual([code, expect.stringContaining(value)]);
+    }
+  });
+  expect(ring.inFlight).toBe(0);
+  expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(1);
+  buffer.release();
+  expect(pool.available).toBe(2);
+});
+
+test("promise-returning methods never throw: they reject", async () => {
+  const ring = new Ring();
+  await ring.close();
+  const outcomes = [Reflect.apply(ring.readFixed, ring, []), Reflect.apply(ring.writeFixed, ring, [null]), Reflect.apply(ring.open, ring, [])];
+  for (const outcome of await Promise.allSettled(outcomes)) expect(outcome.status).toBe("rejected");
+});

@@ -1,0 +1,13 @@
+/** Clones from a ring of another thread, by its descriptor, and ends. */
+import { RawRing } from "bun-uring";
+
+declare const self: Worker;
+
+self.addEventListener("message", ({ data }: MessageEvent<{ fd: number; register: boolean }>) => {
+  using ring = new RawRing();
+  if (data.register) ring.registerRingFd();
+  ring.cloneBuffers({ fd: data.fd });
+  ring.unregisterBuffers();
+  self.postMessage("cloned");
+  process.exit();
+});
