@@ -97,9 +97,10 @@ static u64 abi[] = {
 };
 
 static struct {
-	const char *failure; /* null, or what liburing lacks */
+	const char *unloaded; /* null, or why liburing could not be loaded */
+	const char *missing; /* null, or a function that was not found */
 	void *functions[24];
-} table = { 0, {
+} table = { 0, 0, {
 	ring_init, ring_close, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
 	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
 	pool_lock, pool_unlock, pool_wake, pool_eventfd, advise, probe_clone, abi,
@@ -107,7 +108,7 @@ static struct {
 
 #define IMPORT(type, name, arguments) \
 	if (!(name = resolve(library, #name))) \
-		table.failure = #name;
+		table.missing = #name;
 
 /*
  * Resolves what the shim calls, keeps `root` from the garbage collector for as long as the thread lives
@@ -116,6 +117,7 @@ static struct {
 void *bun_uring_start(void *env, void *root, void *(*resolve)(void *, const char *))
 {
 	void *(*open_library)(const char *, int) = resolve(0, "dlopen");
+	char *(*last_error)(void) = resolve(0, "dlerror");
 	int (*create_reference)(void *, void *, u32, void **) = resolve(0, "napi_create_reference");
 	int (*add_cleanup_hook)(void *, void (*)(void *), void *) = resolve(0, "napi_add_env_cleanup_hook");
 	void *library = 0, *reference;
@@ -123,12 +125,12 @@ void *bun_uring_start(void *env, void *root, void *(*resolve)(void *, const char
 	LIBC_IMPORTS(IMPORT)
 	library = open_library("liburing.so.2", RTLD_NOW);
 	if (!library) {
-		table.failure = "";
+		table.unloaded = last_error();
 		return &table;
 	}
 	LIBURING_IMPORTS(IMPORT)
 	io_uring_clone_buffers_offset = resolve(library, "io_uring_clone_buffers_offset");
-	if (!table.failure && (create_reference(env, root, 1, &reference) || add_cleanup_hook(env, thread_ends, 0)))
-		table.failure = "napi";
+	if (!table.missing && (create_reference(env, root, 1, &reference) || add_cleanup_hook(env, thread_ends, 0)))
+		table.missing = "Node-API's environment";
 	return &table;
 }

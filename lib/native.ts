@@ -132,6 +132,10 @@ function symbolResolver(): Pointer {
   throw unavailable("ENOENT", "dlopen", "the C library was not found", `Looked for ${libraries.join(" and ")}.`, cause);
 }
 
+function text(address: number): string | undefined {
+  return address === 0 ? undefined : new CString(pointer(address)).toString();
+}
+
 function compile() {
   const source = fileURLToPath(new URL("../c/shim.c", import.meta.url));
   try {
@@ -153,27 +157,25 @@ function load(): Loaded {
   const resolve = symbolResolver();
   const library = compile();
   const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
-  const failure = read.ptr(table, 0);
-  if (failure !== 0) {
-    const missing = new CString(pointer(failure)).toString();
-    if (missing === "")
-      throw unavailable(
-        "ENOENT",
-        "dlopen",
-        "liburing.so.2 was not found",
-        "Install liburing's runtime library: `apt-get install liburing2` (Debian, Ubuntu), `dnf install liburing` (Fedora, RHEL), " +
-          "`apk add liburing` (Alpine), `pacman -S liburing` (Arch).",
-      );
-    throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, "liburing 2.3 or newer is needed.");
-  }
+  const unloaded = text(read.ptr(table, 0));
+  if (unloaded !== undefined)
+    throw unavailable(
+      "ENOENT",
+      "dlopen",
+      `liburing.so.2 could not be loaded (${unloaded})`,
+      "Install liburing's runtime library: `apt-get install liburing2` (Debian, Ubuntu), `dnf install liburing` (Fedora, RHEL), " +
+        "`apk add liburing` (Alpine), `pacman -S liburing` (Arch).",
+    );
+  const missing = text(read.ptr(table, 8));
+  if (missing !== undefined) throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, "liburing 2.3 or newer is needed.");
   root.library = library;
   const names = Object.keys(signatures);
   const entries: Record<string, { args: readonly string[]; returns: string; ptr: number }> = {};
   for (const [index, [name, signature]] of Object.entries(signatures).entries()) {
-    entries[name] = { ...signature, ptr: read.ptr(table, 8 * (index + 1)) };
+    entries[name] = { ...signature, ptr: read.ptr(table, 8 * (index + 2)) };
   }
   const { symbols } = linkSymbols(entries as Parameters<typeof linkSymbols>[0]);
-  const sizes = new BigUint64Array(mapped(read.ptr(table, 8 * (names.length + 1)), 8 * abiEntries.length));
+  const sizes = new BigUint64Array(mapped(read.ptr(table, 8 * (names.length + 2)), 8 * abiEntries.length));
   return {
     native: symbols as unknown as Native,
     abi: Object.fromEntries(abiEntries.map((name, index) => [name, Number(sizes[index])])),

@@ -29,10 +29,10 @@ const word = {
   hugePages: 11,
 } as const;
 
-const participantsStart = 16;
-const participantCount = 1024;
+export const participantsStart = 16;
+export const participantCount = 1024;
 /** Words of a participant: in use, ring descriptor + 1, eventfd + 1, waiting. */
-const participantWords = 4;
+export const participantWords = 4;
 const blocksStart = participantsStart + participantCount * participantWords;
 const largestTicket = 2 ** 30;
 

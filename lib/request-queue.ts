@@ -8,9 +8,9 @@ import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY, IORING_OP_ASYNC_CANCE
 import { Wakeup } from "./wakeup.ts";
 
 /** user_data, 53 bits: kind, generation, index of the operation. The teardown in C reads the kind and the index. */
-const indexSpan = 2 ** 24;
+export const indexSpan = 2 ** 24;
 const generationSpan = 2 ** 27;
-const kindUnit = indexSpan * generationSpan;
+export const kindUnit = indexSpan * generationSpan;
 
 /** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
 export const requestKind = { plain: 0, open: 1, close: 2 } as const;

@@ -1,0 +1,71 @@
+import { expect, test } from "bun:test";
+import { readFileSync, symlinkSync } from "node:fs";
+import { Folder } from "../support/files.ts";
+import { type Outcome, run } from "../support/programs.ts";
+
+/** What each class said on its first use, after an import that did not mind. */
+function uses({ stdout, stderr, exitCode }: Outcome): { code?: string; syscall?: string; hint?: string; message?: string; works?: boolean }[] {
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  const [imported, ...lines] = stdout.trim().split("\n");
+  expect(imported).toBe("imported");
+  expect(lines.length).toBe(4);
+  return lines.map((line) => JSON.parse(line));
+}
+
+/** Where this process has a library from. */
+function library(name: string): string {
+  const path = new RegExp(`\\S*/${name.replaceAll(".", "\\.")}$`, "m").exec(readFileSync("/proc/self/maps", "utf8"))?.[0];
+  if (path === undefined) throw new Error(`${name} is not loaded`);
+  return path;
+}
+
+test("where io_uring works, every class works on its first use", async () => {
+  for (const use of uses(await run("first-use"))) expect(use.works).toBe(true);
+});
+
+test("not on Linux, the first use says so, by name", async () => {
+  for (const use of uses(await run("first-use", { args: ["platform"] }))) {
+    expect([use.code, use.hint]).toEqual(["EOPNOTSUPP", "Use bun-uring on Linux only."]);
+    expect(use.message).toContain("this is darwin");
+  }
+});
+
+test("with bun:ffi's compiler switched off, the first use says how to switch it on", async () => {
+  for (const use of uses(await run("first-use", { bunArgs: ["--no-ffi-cc"] }))) {
+    expect([use.code, use.syscall]).toEqual(["ERR_FFI_CC_DISABLED", "cc"]);
+    expect(use.hint).toContain("--no-ffi-cc");
+  }
+});
+
+test("without liburing, the first use names the package for each package manager", async () => {
+  using folder = new Folder();
+  folder.write("liburing.so.2", "no library"); // found first, and unusable
+  for (const use of uses(await run("first-use", { env: { LD_LIBRARY_PATH: folder.path } }))) {
+    expect([use.code, use.syscall]).toEqual(["ENOENT", "dlopen"]);
+    for (const manager of ["apt-get", "dnf", "apk", "pacman"]) expect(use.hint).toContain(manager);
+    expect(use.message).toContain("liburing.so.2");
+  }
+});
+
+test("with a liburing that lacks what is needed, the first use names the version", async () => {
+  using folder = new Folder();
+  symlinkSync(library("libm.so.6"), `${folder.path}/liburing.so.2`); // loads, and has none of it
+  for (const use of uses(await run("first-use", { env: { LD_LIBRARY_PATH: folder.path } }))) {
+    expect([use.code, use.syscall]).toEqual(["ENOSYS", "dlsym"]);
+    expect(use.hint).toContain("2.3");
+  }
+});
+
+test("where seccomp refuses io_uring, the first use says that seccomp or the sysctl does", async () => {
+  for (const use of uses(await run("first-use", { args: ["seccomp-EPERM"] }))) {
+    expect([use.code, use.syscall]).toEqual(["EPERM", "io_uring_setup"]);
+    for (const cause of ["seccomp", "Docker", "io_uring_disabled"]) expect(use.hint).toContain(cause);
+  }
+});
+
+test("where the kernel has no io_uring, the first use names the kernel that has", async () => {
+  for (const use of uses(await run("first-use", { args: ["seccomp-ENOSYS"] }))) {
+    expect([use.code, use.syscall]).toEqual(["ENOSYS", "io_uring_setup"]);
+    expect(use.hint).toContain("Linux 6.1");
+  }
+});
