@@ -1,0 +1,140 @@
+import { describe, expect, test } from "bun:test";
+import { BufferPool, type FixedBuffer, Ring } from "bun-uring";
+import { Folder } from "./support/files.ts";
+import { pipe } from "./support/pipes.ts";
+import { run } from "./support/programs.ts";
+import { fdsOf, leavingNothing } from "./support/resources.ts";
+import { TestWorker } from "./support/workers.ts";
+import type { Ending, ReaderAnswer } from "./workers/jobs.ts";
+
+test(
+  "100 Workers terminated in the middle of reads leave no ring, no file and no slot; waiters elsewhere are served, survivors read right",
+  () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      using ends = pipe();
+      const { path, content } = folder.random("file", 2 ** 20);
+      const survivorFile = folder.random("survivor", 2 ** 20 + 7);
+      const shared = new SharedArrayBuffer(survivorFile.content.length);
+      new Uint8Array(shared).set(survivorFile.content);
+      using pool = new BufferPool({ count: 40, size: 16384, hugePages: false });
+      const survivor = new TestWorker<ReaderAnswer>("reader", {
+        pool: pool.share(),
+        path: survivorFile.path,
+        content: shared,
+        first: 0,
+        step: 1,
+        partBytes: 16384,
+        rounds: 300,
+      });
+      const waiter = new TestWorker<number | string>("waiter", { attach: pool.share() });
+      expect(await waiter.answer()).toBe("attached");
+      for (let ended = 0; ended < 100; ended += 4) {
+        const doomed = Array.from(
+          { length: 4 },
+          () => new TestWorker<string>("doomed", { pool: pool.share(), path, pipeFd: ends.readFd, ending: "terminate", slots: 4 }),
+        );
+        expect(await Promise.all(doomed.map((worker) => worker.answer()))).toEqual(["reading", "reading", "reading", "reading"]);
+        // Take what is left, so that these and the waiter's wait for the ended ones' slots.
+        const rest: FixedBuffer[] = [];
+        for (let buffer = pool.tryAcquire(); buffer !== undefined; buffer = pool.tryAcquire()) rest.push(buffer);
+        const mine = [pool.acquire(), pool.acquire()];
+        waiter.tell({ acquire: 2 });
+        await Promise.all(doomed.map((worker) => worker.terminate()));
+        for (const buffer of await Promise.all(mine)) buffer.release();
+        expect([typeof (await waiter.answer()), typeof (await waiter.answer())]).toEqual(["number", "number"]);
+        waiter.tell({ release: true });
+        expect(await waiter.answer()).toBe("released");
+        for (const buffer of rest) buffer.release();
+        expect(fdsOf(path)).toBe(0);
+      }
+      const { right, wrong } = await survivor.answer();
+      expect([right, wrong]).toEqual([300 * 65, 0]);
+      waiter.tell({ end: true });
+      await Promise.all([survivor.ended, waiter.ended]);
+      expect(pool.stats()).toMatchObject({ available: 40, inTransit: 0, othersAttached: 0, othersWaiting: 0 });
+      await using ring = new Ring({ pool });
+      using buffer = await pool.acquire();
+      await ring.readFixed(await ring.open(path), buffer, { position: 0 });
+      expect(Buffer.compare(buffer.bytes, content.subarray(0, 16384))).toBe(0);
+    }),
+  120_000,
+);
+
+describe("a Worker with reads in flight leaves nothing", () => {
+  for (const ending of ["terminate", "process.exit", "throw", "fall off", "spin"] as const satisfies readonly Ending[]) {
+    test(`when it ends by ${ending}`, () =>
+      leavingNothing(async () => {
+        using folder = new Folder();
+        using ends = pipe();
+        const { path } = folder.random("file", 2 ** 20);
+        using pool = new BufferPool({ count: 16, size: 16384 });
+        for (let round = 0; round < 5; round++) {
+          const worker = new TestWorker<string>("doomed", { pool: pool.share(), path, pipeFd: ends.readFd, ending, slots: 16 });
+          expect(await worker.answer()).toBe("reading");
+          if (ending === "terminate" || ending === "spin") await worker.terminate();
+          else await worker.ended;
+          expect([pool.available, fdsOf(path)]).toEqual([16, 0]);
+        }
+      }));
+  }
+});
+
+test("nothing is written to a slot after its Worker has ended, though block reads were in flight", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    using ends = pipe();
+    const { path } = folder.random("file", 2 ** 20);
+    using pool = new BufferPool({ count: 32, size: 16384 });
+    for (let round = 0; round < 10; round++) {
+      const worker = new TestWorker<string>("doomed", { pool: pool.share(), path, pipeFd: ends.readFd, ending: "terminate", slots: 32 });
+      expect(await worker.answer()).toBe("reading");
+      await worker.terminate();
+      const buffers = Array.from({ length: 32 }, () => pool.tryAcquire());
+      for (const buffer of buffers) buffer?.bytes.fill(0x5a);
+      // Late block I/O lands within milliseconds: other reads of the same disk are a clock for it.
+      await using ring = new Ring();
+      for (let opened = 0; opened < 50; opened++) await (await ring.open(path)).close();
+      await Bun.file(path).arrayBuffer();
+      for (const buffer of buffers) {
+        expect(buffer?.bytes.every((byte) => byte === 0x5a)).toBe(true);
+        buffer?.release();
+      }
+    }
+  }));
+
+test("a Worker that ends while it holds the pool's lock does not lock others out", async () => {
+  using pool = new BufferPool({ count: 4, size: 4096 });
+  const worker = new TestWorker<string>("lock-holder", pool.share());
+  expect(await worker.answer()).toBe("locked");
+  await worker.terminate();
+  await using ring = new Ring({ pool });
+  expect(ring.bufferSource).toBe("cloned");
+});
+
+test("the process ends when nothing is in flight, though rings, files and pools are open", async () => {
+  expect(await run("idle", { args: ["idle"] })).toMatchObject({ exitCode: 0, signal: null, stdout: "read 4096\nlast line\n", stderr: "" });
+});
+
+test("the process lives while an operation or an acquire is in flight", async () => {
+  expect(await run("idle", { args: ["operation"] })).toMatchObject({ exitCode: 0, stdout: "read 4096\nlast line\nthe operation completed\n", stderr: "" });
+  expect(await run("idle", { args: ["acquire"] })).toMatchObject({ exitCode: 0, stdout: "read 4096\nlast line\nthe slot was granted\n", stderr: "" });
+});
+
+test("a garbage collection between any two steps changes nothing", async () => {
+  const { exitCode, stdout, stderr } = await run("collected");
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  expect(stdout).toBe("512 of 512 right, 0 in flight, 8 of 8 free\n");
+});
+
+test("test files that are isolated from each other may leave rings open: their memory stays, and nothing crashes", async () => {
+  const folder = new URL("./isolated/", import.meta.url).pathname;
+  const child = Bun.spawn([process.execPath, "test", "--isolate", `${folder}one.isolated.ts`, `${folder}two.isolated.ts`, `${folder}three.isolated.ts`], {
+    env: { ...process.env },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const output = await child.stderr.text();
+  await child.exited;
+  expect([child.exitCode, child.signalCode, /(\d+) pass/.exec(output)?.[1]]).toEqual([0, null, "3"]);
+});

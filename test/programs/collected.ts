@@ -1,0 +1,50 @@
+/** Reads a file through a pool and a clone, with a full garbage collection between any two steps. */
+import { readFileSync } from "node:fs";
+import { BufferPool, RawRing, Ring } from "bun-uring";
+
+const path = process.execPath;
+const expected = readFileSync(path).subarray(0, 512 * 4096);
+
+const step = <Value>(value: Value): Value => {
+  Bun.gc(true);
+  return value;
+};
+
+let right = 0;
+const pool = step(new BufferPool({ count: 8, size: 4096 }));
+const ring = step(new Ring({ pool: step(BufferPool.attach(step(pool.share()))) }));
+const file = step(await ring.open(path));
+for (let part = 0; part < 256; part += 8) {
+  const reads = Array.from({ length: 8 }, async (_, index) => {
+    const buffer = step(await pool.acquire());
+    const position = (part + index) * 4096;
+    const read = ring.readFixed(file, buffer, { position });
+    if (index === 0) step(undefined);
+    const bytesRead = await read;
+    if (Buffer.compare(buffer.bytes.subarray(0, bytesRead), expected.subarray(position, position + 4096)) === 0) right++;
+    buffer.release();
+  });
+  step(undefined);
+  await Promise.all(reads);
+}
+
+// The raw path: the buffers' only other reference is the ring's own.
+const raw = step(new RawRing({ entries: 8 }));
+const clone = step(new RawRing({ entries: 8 }));
+step(raw.registerBuffers(Array.from({ length: 8 }, () => step(new SharedArrayBuffer(4096)))));
+step(clone.cloneBuffers(raw));
+step(raw.close());
+clone.unregisterBuffers();
+const pages = Array.from({ length: 8 }, () => new Uint8Array(new SharedArrayBuffer(4096)));
+step(clone.registerBuffers(pages));
+for (let part = 256; part < 512; part += 8) {
+  for (const [index, page] of pages.entries()) step(clone.prepReadFixed(file.fd, page, (part + index) * 4096, index, index));
+  step(clone.submitAndWait(8));
+  clone.forEachCompletion((index, result) => {
+    step(undefined);
+    const position = (part + index) * 4096;
+    if (result === 4096 && Buffer.compare(pages[index] ?? new Uint8Array(0), expected.subarray(position, position + 4096)) === 0) right++;
+  });
+}
+step(clone.close());
+console.log(`${right} of 512 right, ${ring.inFlight} in flight, ${pool.available} of ${pool.count} free`);

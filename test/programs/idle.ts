@@ -1,0 +1,26 @@
+/** Reads, closes nothing, and comes to its last line; then, by its argument, has nothing, an operation or an acquire in flight. */
+import { spawn } from "node:child_process";
+import { BufferPool, Ring } from "bun-uring";
+
+const [what] = process.argv.slice(2);
+const pool = new BufferPool({ count: 1, size: 4096 });
+const ring = new Ring({ pool });
+const file = await ring.open(process.execPath);
+const buffer = await pool.acquire();
+console.log(`read ${await ring.readFixed(file, buffer, { position: 0 })}`);
+
+if (what === "operation") {
+  // Another process opens the other end of a FIFO: nothing in this one is awake meanwhile.
+  const fifo = `/tmp/bun-uring-fifo-${process.pid}`;
+  Bun.spawnSync(["mkfifo", fifo]);
+  const reading = ring.open(fifo).then(() => console.log("the operation completed"));
+  spawn("sh", ["-c", `sleep 0.2; echo >${fifo}; rm ${fifo}`], { detached: true, stdio: "ignore" }).unref();
+  void reading;
+}
+if (what === "acquire") {
+  const worker = new Worker(new URL("./releaser.ts", import.meta.url).href);
+  worker.postMessage({ pool: pool.share(), token: buffer.transfer() });
+  worker.unref();
+  void pool.acquire().then(() => console.log("the slot was granted"));
+}
+console.log("last line");

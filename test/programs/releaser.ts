@@ -1,0 +1,9 @@
+/** A Worker of idle.ts: receives a slot, and releases it after the main thread has come to its last line. */
+import { BufferPool, type PoolHandle, type SlotToken } from "bun-uring";
+
+declare const self: Worker;
+
+self.addEventListener("message", ({ data }: MessageEvent<{ pool: PoolHandle; token: SlotToken }>) => {
+  const buffer = BufferPool.attach(data.pool).receive(data.token);
+  setTimeout(() => buffer.release(), 200);
+});

@@ -1,0 +1,123 @@
+import { expect, test } from "bun:test";
+import { BufferPool, type FixedBuffer, Ring, type SlotToken } from "bun-uring";
+import { Folder } from "./support/files.ts";
+import { leavingNothing, pinnedKb } from "./support/resources.ts";
+import { TestWorker } from "./support/workers.ts";
+import type { ReaderAnswer } from "./workers/jobs.ts";
+
+test("two Workers and the main thread read different parts of one file at once into slots of one pool that is registered once", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 8 * 2 ** 20 + 12_345);
+    const shared = new SharedArrayBuffer(content.length);
+    new Uint8Array(shared).set(content);
+    const before = pinnedKb();
+    using pool = new BufferPool({ count: 24, size: 65536, hugePages: false });
+    expect(pinnedKb() - before).toBe((24 * 65536) / 1024);
+    const partBytes = 65536;
+    const parts = Math.ceil(content.length / partBytes);
+    const job = { pool: pool.share(), path, content: shared, step: 3, partBytes, rounds: 5 };
+    const workers = [1, 2].map((first) => new TestWorker<ReaderAnswer>("reader", { ...job, first }));
+    await using ring = new Ring({ pool });
+    expect(ring.bufferSource).toBe("cloned");
+    const file = await ring.open(path);
+    let right = 0;
+    for (let round = 0; round < 5; round++) {
+      await Promise.all(
+        Array.from({ length: Math.ceil(parts / 3) }, async (_, index) => {
+          using buffer = await pool.acquire();
+          const position = index * 3 * partBytes;
+          const bytesRead = await ring.readFixed(file, buffer, { position, length: partBytes });
+          expect(pinnedKb() - before).toBe((24 * 65536) / 1024);
+          if (Buffer.compare(buffer.bytes.subarray(0, bytesRead), content.subarray(position, position + partBytes)) === 0) right++;
+        }),
+      );
+    }
+    const answers = await Promise.all(workers.map((worker) => worker.answer()));
+    await Promise.all(workers.map((worker) => worker.ended));
+    expect(answers.map(({ wrong, bufferSource }) => [wrong, bufferSource])).toEqual([
+      [0, "cloned"],
+      [0, "cloned"],
+    ]);
+    expect(right + answers.reduce((sum, answer) => sum + answer.right, 0)).toBe(5 * parts);
+    expect(pool.available).toBe(24);
+  }));
+
+test("a release in any thread serves an acquire that waits in any other", async () => {
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  const workers = [1, 2].map(() => new TestWorker<number | string>("waiter", { attach: pool.share() }));
+  const [one, two] = workers;
+  if (one === undefined || two === undefined) throw new Error("two Workers");
+  for (const worker of workers) expect(await worker.answer()).toBe("attached");
+  const mine = await pool.acquire();
+  one.tell({ acquire: 1, mark: 1 });
+  mine.release(); // main to Worker, whichever comes first
+  expect(await one.answer()).toBe(0);
+  two.tell({ acquire: 1, mark: 2 });
+  const waiting = pool.acquire();
+  one.tell({ release: true }); // Worker to Worker or main: both wait, one slot
+  expect(await one.answer()).toBe("released");
+  const first = await Promise.race([waiting.then((buffer) => buffer), two.answer()]);
+  if (typeof first === "object") first.release();
+  else two.tell({ release: true });
+  const served = await waiting;
+  if (typeof first !== "object") served.release();
+  for (const worker of workers) worker.tell({ end: true });
+  await Promise.all(workers.map((worker) => worker.ended));
+  expect(pool.available).toBe(1);
+});
+
+test("a slot is never granted to two threads, and no waiter is forgotten, under contention of four", async () => {
+  using pool = new BufferPool({ count: 3, size: 4096 });
+  const workers = Array.from({ length: 4 }, (_, mark) => new TestWorker<{ stolen: number }>("churner", { pool: pool.share(), mark: mark + 1, rounds: 2000 }));
+  for (const { stolen } of await Promise.all(workers.map((worker) => worker.answer()))) expect(stolen).toBe(0);
+  await Promise.all(workers.map((worker) => worker.ended));
+  expect(pool.stats()).toMatchObject({ available: 3, othersAttached: 0, othersWaiting: 0 });
+});
+
+test("a filled slot goes to another Worker and back without a copy", async () => {
+  using pool = new BufferPool({ count: 4, size: 10_000 });
+  const worker = new TestWorker<{ right: boolean; token: SlotToken }>("receiver", { attach: pool.share() });
+  for (let round = 1; round <= 20; round++) {
+    const buffer: FixedBuffer = await pool.acquire();
+    const { index } = buffer;
+    buffer.bytes.fill(round);
+    worker.tell({ token: buffer.transfer(), expected: round, answer: round + 100 });
+    const { right, token } = await worker.answer();
+    expect([right, token.index]).toEqual([true, index]);
+    using back = pool.receive(token);
+    expect(back.bytes.every((byte) => byte === round + 100)).toBe(true);
+  }
+  await worker.terminate();
+  expect(pool.available).toBe(4);
+});
+
+test("a pool outlives the Worker that made it, for those attached", async () => {
+  const maker = new TestWorker<ReturnType<BufferPool["share"]>>("pool-maker", { count: 2, size: 4096 });
+  const handle = await maker.answer();
+  using attached = BufferPool.attach(handle);
+  await maker.terminate();
+  expect(attached.available).toBe(2);
+  using folder = new Folder();
+  const { path, content } = folder.random("file", 4096);
+  await using ring = new Ring({ pool: attached });
+  expect(ring.bufferSource).toBe("cloned");
+  using buffer = await attached.acquire();
+  await ring.readFixed(await ring.open(path), buffer, { position: 0 });
+  expect(Buffer.compare(buffer.bytes, content)).toBe(0);
+});
+
+test("a pool whose last thread has ended can't be attached any more: EBADF says so", async () => {
+  const maker = new TestWorker<ReturnType<BufferPool["share"]>>("pool-maker", { count: 2, size: 4096 });
+  const handle = await maker.answer();
+  await leavingNothingBut(-1, async () => maker.terminate());
+  expect(() => BufferPool.attach(handle)).toThrow("EBADF");
+});
+
+/** As leavingNothing, for a body that closes a ring which was open before. */
+async function leavingNothingBut(rings: number, body: () => Promise<void>): Promise<void> {
+  const { ringFds } = await import("./support/resources.ts");
+  const before = ringFds();
+  await body();
+  expect(ringFds() - before).toBe(rings);
+}

@@ -1,0 +1,32 @@
+/** What tests tell their Workers. */
+import type { PoolHandle } from "bun-uring";
+
+export interface ReaderJob {
+  readonly pool: PoolHandle;
+  readonly path: string;
+  readonly content: SharedArrayBuffer;
+  /** Reads parts `first`, `first + step`, … of `partBytes`, `rounds` times over. */
+  readonly first: number;
+  readonly step: number;
+  readonly partBytes: number;
+  readonly rounds: number;
+}
+
+export interface ReaderAnswer {
+  readonly right: number;
+  readonly wrong: number;
+  readonly bufferSource: string;
+}
+
+/** How a Worker ends, in the middle of what it does. */
+export type Ending = "terminate" | "process.exit" | "throw" | "fall off" | "spin";
+
+export interface DoomedJob {
+  readonly pool: PoolHandle;
+  /** A file to read past the page cache, over and over. */
+  readonly path: string;
+  /** A pipe whose reads never complete. */
+  readonly pipeFd: number;
+  readonly ending: Ending;
+  readonly slots: number;
+}

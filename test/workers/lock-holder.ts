@@ -1,0 +1,12 @@
+/** Takes a pool's lock, and never gives it back. */
+import { BufferPool, type PoolHandle } from "bun-uring";
+import { membershipOf } from "../../lib/pool.ts";
+
+declare const self: Worker;
+
+self.addEventListener("message", ({ data }: MessageEvent<PoolHandle>) => {
+  membershipOf(BufferPool.attach(data)).control.locked(() => {
+    self.postMessage("locked");
+    for (;;);
+  });
+});

@@ -1,0 +1,32 @@
+/** Reads parts of a file through a shared pool, and says whether every byte was right: it compares with the content it was sent. */
+import { BufferPool, Ring } from "bun-uring";
+import type { ReaderJob } from "./jobs.ts";
+
+declare const self: Worker;
+
+self.addEventListener("message", async ({ data }: MessageEvent<ReaderJob>) => {
+  const { pool: handle, path, content, first, step, partBytes, rounds } = data;
+  const expected = new Uint8Array(content);
+  {
+    using pool = BufferPool.attach(handle);
+    await using ring = new Ring({ pool });
+    const file = await ring.open(path);
+    const parts = Math.ceil(expected.length / partBytes);
+    let right = 0;
+    let wrong = 0;
+    const readPart = async (part: number) => {
+      using buffer = await pool.acquire();
+      const bytesRead = await ring.readFixed(file, buffer, { position: part * partBytes, length: partBytes });
+      const wanted = expected.subarray(part * partBytes, (part + 1) * partBytes);
+      if (bytesRead === wanted.length && Buffer.compare(buffer.bytes.subarray(0, bytesRead), wanted) === 0) right++;
+      else wrong++;
+    };
+    for (let round = 0; round < rounds; round++) {
+      const reads: Promise<void>[] = [];
+      for (let part = first; part < parts; part += step) reads.push(readPart(part));
+      await Promise.all(reads);
+    }
+    self.postMessage({ right, wrong, bufferSource: ring.bufferSource });
+  }
+  process.exit();
+});

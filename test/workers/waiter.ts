@@ -1,0 +1,29 @@
+/** Acquires one slot after the other as it is told, and tells which it got; releases on demand. */
+import { BufferPool, type FixedBuffer, type PoolHandle } from "bun-uring";
+
+declare const self: Worker;
+
+let pool: BufferPool | undefined;
+const held: FixedBuffer[] = [];
+
+self.addEventListener("message", async ({ data }: MessageEvent<{ attach?: PoolHandle; acquire?: number; release?: boolean; mark?: number; end?: boolean }>) => {
+  if (data.attach !== undefined) {
+    pool = BufferPool.attach(data.attach);
+    self.postMessage("attached");
+  }
+  for (let acquired = 0; acquired < (data.acquire ?? 0); acquired++) {
+    const buffer = await pool?.acquire();
+    if (buffer === undefined) throw new Error("no pool");
+    if (data.mark !== undefined) buffer.bytes.fill(data.mark);
+    held.push(buffer);
+    self.postMessage(buffer.index);
+  }
+  if (data.release) {
+    for (const buffer of held.splice(0)) buffer.release();
+    self.postMessage("released");
+  }
+  if (data.end) {
+    pool?.close();
+    process.exit();
+  }
+});
