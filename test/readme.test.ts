@@ -1,0 +1,15 @@
+import { expect, test } from "bun:test";
+
+const root = new URL("../", import.meta.url);
+
+test("the README's program runs as it stands", async () => {
+  const readme = await Bun.file(new URL("README.md", root)).text();
+  const programs = Array.from(readme.matchAll(/^```ts\n(.*?)^```$/gms), ([, program = ""]) => program);
+  expect(programs.length).toBe(1);
+  for (const program of programs) {
+    const child = Bun.spawn([process.execPath, "run", "-"], { cwd: root.pathname, stdin: Buffer.from(program), stdout: "pipe", stderr: "pipe" });
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    await child.exited;
+    expect([child.exitCode, stderr, stdout]).toEqual([0, "", "read 6553600 bytes, buffers cloned\n"]);
+  }
+});
