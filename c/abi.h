@@ -101,7 +101,7 @@ enum {
 	FUTEX_LOCK_PI_PRIVATE = 6 | 128, FUTEX_UNLOCK_PI_PRIVATE = 7 | 128, FUTEX_TID_MASK = 0x3fffffff,
 
 	IOSQE_IO_DRAIN = 2,
-	IORING_SETUP_CQSIZE = 8, IORING_SETUP_SQE128 = 1 << 10, IORING_SETUP_CQE32 = 1 << 11,
+	IORING_SETUP_CQSIZE = 8, IORING_SETUP_SQE128 = 1 << 10,
 	IORING_REGISTER_BUFFERS = 0, IORING_UNREGISTER_BUFFERS = 1, IORING_REGISTER_SYNC_CANCEL = 24,
 	IORING_REGISTER_CLONE_BUFFERS = 30, IORING_REGISTER_DST_REPLACE = 2,
 	IORING_ASYNC_CANCEL_ALL = 1, IORING_ASYNC_CANCEL_ANY = 4,
@@ -136,6 +136,7 @@ enum { SYS_futex = 98 };
 	X(int, io_uring_submit_and_wait, (struct io_uring *, u32)) \
 	X(int, io_uring_submit_and_wait_timeout, (struct io_uring *, struct io_uring_cqe **, u32, struct timespec64 *, void *)) \
 	X(int, io_uring_get_events, (struct io_uring *)) \
+	X(u32, io_uring_peek_batch_cqe, (struct io_uring *, struct io_uring_cqe **, u32)) \
 	X(int, io_uring_register_eventfd, (struct io_uring *, int)) \
 	X(int, io_uring_register_ring_fd, (struct io_uring *)) \
 	X(int, io_uring_unregister_ring_fd, (struct io_uring *)) \

@@ -100,26 +100,30 @@ static void settle_file(struct ring *ring, u64 user_data, int res)
 
 /*
  * Consumes what has completed; returns 1 when the drained NOP has, else 0 or its error.
- * The head is published only after a branch on the entry that it frees, which orders the two on every processor.
+ * liburing looks at the queue, for it has the barriers; the head is published only after branches on the entries that it
+ * frees, which orders the two on every processor.
  */
 static int consume(struct ring *ring, int *queued)
 {
-	struct io_uring_cq *cq = &ring->uring.cq;
-	int shift = !!(ring->uring.flags & IORING_SETUP_CQE32), result = 0;
-	volatile u32 *khead = cq->khead, *ktail = cq->ktail;
+	struct io_uring *uring = &ring->uring;
+	volatile u32 *khead = uring->cq.khead;
+	struct io_uring_cqe *cqes[32];
+	int result = 0;
 
-	for (u32 head = *khead; head != *ktail; *khead = ++head) {
-		volatile struct io_uring_cqe *cqe = &cq->cqes[(head & cq->ring_mask) << shift];
+	for (u32 count; (count = io_uring_peek_batch_cqe(uring, cqes, 32)); *khead += count) {
+		for (u32 i = 0; i < count; i++) {
+			volatile struct io_uring_cqe *cqe = cqes[i];
 
-		if (cqe->user_data != DRAIN_MARK) {
-			if (ring->files)
-				settle_file(ring, cqe->user_data, cqe->res);
-		} else if (cqe->res == 0) {
-			result = 1;
-		} else if (cqe->res == -EOPNOTSUPP) {
-			result = cqe->res;
-		} else {
-			*queued = 0;
+			if (cqe->user_data != DRAIN_MARK) {
+				if (ring->files)
+					settle_file(ring, cqe->user_data, cqe->res);
+			} else if (cqe->res == 0) {
+				result = 1;
+			} else if (cqe->res == -EOPNOTSUPP) {
+				result = cqe->res;
+			} else {
+				*queued = 0;
+			}
 		}
 	}
 	return result;
@@ -320,6 +324,7 @@ static int pool_create(volatile struct control *control, struct iovec *buffers, 
 		fd = io_uring_setup(1, &params);
 		if (fd < 0)
 			return fd;
+		out[0] = 1; /* that much worked, should the rest fail */
 		result = io_uring_register(fd, IORING_REGISTER_BUFFERS, buffers, count);
 	}
 	if (result >= 0)

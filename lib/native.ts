@@ -147,6 +147,14 @@ function compile() {
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ERR_FFI_CC_DISABLED")
       throw unavailable("ERR_FFI_CC_DISABLED", "cc", "the C compiler of bun:ffi is switched off", "Run Bun without --no-ffi-cc.", error);
+    if (!existsSync(source))
+      throw unavailable(
+        "ENOENT",
+        "cc",
+        `the C shim ${source} is not there`,
+        "A bundler does not carry it: keep bun-uring external (`bun build --external bun-uring`).",
+        error,
+      );
     throw unavailable("ENOEXEC", "cc", `the C shim ${source} could not be compiled`, "This Bun may be too old: see engines in package.json.", error);
   }
 }

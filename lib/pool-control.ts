@@ -91,7 +91,9 @@ export class PoolControl {
     if (view.length < blocksStart || view[word.magic] !== magic) throw invalidValue("handle.control is not the state of a BufferPool");
     if (view[word.version] !== version)
       throw invalidValue(`handle.control has version ${view[word.version]}, and this library ${version}: two versions of bun-uring are loaded`);
-    return new PoolControl(memory, view, planPool(view[word.count] ?? 0, view[word.sizeBytes] ?? 0, view[word.hugePages] === 1));
+    const count = view[word.count] ?? 0;
+    if (view.length < blocksStart + blockCount(count) + count) throw invalidValue(`handle.control is too short for ${count} slots`);
+    return new PoolControl(memory, view, planPool(count, view[word.sizeBytes] ?? 0, view[word.hugePages] === 1));
   }
 
   get closed(): boolean {

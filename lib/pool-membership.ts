@@ -1,3 +1,4 @@
+import { onAbort } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
 import { assert, checked, UringError } from "./errors.ts";
 import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
@@ -38,6 +39,8 @@ export class PoolMembership {
   #slotsOut = 0;
   #rings = 0;
   #closed = false;
+  /** The participant's number may be another's by now. */
+  #left = false;
 
   private constructor(
     control: PoolControl,
@@ -66,7 +69,8 @@ export class PoolMembership {
       longs[2 + 2 * index] = BigInt(start);
       longs[3 + 2 * index] = BigInt(end - start);
     }
-    checked(native().poolCreate(control.address, address + 16, count, address), "io_uring_register_buffers");
+    const result = native().poolCreate(control.address, address + 16, count, address);
+    checked(result, longs[0] === 0n ? "io_uring_setup" : "io_uring_register_buffers");
     return new PoolMembership(control, memories, extents, true, Number(longs[0]), Number(longs[1]));
   }
 
@@ -90,11 +94,12 @@ export class PoolMembership {
 
   /** Other participants of the pool. */
   get others(): { attached: number; waiting: number } {
-    return this.control.countParticipants(this.#participant);
+    return this.#left ? { attached: 0, waiting: 0 } : this.control.countParticipants(this.#participant);
   }
 
   census(): { free: number; own: number; inTransit: number } {
-    return this.#slots.census(this.#owner);
+    const census = this.#slots.census(this.#owner);
+    return this.#left ? { ...census, own: 0 } : census;
   }
 
   assertOpen(action: string): void {
@@ -128,30 +133,31 @@ export class PoolMembership {
   }
 
   /** Grants a slot as soon as there is one, in the order of asking. */
-  acquire(signal: AbortSignal | undefined): Promise<FixedBuffer> {
-    this.assertOpen("acquire");
+  async acquire(signal: AbortSignal | undefined): Promise<FixedBuffer> {
     signal?.throwIfAborted();
+    this.assertOpen("acquire");
+    if (this.#waiters.size === 0) {
+      const buffer = this.tryAcquire();
+      if (buffer !== undefined) return buffer;
+    }
+    // It may fail for want of a descriptor, and nobody waits yet.
+    this.#wakeup ??= new Wakeup(checked(native().poolEventfd(this.#address), "eventfd"), () => this.#serve());
     const { promise, resolve, reject } = Promise.withResolvers<FixedBuffer>();
-    const abort = () => {
-      this.#waiters.delete(waiter);
-      this.#settleWaiting();
-      reject(signal?.reason);
-    };
-    const waiter: Waiter = {
-      grant: (buffer) => {
-        signal?.removeEventListener("abort", abort);
-        resolve(buffer);
-      },
-      fail: (reason) => {
-        signal?.removeEventListener("abort", abort);
-        reject(reason);
-      },
-    };
+    const waiter: Waiter = { grant: resolve, fail: reject };
     this.#waiters.add(waiter);
-    signal?.addEventListener("abort", abort, { once: true });
-    if (this.#waiters.size === 1) this.#serve();
-    if (this.#waiters.size > 0) this.#wait();
-    return promise;
+    const forget =
+      signal &&
+      onAbort(signal, () => {
+        this.#waiters.delete(waiter);
+        this.#settleWaiting();
+        reject(signal.reason);
+      });
+    this.#wait(this.#wakeup);
+    try {
+      return await promise;
+    } finally {
+      forget?.();
+    }
   }
 
   receive(token: SlotToken): FixedBuffer {
@@ -244,10 +250,9 @@ export class PoolMembership {
   }
 
   /** Announces that this thread waits, and looks once more: a slot freed before the announcement was seen by nobody. */
-  #wait(): void {
+  #wait(wakeup: Wakeup): void {
     this.control.setWaiting(this.#participant, true);
-    this.#wakeup ??= new Wakeup(checked(native().poolEventfd(this.#address), "eventfd"), () => this.#serve());
-    this.#wakeup.arm();
+    wakeup.arm();
     this.#serve();
   }
 
@@ -259,6 +264,7 @@ export class PoolMembership {
 
   #leaveWhenUnused(): void {
     if (!this.#closed || this.#slotsOut > 0 || this.#rings > 0) return;
+    this.#left = true;
     this.#wakeup?.close();
     native().poolLeave(this.#address);
     letGo(this);

@@ -68,7 +68,7 @@ class Membership {
 function checkPoolOptions(options: BufferPoolOptions) {
   checkOptions(options, ["count", "size", "hugePages", "zero"]);
   const { count, size, hugePages = true, zero = false } = options;
-  checkInteger("options.count", count, 1, 2 ** 30);
+  checkInteger("options.count", count, 1, 2 ** 29);
   checkInteger("options.size", size, 1, 2 ** 30);
   checkBoolean("options.hugePages", hugePages);
   checkBoolean("options.zero", zero);
@@ -92,8 +92,9 @@ function probeCloneAbility(): number {
 /** Everything up to the memory's first page fault. */
 function allocate(options: BufferPoolOptions) {
   const { plan, zero } = checkPoolOptions(options);
-  const control = PoolControl.create(plan, probeCloneAbility(), zero);
+  const cloneAbility = probeCloneAbility();
   const memories = allocateMemories(plan);
+  const control = PoolControl.create(plan, cloneAbility, zero);
   const parts = residentParts(plan, memories);
   adviseHugePages(plan, parts);
   return { control, memories, parts };
@@ -101,7 +102,6 @@ function allocate(options: BufferPoolOptions) {
 
 /** Has the kernel's own worker threads fault the memory in, part by part. */
 async function populateOffThread(parts: readonly Region[]): Promise<void> {
-  hold(parts);
   using ring = new RawRing({ entries: 1 });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let next = 0;
@@ -121,6 +121,7 @@ async function populateOffThread(parts: readonly Region[]): Promise<void> {
       reject(error);
     }
   });
+  hold(parts);
   try {
     wakeup.arm();
     advance();

@@ -99,14 +99,12 @@ class ReachableMemory {
 
 function regionOf(buffer: Registrable, name: string): Region | null {
   if (buffer === null) return null;
-  if (buffer instanceof SharedArrayBuffer) {
-    const start = addressOf(buffer);
-    return { memory: buffer, start, end: start + buffer.byteLength };
-  }
-  if (!(buffer instanceof Uint8Array) || !(buffer.buffer instanceof SharedArrayBuffer))
+  const bytes = buffer instanceof SharedArrayBuffer ? new Uint8Array(buffer) : buffer;
+  if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof SharedArrayBuffer))
     throw invalidType(name, "a SharedArrayBuffer, a Uint8Array of one, or null (other memory can move or go while the kernel uses it)", buffer);
-  const start = addressOf(buffer.buffer) + buffer.byteOffset;
-  return { memory: buffer.buffer, start, end: start + buffer.byteLength };
+  if (bytes.length === 0) throw outOfRange(name, "at least 1 byte long", "0 bytes");
+  const start = addressOf(bytes);
+  return { memory: bytes.buffer, start, end: start + bytes.length };
 }
 
 function regionsOf(buffers: readonly Registrable[], tags: readonly number[] | undefined): (Region | null)[] {
@@ -117,7 +115,7 @@ function regionsOf(buffers: readonly Registrable[], tags: readonly number[] | un
     if (tags.length !== buffers.length) throw outOfRange("tags.length", `${buffers.length}, the number of buffers`, tags.length);
     for (const [index, tag] of tags.entries()) checkInteger(`tags[${index}]`, tag, 0, largestUserData);
   }
-  return buffers.map((buffer, index) => regionOf(buffer, `buffers[${index}]`));
+  return Array.from(buffers, (buffer, index) => regionOf(buffer, `buffers[${index}]`));
 }
 
 /** Lays out iovecs, and tags where there are any, behind a `headBytes` long struct. */
@@ -301,7 +299,8 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Replaces entries of the table from `offset` on; returns how many. Requests in flight keep what they began with.
+   * Replaces entries of the table from `offset` on; returns how many. Requests in flight keep what they began with; its
+   * memory stays until nothing is in flight, and where tags are used, until close.
    * @throws UringError ENXIO: no table; EINVAL: past its end
    * @see io_uring_register_buffers_update_tag(3)
    */
@@ -359,6 +358,10 @@ export class RawRing implements Disposable {
     const whole = source instanceof RawRing ? source.#reachable.table : [];
     const cloned = count === 0 ? whole : Array.from({ length: Math.min(count, largestTable) }, (_, index) => whole[sourceOffset + index]);
     this.#clone(source.fd, destinationOffset, sourceOffset, count, replace, cloned);
+    if (source instanceof RawRing || count > 0) return;
+    // How much of the table another's whole one has replaced is not known: nothing in it is, any more.
+    this.#reachable.retire(0, this.#reachable.table.length);
+    this.#reachable.table = [];
   }
 
   /**
@@ -554,7 +557,7 @@ export class RawRing implements Disposable {
     checkInteger("userData", userData, 0, largestUserData);
     if (!(bytes instanceof Uint8Array)) throw invalidType("bytes", "a Uint8Array", bytes);
     const region = this.#reachable.table[bufferIndex];
-    let address = bytes.length === 0 ? 0 : addressOf(bytes);
+    let address = bytes.length > 0 ? addressOf(bytes) : 0;
     if (!region || address < region.start || address + bytes.length > region.end) address = this.#addressOutsideTable(region, bytes, bufferIndex);
     this.#prepare(opcode, fd, position, address, bytes.length, 0, userData, bufferIndex);
   }
@@ -565,7 +568,6 @@ export class RawRing implements Disposable {
     const found = regionOf(bytes, "bytes");
     const start = found?.start ?? 0;
     if (region) {
-      if (start >= region.start && start + bytes.length <= region.end) return start;
       const inside = found?.memory === region.memory ? ` (byteOffset ${bytes.byteOffset}, length ${bytes.length})` : " (another SharedArrayBuffer)";
       throw outOfRange("bytes", `within the registered buffer ${bufferIndex}, ${region.end - region.start} bytes`, `${bytes.length} bytes outside it${inside}`);
     }

@@ -1,5 +1,7 @@
+import { onAbort } from "./abort.ts";
 import { checkSignal } from "./arguments.ts";
 import { assert, UringError } from "./errors.ts";
+import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
 import type { Slot } from "./fixed-buffer.ts";
 import { hold, letGo } from "./native.ts";
@@ -11,6 +13,9 @@ import { Wakeup } from "./wakeup.ts";
 export const indexSpan = 2 ** 24;
 const generationSpan = 2 ** 27;
 export const kindUnit = indexSpan * generationSpan;
+
+/** Completions settled in one turn of the event loop, before timers and sockets have theirs. */
+const completionsPerTurn = 4096;
 
 /** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
 export const requestKind = { plain: 0, open: 1, close: 2 } as const;
@@ -39,21 +44,49 @@ export interface Request {
   readonly fail: ((reason: unknown) => void) | undefined;
 }
 
+const bareRequest = {
+  fd: -1,
+  position: 0,
+  address: 0,
+  length: 0,
+  operationFlags: 0,
+  bufferIndex: 0,
+  kind: requestKind.plain,
+  slot: undefined,
+  memory: undefined,
+  path: undefined,
+  fileEntry: -1,
+  succeed: undefined,
+  fail: undefined,
+} as const satisfies Partial<Request>;
+
 class Operation {
   readonly request: Request;
+  readonly signal: AbortSignal | undefined;
   index = -1;
   userData = -1;
   fileEntry: number;
   /** The promise has settled, though the kernel may not be done. */
   settled = false;
-  readonly signal: AbortSignal | undefined;
-  readonly abort: (() => void) | undefined;
+  /** Takes the signal's callback back. */
+  forget: (() => void) | undefined;
 
-  constructor(request: Request, signal: AbortSignal | undefined, abort: ((operation: Operation) => void) | undefined) {
+  constructor(request: Request, signal?: AbortSignal) {
     this.request = request;
-    this.fileEntry = request.fileEntry;
     this.signal = signal;
-    this.abort = abort && (() => abort(this));
+    this.fileEntry = request.fileEntry;
+  }
+
+  /** What belonged to the operation is its own no more. */
+  end(): void {
+    this.forget?.();
+    this.request.slot?.endUse();
+  }
+
+  fail(reason: unknown): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.request.fail?.(reason);
   }
 }
 
@@ -74,12 +107,20 @@ export class RequestQueue {
   readonly #unused: number[] = [];
   #inKernel = 0;
   #generation = 0;
-  /** Without room in the ring yet, in order. */
-  readonly #backlog = new Set<Operation>();
+  /** Without room in the ring yet, in order; those that have settled are skipped. */
+  readonly #backlog = new Fifo<Operation>();
+  #backlogSettled = 0;
+  /** Cancellations without room: what they wait behind may wait for them, so they go first. */
+  readonly #cancels = new Fifo<Operation>();
+  #cancelsInKernel = 0;
   #flushing = false;
+  #continuing = false;
   readonly #completed: { operation: Operation; result: number }[] = [];
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
+  #gone = false;
+  /** Why the kernel takes nothing any more. */
+  #broken: unknown;
 
   constructor(options: RawRingOptions) {
     this.raw = new RawRing(options);
@@ -97,17 +138,24 @@ export class RequestQueue {
     return this.#closing !== undefined;
   }
 
+  /** The kernel is done with the ring and its memory. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** Operations started and not completed, the queue's own cancellations apart. */
   get inFlight(): number {
-    return this.#inKernel + this.#backlog.size;
+    return this.#inKernel - this.#cancelsInKernel + this.#backlog.size - this.#backlogSettled;
   }
 
   assertOpen(syscall: string): void {
     if (this.closed) throw new UringError("EBADF", syscall, { message: "the ring is closed" });
+    if (this.#broken !== undefined) throw new UringError("EIO", syscall, { message: "the ring is broken", cause: this.#broken });
   }
 
   /**
    * Starts a request; its `succeed` or `fail` is called once. An abort fails it at once, while its memory stays its own until the kernel is done.
-   * @throws UringError EBADF: the ring is closed; the signal's reason, where that is aborted
+   * @throws UringError EBADF: the ring is closed; EIO: it is broken; the signal's reason, where that is aborted
    */
   start(request: Request, signal?: AbortSignal): void {
     this.assertOpen(request.syscall);
@@ -115,29 +163,60 @@ export class RequestQueue {
       checkSignal(signal);
       signal.throwIfAborted();
     }
-    const operation = new Operation(request, signal, signal && ((aborted) => this.#abort(aborted)));
-    if (operation.abort !== undefined) signal?.addEventListener("abort", operation.abort, { once: true });
+    const operation = new Operation(request, signal);
+    if (signal !== undefined) operation.forget = onAbort(signal, () => this.#abort(operation));
     request.slot?.beginUse();
     this.#enqueue(operation);
   }
 
-  /** Refuses new requests, cancels what is in flight, waits for all of it, closes the files, then the ring. */
+  /** Closes a descriptor of the file table, also while the ring closes. */
+  closeFile(fd: number, fileEntry: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const fail = (reason: unknown) => {
+      // Cancelled by the ring's close, which closes what is left in the table.
+      if (reason instanceof UringError && reason.code === "ECANCELED") resolve();
+      else reject(reason);
+    };
+    this.#enqueue(
+      new Operation({ ...bareRequest, opcode: IORING_OP_CLOSE, syscall: "close", fd, kind: requestKind.close, fileEntry, succeed: () => resolve(), fail }),
+    );
+    return promise;
+  }
+
+  /**
+   * Refuses new requests, cancels what is in flight, waits for all of it, closes the files, then the ring.
+   * @throws UringError: what closing a file reported; the ring is closed all the same
+   */
   close(): Promise<void> {
     this.#closing ??= this.#shutDown();
     return this.#closing;
   }
 
   #enqueue(operation: Operation): void {
-    if (this.#backlog.size > 0 || !this.#prepare(operation)) this.#backlog.add(operation);
-    if (this.#flushing) return;
-    this.#flushing = true;
-    queueMicrotask(() => this.#flush());
+    if (this.#backlog.size > 0 || !this.#prepare(operation)) this.#backlog.push(operation);
+    this.#flushSoon();
   }
 
-  /** Writes the operation's entry. Returns false where the ring has no room: never more in the kernel than completions can hold. */
+  #cancel(userData: number, flags: number): void {
+    const operation = new Operation({ ...bareRequest, opcode: IORING_OP_ASYNC_CANCEL, syscall: "async_cancel", address: userData, operationFlags: flags });
+    if (this.#cancels.size > 0 || !this.#prepare(operation)) this.#cancels.push(operation);
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => {
+      this.#flushing = false;
+      this.#advance();
+    });
+  }
+
+  /** Writes the operation's entry. Returns false where the ring has no room: of operations, never more than completions can hold. */
   #prepare(operation: Operation): boolean {
-    if (this.#inKernel >= this.raw.cqEntries || submissionSpace(this.raw) === 0) return false;
     const { request } = operation;
+    const isCancel = request.opcode === IORING_OP_ASYNC_CANCEL;
+    if (submissionSpace(this.raw) === 0 || (!isCancel && this.#inKernel - this.#cancelsInKernel >= this.raw.cqEntries)) return false;
     const index = this.#unused.pop() ?? this.#operations.length;
     assert(index < indexSpan, "operations have an index of 24 bits");
     this.#generation = (this.#generation + 1) % generationSpan;
@@ -145,6 +224,7 @@ export class RequestQueue {
     operation.userData = request.kind * kindUnit + this.#generation * indexSpan + index;
     this.#operations[index] = operation;
     this.#inKernel++;
+    if (isCancel) this.#cancelsInKernel++;
     if (request.kind === requestKind.close) this.files.closing(request.fileEntry, index);
     prepareRequest(
       this.raw,
@@ -160,26 +240,19 @@ export class RequestQueue {
     return true;
   }
 
-  #flush(): void {
-    this.#flushing = false;
-    this.#advance();
-  }
-
-  /** Submits, settles what has completed, and goes on while that makes room for the backlog. */
+  /** Submits, settles what has completed, and goes on while that makes room for those who wait; after a turn's share, in the next turn. */
   #advance(): void {
-    if (this.raw.closed) return;
-    let room: boolean;
+    if (this.raw.closed || this.#broken !== undefined) return;
+    let settled = 0;
     do {
-      if (!this.#submit()) return;
-      takeCompletions(this.raw, this.#take);
+      if (!this.#exchange()) return;
+      settled += this.#completed.length;
       this.#settle();
-      room = false;
-      for (const operation of this.#backlog) {
-        if (!this.#prepare(operation)) break;
-        this.#backlog.delete(operation);
-        room = true;
+      if (settled >= completionsPerTurn) {
+        this.#continueLater(setImmediate);
+        return;
       }
-    } while (room);
+    } while (this.#prepareWaiting());
     if (this.#inKernel > 0) {
       this.#wakeup.arm();
       return;
@@ -188,16 +261,58 @@ export class RequestQueue {
     this.#idle?.();
   }
 
-  /** Returns false where the kernel takes nothing for now; tried again soon, and nothing is lost. */
-  #submit(): boolean {
+  /** Goes on in another turn of the event loop, which `schedule` says when; once, however often it is asked for. */
+  #continueLater(schedule: (callback: () => void) => void): void {
+    if (this.#continuing) return;
+    this.#continuing = true;
+    schedule(() => {
+      this.#continuing = false;
+      if (this.raw.closed || this.#broken !== undefined) return;
+      this.#prepareWaiting();
+      this.#advance();
+    });
+  }
+
+  /** Prepares what waits, as far as there is room. Returns whether anything was. */
+  #prepareWaiting(): boolean {
+    let prepared = false;
+    for (let operation = this.#cancels.peek(); operation !== undefined && this.#prepare(operation); operation = this.#cancels.peek()) {
+      this.#cancels.shift();
+      prepared = true;
+    }
+    for (let operation = this.#backlog.peek(); operation !== undefined; operation = this.#backlog.peek()) {
+      if (operation.settled) this.#backlogSettled--;
+      else if (!this.#prepare(operation)) break;
+      else prepared = true;
+      this.#backlog.shift();
+    }
+    return prepared;
+  }
+
+  /** Submits what is prepared and takes what has completed. Returns false where the kernel takes nothing: for now, and then it is tried again soon; or for good. */
+  #exchange(): boolean {
     try {
       this.raw.submit();
+      takeCompletions(this.raw, this.#take);
       return true;
     } catch (error) {
-      if (!isTransient(error)) throw error;
-      setTimeout(() => this.#advance(), 1);
+      if (isTransient(error)) this.#continueLater((again) => setTimeout(again, 1));
+      else this.#break(error);
       return false;
     }
+  }
+
+  /** Nothing will complete any more. Memory stays held all the same: the kernel has not said that it is done. */
+  #break(error: unknown): void {
+    this.#broken = error;
+    this.#wakeup.close();
+    for (const operation of this.#operations) operation?.fail(error);
+    for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) {
+      if (!operation.settled) operation.end();
+      operation.fail(error);
+    }
+    this.#backlogSettled = 0;
+    this.#idle?.();
   }
 
   /** Notes one completion. What it brought or took is in the table before the entry is consumed, for a teardown may come between. */
@@ -214,114 +329,65 @@ export class RequestQueue {
   /** Settles what was taken. Callers' code runs after this, never within. */
   #settle(): void {
     for (const { operation, result } of this.#completed.splice(0)) {
+      const { request } = operation;
       this.#operations[operation.index] = undefined;
       this.#unused.push(operation.index);
       this.#inKernel--;
-      this.#finish(operation);
-      const { request } = operation;
-      if (operation.settled) {
-        if (request.kind === requestKind.open && result >= 0) this.closeFile(result, operation.fileEntry);
-        continue;
+      if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
+      operation.end();
+      if (result < 0) {
+        operation.fail(new UringError(result, request.syscall, request.path === undefined ? {} : { path: request.path }));
+      } else if (!operation.settled) {
+        operation.settled = true;
+        request.succeed?.(result, operation.fileEntry);
+      } else if (request.kind === requestKind.open) {
+        this.#closeUnseen(result, operation.fileEntry);
       }
-      operation.settled = true;
-      if (result >= 0) request.succeed?.(result, operation.fileEntry);
-      else request.fail?.(new UringError(result, request.syscall, request.path === undefined ? {} : { path: request.path }));
     }
   }
 
-  /** What belonged to an operation is its own no more. */
-  #finish(operation: Operation): void {
-    if (operation.abort !== undefined) operation.signal?.removeEventListener("abort", operation.abort);
-    operation.request.slot?.endUse();
+  /** Closes a file whose open was aborted: nobody is there to hear of it. */
+  #closeUnseen(fd: number, fileEntry: number): void {
+    this.closeFile(fd, fileEntry).catch(() => undefined);
   }
 
   #abort(operation: Operation): void {
     if (operation.settled) return;
-    operation.settled = true;
-    if (this.#backlog.delete(operation)) this.#finish(operation);
-    else this.#cancel(operation.userData, 0);
-    operation.request.fail?.(operation.signal?.reason);
-  }
-
-  #cancel(userData: number, flags: number): void {
-    this.#enqueue(
-      new Operation(
-        {
-          opcode: IORING_OP_ASYNC_CANCEL,
-          syscall: "async_cancel",
-          fd: -1,
-          position: 0,
-          address: userData,
-          length: 0,
-          operationFlags: flags,
-          bufferIndex: 0,
-          kind: requestKind.plain,
-          slot: undefined,
-          memory: undefined,
-          path: undefined,
-          fileEntry: -1,
-          succeed: undefined,
-          fail: undefined,
-        },
-        undefined,
-        undefined,
-      ),
-    );
-  }
-
-  /** Closes a descriptor of the file table, also while the ring closes. */
-  closeFile(fd: number, fileEntry: number): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const fail = (reason: unknown) => {
-      // Cancelled by the ring's close, which closes what is left in the table.
-      if (reason instanceof UringError && reason.code === "ECANCELED") resolve();
-      else reject(reason);
-    };
-    this.#enqueue(
-      new Operation(
-        {
-          opcode: IORING_OP_CLOSE,
-          syscall: "close",
-          fd,
-          position: 0,
-          address: 0,
-          length: 0,
-          operationFlags: 0,
-          bufferIndex: 0,
-          kind: requestKind.close,
-          slot: undefined,
-          memory: undefined,
-          path: undefined,
-          fileEntry,
-          succeed: () => resolve(),
-          fail,
-        },
-        undefined,
-        undefined,
-      ),
-    );
-    return promise;
+    if (operation.index === -1) {
+      this.#backlogSettled++;
+      operation.end();
+    } else {
+      this.#cancel(operation.userData, 0);
+    }
+    operation.fail(operation.signal?.reason);
   }
 
   async #shutDown(): Promise<void> {
-    for (const operation of this.#backlog) {
-      if (operation.request.kind === requestKind.close) continue;
-      this.#backlog.delete(operation);
-      this.#finish(operation);
+    const backlog: Operation[] = [];
+    for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) backlog.push(operation);
+    this.#backlogSettled = 0;
+    for (const operation of backlog) {
       if (operation.settled) continue;
-      operation.settled = true;
-      operation.request.fail?.(new UringError("ECANCELED", operation.request.syscall, { message: "the ring was closed" }));
+      if (operation.request.kind === requestKind.close) {
+        this.#backlog.push(operation);
+        continue;
+      }
+      operation.end();
+      operation.fail(new UringError("ECANCELED", operation.request.syscall, { message: "the ring was closed" }));
     }
     await this.#drain();
-    await Promise.all(Array.from(this.files, ({ entry, fd }) => this.closeFile(fd, entry)));
+    // A ring that is broken leaves its files to the teardown.
+    const closed = this.#broken === undefined ? await Promise.allSettled(Array.from(this.files, ({ entry, fd }) => this.closeFile(fd, entry))) : [];
     this.#wakeup.close();
     this.raw.close();
     letGo(this);
+    this.#gone = true;
+    for (const outcome of closed) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   /** Cancels until nothing is in flight: only a request's own completion says that the kernel is done with its memory. */
   async #drain(): Promise<void> {
-    for (let seconds = 0; this.inFlight > 0; seconds++) {
+    for (let seconds = 0; this.#inKernel + this.#backlog.size > 0 && this.#broken === undefined; seconds++) {
       if (seconds === 5) console.warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
       this.#cancel(0, IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY);
       const { promise, resolve } = Promise.withResolvers<void>();

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue, outOfRange } from "./arguments.ts";
 import { descriptorOf, RingFile } from "./file.ts";
 import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
 import { addressOf } from "./native.ts";
@@ -8,12 +8,22 @@ import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { registerRegions } from "./raw-ring.ts";
 import { RequestQueue, requestKind } from "./request-queue.ts";
-import { IORING_OP_OPENAT, IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER } from "./uapi.ts";
+import {
+  IORING_OP_OPENAT,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE_FIXED,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_HYBRID_IOPOLL,
+  IORING_SETUP_IOPOLL,
+  IORING_SETUP_SINGLE_ISSUER,
+} from "./uapi.ts";
 
 /** Options of `new Ring()`. */
 export interface RingOptions {
-  /** Submission queue entries, 1 to 32768. Default 256. More operations than there is room for wait in order. */
+  /** Submission queue entries, 1 to 32768: how many operations travel in one system call. Default 256. */
   readonly entries?: number;
+  /** Completion queue entries, up to 65536: how many operations the kernel has at once; more wait in order. Default 4096, or twice `entries` if that is more. */
+  readonly cqEntries?: number;
   /** Pools whose buffers the ring's operations may use. Default none. */
   readonly pool?: BufferPool | readonly BufferPool[];
   /** IORING_SETUP_* flags, added to IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN. Default none. */
@@ -115,18 +125,23 @@ export class Ring implements AsyncDisposable {
    * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone; and the errors of `new RawRing()`
    */
   constructor(options: RingOptions = {}) {
-    checkOptions(options, ["entries", "pool", "flags"]);
+    checkOptions(options, ["entries", "cqEntries", "pool", "flags"]);
     const { entries = 256, pool, flags = 0 } = options;
+    checkInteger("options.entries", entries, 1, 32768);
+    const { cqEntries = Math.max(4096, 2 * entries) } = options;
     checkInteger("options.flags", flags, 0, 2 ** 32 - 1);
+    if ((flags & (IORING_SETUP_IOPOLL | IORING_SETUP_HYBRID_IOPOLL)) !== 0)
+      throw outOfRange("options.flags", "without IORING_SETUP_IOPOLL, whose completions wake nobody: that is for RawRing", flags);
     const memberships = poolsOf(pool);
-    this.#requests = new RequestQueue({ entries, flags: (flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) >>> 0 });
+    this.#requests = new RequestQueue({ entries, cqEntries, flags: (flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) >>> 0 });
     try {
       const { pools, cloned, tookNs } = join(this.#requests, memberships);
       this.bufferJoinMs = tookNs / 1e6;
       this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
       this.#pools = pools;
     } catch (error) {
-      void this.#requests.close();
+      // Nothing is in flight: whatever closing could report matters less than this.
+      this.#requests.close().catch(() => undefined);
       throw error;
     }
   }
@@ -202,8 +217,9 @@ export class Ring implements AsyncDisposable {
    * a buffer after it has resolved. It waits for a request that cannot be cancelled as long as that takes, with a warning after 5 seconds. Again: the same promise.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#requests.close().then(() => {
-      for (const { membership } of this.#pools) membership.leaveRing();
+    this.#closing ??= this.#requests.close().finally(() => {
+      // A ring that the kernel would not finish keeps its pools.
+      if (this.#requests.gone) for (const { membership } of this.#pools) membership.leaveRing();
     });
     return this.#closing;
   }

@@ -13,6 +13,7 @@ export class Wakeup {
   #reader: Reader | undefined;
   #armed = false;
   #stopping = false;
+  #poll: ReturnType<typeof setTimeout> | undefined;
 
   /** @param fd - a nonblocking eventfd, still the caller's to close, after this wake-up's own close */
   constructor(fd: number, onWake: () => void) {
@@ -24,9 +25,18 @@ export class Wakeup {
   arm(): void {
     this.#armed = true;
     if (this.#reader !== undefined) return;
-    const reader = openReader(this.#fd);
-    this.#reader = reader;
-    this.#listen(reader);
+    try {
+      this.#reader = openReader(this.#fd);
+      this.#listen(this.#reader);
+    } catch {
+      // No descriptor was left for Bun's own duplicate: look every millisecond, until there is one.
+      this.#poll ??= setTimeout(() => {
+        this.#poll = undefined;
+        if (!this.#armed) return;
+        this.#onWake();
+        if (this.#armed) this.arm();
+      }, 1);
+    }
   }
 
   /** Lets the process exit, once a turn of the event loop has passed without arm: to listen anew costs ten times what going on does. */

@@ -214,6 +214,7 @@ test("a bad argument throws, names the value, and leaves the pool usable", async
     [apply(pool.receive, { ...token, ticket: 0.5 }), "ERR_OUT_OF_RANGE", "0.5"],
     [() => Reflect.apply(BufferPool.attach, BufferPool, [{}]), "ERR_INVALID_ARG_TYPE", "Object"],
     [() => BufferPool.attach({ ...pool.share(), control: new SharedArrayBuffer(65536) }), "ERR_INVALID_ARG_VALUE", "not the state"],
+    [() => BufferPool.attach({ ...pool.share(), control: shortened(pool.share().control) }), "ERR_INVALID_ARG_VALUE", "too short"],
     [() => BufferPool.attach({ ...pool.share(), memories: [] }), "ERR_INVALID_ARG_VALUE", "memories"],
     [() => BufferPool.attach({ ...pool.share(), memories: [new SharedArrayBuffer(1)] }), "ERR_INVALID_ARG_VALUE", "memories"],
   ];
@@ -221,9 +222,24 @@ test("a bad argument throws, names the value, and leaves the pool usable", async
     const error = await thrown(call);
     expect([error.code, error.message]).toEqual([code, expect.stringContaining(value)]);
   }
-  const huge = await uringError(make({ count: 2 ** 20, size: 2 ** 20 }));
-  expect([huge.code, huge.message.includes(String(2 ** 40))]).toEqual(["ENOMEM", true]);
   expect(pool.available).toBe(2);
+});
+
+/** The beginning of a pool's state. */
+function shortened(control: SharedArrayBuffer): SharedArrayBuffer {
+  const short = new SharedArrayBuffer(4 * 4112);
+  new Uint8Array(short).set(new Uint8Array(control, 0, short.byteLength));
+  return short;
+}
+
+test("a pool of more than there is of memory is refused before any is taken", async () => {
+  for (const options of [
+    { count: 2 ** 24, size: 2 ** 20 },
+    { count: 2 ** 29, size: 1 },
+  ]) {
+    const error = await uringError(() => new BufferPool(options));
+    expect([error.code, error.message]).toEqual(["ENOMEM", expect.stringContaining(String(options.count))]);
+  }
 });
 
 test(

@@ -221,6 +221,19 @@ test("an offset clone fills just its range, holes hold nothing, and replace swap
   expect([result(1, 0), result(0, 1), result(0, 3)]).toEqual([1, -14, 1]);
 });
 
+test("after a whole clone by bare descriptor the ring asks the kernel what its table holds", () => {
+  using folder = new Folder();
+  const path = folder.write("file", "Z");
+  const old = shared(4096);
+  const { ring: source, pages } = ringWith(2);
+  using _source = source;
+  using destination = new RawRing();
+  destination.registerBuffers([old]);
+  destination.cloneBuffers({ fd: source.fd }, { replace: true });
+  expect(pages.map((page, index) => readThrough(destination, path, page, index))).toEqual([1, 1]);
+  expect(readThrough(destination, path, old, 0)).toBe(-14);
+});
+
 test("a clone is a snapshot: what the source updates or unregisters later does not reach it", () => {
   using folder = new Folder();
   const path = folder.write("file", "Z");

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { constants, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants, readFileSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { BufferPool, Ring, type RingFile } from "bun-uring";
+import { BufferPool, IORING_SETUP_IOPOLL, Ring, type RingFile } from "bun-uring";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
@@ -241,6 +241,7 @@ test("a bad argument rejects before anything reaches the kernel, names the value
     [make({ pool: [pool, pool] }), "ERR_INVALID_ARG_VALUE", "twice"],
     [make({ entries: 0 }), "ERR_OUT_OF_RANGE", "0"],
     [make({ pools: pool }), "ERR_INVALID_ARG_VALUE", "pools"],
+    [make({ flags: IORING_SETUP_IOPOLL }), "ERR_OUT_OF_RANGE", "IORING_SETUP_IOPOLL"],
   ];
   await leavingNothing(async () => {
     for (const [call, code, value] of cases) {
@@ -259,4 +260,89 @@ test("promise-returning methods never throw: they reject", async () => {
   await ring.close();
   const outcomes = [Reflect.apply(ring.readFixed, ring, []), Reflect.apply(ring.writeFixed, ring, [null]), Reflect.apply(ring.open, ring, [])];
   for (const outcome of await Promise.allSettled(outcomes)) expect(outcome.status).toBe("rejected");
+});
+
+test("a ring whose every place is taken by reads that wait can still cancel them, and close", () =>
+  leavingNothing(async () => {
+    using ends = pipe();
+    using pool = new BufferPool({ count: 40, size: 16 });
+    const ring = new Ring({ pool, entries: 8, cqEntries: 16 });
+    const controller = new AbortController();
+    const read = (signal?: AbortSignal) => {
+      const buffer = pool.tryAcquire();
+      if (buffer === undefined) throw new Error("no slot");
+      const promise = ring.readFixed(ends.readFd, buffer, { length: 1, ...(signal === undefined ? {} : { signal }) });
+      buffer.release();
+      return promise;
+    };
+    const first = Promise.allSettled(Array.from({ length: 20 }, () => read(controller.signal)));
+    await new Promise(setImmediate);
+    expect(ring.inFlight).toBe(20);
+    controller.abort();
+    for (const outcome of await first) expect(outcome.status).toBe("rejected");
+    const all = await Promise.all(Array.from({ length: 40 }, () => pool.acquire())); // every slot came back
+    for (const buffer of all) buffer.release();
+    const second = Promise.allSettled(Array.from({ length: 40 }, () => read()));
+    await new Promise(setImmediate);
+    await ring.close();
+    for (const outcome of await second) expect(outcome.status === "rejected" && outcome.reason.code).toBe("ECANCELED");
+    expect(pool.available).toBe(40);
+  }));
+
+test("a file whose close fails fails the ring's close, once everything else is closed", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "x");
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    const ring = new Ring({ pool });
+    const broken = await ring.open(path);
+    await ring.open(path);
+    closeSync(broken.fd);
+    expect((await uringError(() => ring.close())).code).toBe("EBADF");
+    expect(fdsOf(path)).toBe(0);
+  }));
+
+test("100 000 operations started at once on a ring of 8 entries all run, and timers have their turn meanwhile", async () => {
+  using folder = new Folder();
+  const { path, content } = folder.random("file", 4096);
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  await using ring = new Ring({ pool, entries: 8, cqEntries: 16 });
+  const file = await ring.open(path);
+  using buffer = await pool.acquire();
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  const reads = Array.from({ length: 100_000 }, (_, index) => ring.readFixed(file, buffer, { position: index % 4096, offset: index % 4096, length: 1 }));
+  expect(ring.inFlight).toBe(100_000);
+  expect((await Promise.all(reads)).every((bytesRead) => bytesRead === 1)).toBe(true);
+  clearInterval(timer);
+  expect(turns).toBeGreaterThan(1);
+  expect([Buffer.compare(buffer.bytes, content), ring.inFlight]).toEqual([0, 0]);
+});
+
+test("a transfer of no bytes resolves to 0", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "x");
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  await using ring = new Ring({ pool });
+  using buffer = await pool.acquire();
+  expect(await ring.readFixed(await ring.open(path), buffer, { position: 0, length: 0 })).toBe(0);
+  expect(await ring.readFixed(await ring.open(path), buffer, { position: 0, offset: 4096 })).toBe(0);
+});
+
+test("without a descriptor left every call says EMFILE, what is in flight completes, and nobody waits in vain", async () => {
+  const program = new URL("./programs/emfile.ts", import.meta.url).pathname;
+  const child = Bun.spawn(["bash", "-c", 'ulimit -n 64; exec "$@"', "bash", process.execPath, program], { stdout: "pipe", stderr: "pipe" });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  await child.exited;
+  expect([child.exitCode, stderr]).toEqual([0, ""]);
+  expect(stdout.trim().split("\n")).toEqual([
+    "open: EMFILE openat",
+    "new Ring: EMFILE io_uring_setup",
+    "acquire: EMFILE eventfd",
+    "attach: EMFILE attach",
+    "create: EMFILE io_uring_setup",
+    "read: 1",
+    "waiting: 1",
+    "free: 1",
+  ]);
 });
