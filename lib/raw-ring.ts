@@ -2,7 +2,7 @@ import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } fr
 import { checked, UringError } from "./errors.ts";
 import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
 import { scratch } from "./scratch.ts";
-import { sqeWords, writeSqe } from "./sqe.ts";
+import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
 import {
   IORING_CQE_F_MORE,
   IORING_OP_NOP,
@@ -134,17 +134,7 @@ function layOut(headBytes: number, regions: readonly (Region | null)[], tags: re
 // What the layers above use of a ring, and callers do not.
 
 /** Queues any request; its memory is the caller's to hold. Position, address and the rest as in writeSqe. */
-export let prepareRequest: (
-  ring: RawRing,
-  opcode: number,
-  fd: number,
-  position: number | bigint,
-  address: number,
-  length: number,
-  operationFlags: number,
-  userData: number,
-  bufferIndex: number,
-) => void;
+export let prepareRequest: (ring: RawRing, ...request: SqeFields) => void;
 /** How many requests can be prepared before the next submission. */
 export let submissionSpace: (ring: RawRing) => number;
 /** The ring's eventfd, signalled when completions arrive; the ring's close closes it. */

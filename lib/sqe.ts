@@ -47,3 +47,6 @@ export function writeSqe(
   words[base + 14] = 0;
   words[base + 15] = 0;
 }
+
+/** What `writeSqe` takes of a request. */
+export type SqeFields = Parameters<typeof writeSqe> extends [Int32Array, number, ...infer Fields] ? Fields : never;

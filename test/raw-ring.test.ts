@@ -13,7 +13,7 @@ import {
 } from "bun-uring";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
-import { pipe } from "./support/pipes.ts";
+import { openDirect, pipe } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing, ringFds } from "./support/resources.ts";
 
@@ -95,6 +95,32 @@ for (const [kind, flags] of Object.entries(kinds)) {
       }));
   });
 }
+
+test("nothing is written to memory after close has returned, though hundreds of block reads were in flight", () =>
+  leavingNothing(() => {
+    const count = 256;
+    const readBytes = 65536;
+    const fd = openDirect(process.execPath);
+    for (let round = 0; round < 5; round++) {
+      const startReads = () => {
+        const ring = new RawRing({ entries: count, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });
+        const bytes = shared(count * readBytes);
+        ring.registerBuffers([bytes]);
+        for (let read = 0; read < count; read++)
+          ring.prepReadFixed(fd, bytes.subarray(read * readBytes, (read + 1) * readBytes), ((read * 7 + round) % count) * readBytes * 5, 0, read);
+        ring.submit();
+        return { ring, bytes };
+      };
+      const { ring, bytes } = startReads();
+      ring.close();
+      bytes.fill(0x5a);
+      // As many reads of the same disk, waited for: what was late would have landed before them.
+      using clock = startReads().ring;
+      waitFor(clock, count);
+      expect(bytes.every((byte) => byte === 0x5a)).toBe(true);
+    }
+    closeSync(fd);
+  }));
 
 test("200 completions of deferred work are all delivered by one call, though an enter runs 20 of them", () => {
   using ends = pipe();
