@@ -4,7 +4,7 @@ import { fc } from "./support/properties.ts";
 
 test("a queue gives back what was put in, in order, however long it gets", () => {
   fc.assert(
-    fc.property(fc.array(fc.oneof(fc.nat({ max: 5000 }), fc.nat({ max: 20 })), { maxLength: 20 }), (batches) => {
+    fc.property(fc.array(fc.oneof(fc.nat({ max: 5000 }), fc.nat({ max: 20 })), { maxLength: 20, size: "max" }), (batches) => {
       const queue = new Fifo<number>();
       const model: number[] = [];
       let next = 0;

@@ -123,6 +123,14 @@ test("a Worker that ends while files are being opened and closed leaves none of 
   for (const fd of mine) closeSync(fd);
 });
 
+test("a Worker that waits in the kernel can be terminated", () =>
+  leavingNothing(async () => {
+    using ends = pipe();
+    const worker = new TestWorker<string>("blocked", ends.readFd);
+    expect(await worker.answer()).toBe("waiting");
+    await worker.terminate();
+  }));
+
 test("a Worker that ends while it holds the pool's lock does not lock others out", async () => {
   using pool = new BufferPool({ count: 4, size: 4096 });
   const worker = new TestWorker<string>("lock-holder", pool.share());
@@ -147,10 +155,15 @@ test("a garbage collection between any two steps changes nothing", async () => {
   expect(stdout).toBe("512 of 512 right, 0 in flight, 8 of 8 free\n");
 });
 
+test("rings and pools that are dropped with reads in flight keep their memory, and the reads complete", async () => {
+  expect(await run("dropped")).toMatchObject({ exitCode: 0, stdout: "collected: nothing\nthe dropped ring read 4096\n", stderr: "" });
+});
+
 test("test files that are isolated from each other may leave rings open: their memory stays, and nothing crashes", async () => {
+  using notes = new Folder();
   const folder = new URL("./isolated/", import.meta.url).pathname;
   const child = Bun.spawn([process.execPath, "test", "--isolate", `${folder}one.isolated.ts`, `${folder}two.isolated.ts`, `${folder}three.isolated.ts`], {
-    env: { ...process.env },
+    env: { ...process.env, BUN_URING_NOTE: `${notes.path}/fd` },
     stdout: "pipe",
     stderr: "pipe",
   });

@@ -22,7 +22,7 @@ test("a slot has one owner at a time, every free slot is found, and a ticket is 
     pick: fc.nat(),
   });
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 2 * slotsPerBlock + 5 }), fc.array(step, { maxLength: 300 }), (size, steps) => {
+    fc.property(fc.integer({ min: 1, max: 2 * slotsPerBlock + 5 }), fc.array(step, { maxLength: 300, size: "max" }), (size, steps) => {
       const count = size % 7 === 0 ? size : (size % 6) + 1; // mostly scarce, sometimes several blocks
       const shared = memory(count);
       const threads = [1, 2, 3].map(() => new Slots(shared.hints, shared.owners));

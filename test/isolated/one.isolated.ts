@@ -1,4 +1,4 @@
 import { test } from "bun:test";
 import { leaveOpen } from "./leave-open.ts";
 
-test("leaves a ring open", leaveOpen);
+test("leaves rings open", leaveOpen);

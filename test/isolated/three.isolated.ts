@@ -1,4 +1,7 @@
 import { test } from "bun:test";
-import { leaveOpen } from "./leave-open.ts";
+import { completeLate, leaveOpen } from "./leave-open.ts";
 
-test("leaves a ring open", leaveOpen);
+test("is not hit by what the file before left open", async () => {
+  await completeLate();
+  leaveOpen();
+});

@@ -1,0 +1,57 @@
+/** Drops rings and pools that were never closed, with reads in flight; prints how much of their memory was collected. */
+import { writeSync } from "node:fs";
+import { BufferPool, RawRing, Ring } from "bun-uring";
+import { pipe } from "../support/pipes.ts";
+
+const collected: string[] = [];
+const registry = new FinalizationRegistry<string>((name) => collected.push(name));
+const ends = pipe();
+
+function dropRawRing(): void {
+  const memory = new SharedArrayBuffer(4096);
+  registry.register(memory, "memory of a raw ring");
+  const ring = new RawRing();
+  const bytes = new Uint8Array(memory);
+  ring.registerBuffers([bytes]);
+  ring.prepReadFixed(ends.readFd, bytes, -1, 0, 1);
+  ring.submit();
+}
+
+function dropClone(): void {
+  const memory = new SharedArrayBuffer(4096);
+  registry.register(memory, "memory of a clone");
+  using source = new RawRing();
+  const ring = new RawRing();
+  const bytes = new Uint8Array(memory);
+  source.registerBuffers([bytes]);
+  ring.cloneBuffers(source);
+  ring.prepReadFixed(ends.readFd, bytes, -1, 0, 1);
+  ring.submit();
+}
+
+function dropRing(): Promise<string> {
+  const pool = new BufferPool({ count: 1, size: 4096 });
+  for (const memory of pool.share().memories) registry.register(memory, "memory of a pool");
+  const ring = new Ring({ pool });
+  const buffer = pool.tryAcquire();
+  if (buffer === undefined) throw new Error("no slot");
+  const read = ring.readFixed(ends.readFd, buffer).then((bytesRead) => `the dropped ring read ${bytesRead}`);
+  buffer.release();
+  pool.close();
+  return read;
+}
+
+dropRawRing();
+dropClone();
+const read = dropRing();
+for (let round = 0; round < 20; round++) {
+  Bun.gc(true);
+  await new Promise(setImmediate);
+}
+console.log(`collected: ${collected.join(", ") || "nothing"}`);
+// Three reads of the pipe wait, in an order that the kernel chooses; of two of them nobody is left to hear.
+for (let write = 0; write < 3; write++) {
+  writeSync(ends.writeFd, Buffer.alloc(4096));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+}
+console.log(await read);
