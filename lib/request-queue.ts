@@ -44,7 +44,8 @@ export interface Request {
   readonly fail: ((reason: unknown) => void) | undefined;
 }
 
-const bareRequest = {
+/** A request that needs no more than an opcode and its name: what to begin from. */
+export const bareRequest = {
   fd: -1,
   position: 0,
   address: 0,

@@ -7,7 +7,7 @@ import { openFlags } from "./open-flags.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { registerRegions } from "./raw-ring.ts";
-import { RequestQueue, requestKind } from "./request-queue.ts";
+import { bareRequest, RequestQueue, requestKind } from "./request-queue.ts";
 import {
   IORING_OP_OPENAT,
   IORING_OP_READ_FIXED,
@@ -173,19 +173,16 @@ export class Ring implements AsyncDisposable {
     new Uint8Array(memory).set(encoded);
     const { promise, resolve, reject } = Promise.withResolvers<RingFile>();
     this.#requests.start({
+      ...bareRequest,
       opcode: IORING_OP_OPENAT,
       syscall: "openat",
       fd: AT_FDCWD,
-      position: 0,
       address: addressOf(memory),
       length: mode,
       operationFlags,
-      bufferIndex: 0,
       kind: requestKind.open,
-      slot: undefined,
       memory,
       path: name,
-      fileEntry: -1,
       succeed: (fd, fileEntry) => resolve(new RingFile(this.#requests, fd, fileEntry)),
       fail: reject,
     });

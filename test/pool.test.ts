@@ -1,5 +1,6 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { BufferPool, type FixedBuffer, Ring } from "bun-uring";
+import { membershipOf } from "../lib/pool.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
@@ -88,6 +89,19 @@ test("acquire() serves in the order of asking, and an abort takes one out of the
   expect(order).toEqual(["second", "third"]);
   expect(await thrown(() => pool.acquire({ signal: AbortSignal.abort(reason) }))).toBe(reason);
   expect(pool.available).toBe(1);
+});
+
+test("a slot that another thread releases just before this one says that it waits is found", async () => {
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  using other = BufferPool.attach(pool.share());
+  const held = other.tryAcquire();
+  const { control } = membershipOf(pool);
+  const setWaiting = spyOn(control, "setWaiting").mockImplementationOnce((participant, waiting) => {
+    held?.release(); // sees nobody waiting, and wakes nobody
+    setWaiting.mockRestore();
+    control.setWaiting(participant, waiting);
+  });
+  (await pool.acquire()).release();
 });
 
 test("closing never waits: pending acquires reject, new ones throw, what is out stays usable, the memory goes with the last ring", () =>

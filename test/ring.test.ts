@@ -156,11 +156,15 @@ test("close cancels what is in flight, closes the ring's files, shares one outco
     }
   }));
 
-test("an abort rejects at once with its reason, frees the slot when the kernel is done, and hits no later operation", () =>
+test("an abort rejects at once with its reason, frees the slot when the kernel is done, and hits no other operation", () =>
   leavingNothing(async () => {
     using ends = pipe();
+    using other = pipe();
     using pool = new BufferPool({ count: 1, size: 16 });
-    await using ring = new Ring({ pool });
+    using bystanders = new BufferPool({ count: 1, size: 16 });
+    await using ring = new Ring({ pool: [pool, bystanders] });
+    using bystander = await bystanders.acquire();
+    const standing = ring.readFixed(other.readFd, bystander, { length: 1 });
     for (let round = 0; round < 50; round++) {
       const buffer = await pool.acquire();
       const controller = new AbortController();
@@ -175,6 +179,8 @@ test("an abort rejects at once with its reason, frees the slot when the kernel i
       writeSync(ends.writeFd, "x");
       expect(await next).toBe(1);
     }
+    writeSync(other.writeFd, "x");
+    expect(await standing).toBe(1);
     using buffer = await pool.acquire();
     const aborted = await thrown(() => ring.readFixed(ends.readFd, buffer, { signal: AbortSignal.abort(new Error("before")) }));
     expect(aborted.message).toBe("before");

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { blockCount, Slots, slotsPerBlock } from "../lib/slots.ts";
 import { fc } from "./support/properties.ts";
 
@@ -85,4 +85,21 @@ test("a million slots are all granted, each once", () => {
   expect(seen.every((times) => times === 1)).toBe(true);
   slots.release(654_321, 7);
   expect(slots.tryAcquire(7)).toBe(654_321);
+});
+
+test("a slot that is released while another thread gives up on its block is still found", () => {
+  const { hints, owners } = memory(3);
+  const one = new Slots(hints, owners);
+  const two = new Slots(hints, owners);
+  const held = [one.tryAcquire(1), one.tryAcquire(1), one.tryAcquire(1)];
+  // Between the scan that finds nothing and the hint that says so, the other thread releases.
+  const releaseFirst = (words: Int32Array, index: number, value: number) => {
+    one.release(held[1] ?? -1, 1);
+    store.mockRestore();
+    return Atomics.store(words, index, value);
+  };
+  const store = spyOn(Atomics, "store").mockImplementationOnce(releaseFirst as typeof Atomics.store);
+  expect(two.tryAcquire(2)).toBe(held[1] ?? -1);
+  one.release(held[0] ?? -1, 1);
+  expect(two.tryAcquire(2)).toBe(held[0] ?? -1);
 });

@@ -29,9 +29,16 @@ function dropClone(): void {
   ring.submit();
 }
 
+/** The teardown at the thread's end writes to a pool's state. */
+function dropPool(): void {
+  const { control, memories } = new BufferPool({ count: 1, size: 4096 }).share();
+  for (const memory of [control, ...memories]) registry.register(memory, "memory of an idle pool");
+}
+
 function dropRing(): Promise<string> {
   const pool = new BufferPool({ count: 1, size: 4096 });
-  for (const memory of pool.share().memories) registry.register(memory, "memory of a pool");
+  const { control, memories } = pool.share();
+  for (const memory of [control, ...memories]) registry.register(memory, "memory of a pool");
   const ring = new Ring({ pool });
   const buffer = pool.tryAcquire();
   if (buffer === undefined) throw new Error("no slot");
@@ -43,6 +50,7 @@ function dropRing(): Promise<string> {
 
 dropRawRing();
 dropClone();
+dropPool();
 const read = dropRing();
 for (let round = 0; round < 20; round++) {
   Bun.gc(true);

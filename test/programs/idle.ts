@@ -1,11 +1,12 @@
 /** Reads, closes nothing, and comes to its last line; then, by its argument, has nothing, an operation or an acquire in flight. */
 import { spawn } from "node:child_process";
+import { constants } from "node:fs";
 import { BufferPool, Ring } from "bun-uring";
 
 const [what] = process.argv.slice(2);
 const pool = new BufferPool({ count: 1, size: 4096 });
 const ring = new Ring({ pool });
-const file = await ring.open(process.execPath);
+const file = await ring.open(process.execPath, constants.O_RDONLY | constants.O_DIRECT); // a read that is waited for
 const buffer = await pool.acquire();
 console.log(`read ${await ring.readFixed(file, buffer, { position: 0 })}`);
 
