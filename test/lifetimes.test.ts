@@ -145,7 +145,11 @@ test("the process ends when nothing is in flight, though rings, files and pools 
 });
 
 test("the process lives while an operation or an acquire is in flight", async () => {
-  expect(await run("idle", { args: ["operation"] })).toMatchObject({ exitCode: 0, stdout: "read 4096\nlast line\nthe operation completed\n", stderr: "" });
+  expect(await run("idle", { args: ["operation"] })).toMatchObject({
+    exitCode: 0,
+    stdout: "read 4096\nlast line\nthe operation completed with 1\n",
+    stderr: "",
+  });
   expect(await run("idle", { args: ["acquire"] })).toMatchObject({ exitCode: 0, stdout: "read 4096\nlast line\nthe slot was granted\n", stderr: "" });
 });
 

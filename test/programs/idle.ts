@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { BufferPool, Ring } from "bun-uring";
+import { pipe } from "../support/pipes.ts";
 
 const [what] = process.argv.slice(2);
 const pool = new BufferPool({ count: 1, size: 4096 });
@@ -11,12 +12,10 @@ const buffer = await pool.acquire();
 console.log(`read ${await ring.readFixed(file, buffer, { position: 0 })}`);
 
 if (what === "operation") {
-  // Another process opens the other end of a FIFO: nothing in this one is awake meanwhile.
-  const fifo = `/tmp/bun-uring-fifo-${process.pid}`;
-  Bun.spawnSync(["mkfifo", fifo]);
-  const reading = ring.open(fifo).then(() => console.log("the operation completed"));
-  spawn("sh", ["-c", `sleep 0.2; echo >${fifo}; rm ${fifo}`], { detached: true, stdio: "ignore" }).unref();
-  void reading;
+  // Another process writes to the pipe: nothing in this one is awake meanwhile.
+  const ends = pipe();
+  spawn("sh", ["-c", "sleep 0.2; echo >&3"], { detached: true, stdio: ["ignore", "ignore", "ignore", ends.writeFd] }).unref();
+  void ring.readFixed(ends.readFd, buffer).then((bytesRead) => console.log(`the operation completed with ${bytesRead}`));
 }
 if (what === "acquire") {
   const worker = new Worker(new URL("./releaser.ts", import.meta.url).href);
