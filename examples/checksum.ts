@@ -138,11 +138,16 @@ const job: Job = {
 job.chunksLeft.set(files.map(({ sizeBytes }) => Math.ceil(sizeBytes / chunkBytes)));
 
 const bar = process.stderr.isTTY
-  ? new SingleBar({ stream: process.stderr, clearOnComplete: true, format: "{bar} {percentage}% {value}/{total} MiB, {eta_formatted} left" })
+  ? new SingleBar({ stream: process.stderr, clearOnComplete: true, format: "{bar} {percentage}% {value}/{total} MiB, {speed} MiB/s" })
   : undefined;
-bar?.start(chunkCount, 0);
-const ticker = bar && setInterval(() => bar.update(Atomics.load(job.progress, 1)), 100);
+bar?.start(chunkCount, 0, { speed: 0 });
 const started = performance.now();
+const ticker =
+  bar &&
+  setInterval(() => {
+    const done = Atomics.load(job.progress, 1);
+    bar.update(done, { speed: Math.round((done * 1000) / (performance.now() - started)) });
+  }, 100);
 const reports = await Promise.all(
   Array.from({ length: workerCount }, () =>
     run(job, (file, error) => {
