@@ -1,3 +1,4 @@
+import { closeSync, openSync } from "node:fs";
 import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
 import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
@@ -135,6 +136,12 @@ function layOut(headBytes: number, regions: readonly (Region | null)[], tags: re
 
 /** Queues any request; its memory is the caller's to hold. Position, address and the rest as in writeSqe. */
 export let prepareRequest: (ring: RawRing, ...request: SqeFields) => void;
+/** As cloneBuffers with `replace`, for kernels whose IORING_REGISTER_DST_REPLACE drops what lies behind the range. */
+export let cloneKeepingTail: (ring: RawRing, source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number) => void;
+/** Replaces the table's first entries by all of another's, whatever becomes of the rest. */
+let cloneOver: (ring: RawRing, source: RawRing) => void;
+/** io_uring_register(2) with any opcode. */
+export let registerAny: (ring: RawRing, opcode: number, address: number, count: number, syscall: string) => number;
 /** How many requests can be prepared before the next submission. */
 export let submissionSpace: (ring: RawRing) => number;
 /** The ring's eventfd, signalled when completions arrive; the ring's close closes it. */
@@ -196,6 +203,8 @@ export class RawRing implements Disposable {
   #sqTail = 0;
   #closed = false;
   #ringFdRegistered = false;
+  /** Whether `table` is all that the kernel's has. */
+  #tableKnown = true;
   /** Requests prepared, and their last completions seen. Tags' completions count as well, so with tags the difference proves nothing. */
   #prepared = 0;
   #finished = 0;
@@ -321,6 +330,7 @@ export class RawRing implements Disposable {
     this.#register(IORING_UNREGISTER_BUFFERS, 0, 0, "io_uring_unregister_buffers");
     this.#reachable.retire(0, this.#reachable.table.length);
     this.#reachable.table = [];
+    this.#tableKnown = true;
     this.#forgetRetired();
   }
 
@@ -345,13 +355,9 @@ export class RawRing implements Disposable {
     checkInteger("options.sourceOffset", sourceOffset, 0, 2 ** 32 - 1);
     checkInteger("options.count", count, 0, 2 ** 32 - 1);
     if (typeof replace !== "boolean") throw invalidType("options.replace", "true or false", replace);
-    const whole = source instanceof RawRing ? source.#reachable.table : [];
-    const cloned = count === 0 ? whole : Array.from({ length: Math.min(count, largestTable) }, (_, index) => whole[sourceOffset + index]);
-    this.#clone(source.fd, destinationOffset, sourceOffset, count, replace, cloned);
-    if (source instanceof RawRing || count > 0) return;
-    // How much of the table another's whole one has replaced is not known: nothing in it is, any more.
-    this.#reachable.retire(0, this.#reachable.table.length);
-    this.#reachable.table = [];
+    if (replace && this.#hasTail(source, destinationOffset, count) && !replaceKeepsTail())
+      this.#cloneKeepingTail(source, destinationOffset, sourceOffset, count);
+    else this.#cloneFrom(source, destinationOffset, sourceOffset, count, replace);
   }
 
   /**
@@ -518,6 +524,40 @@ export class RawRing implements Disposable {
     } while (this.#fetchCompletions(head));
   }
 
+  #cloneFrom(source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number, replace: boolean): void {
+    const whole = source instanceof RawRing ? source.#reachable.table : [];
+    const cloned = count === 0 ? whole : Array.from({ length: Math.min(count, largestTable) }, (_, index) => whole[sourceOffset + index]);
+    this.#clone(source.fd, destinationOffset, sourceOffset, count, replace, cloned);
+    if (count > 0 || (source instanceof RawRing && source.#tableKnown)) return;
+    // How much of the table another's whole one has replaced is not known: nothing in it is, any more.
+    this.#tableKnown = false;
+    this.#reachable.retire(0, this.#reachable.table.length);
+    this.#reachable.table = [];
+  }
+
+  /** Whether this ring's table goes on, or may, behind what a clone replaces. */
+  #hasTail(source: RawRing | { readonly fd: number }, destinationOffset: number, count: number): boolean {
+    const length = count > 0 ? count : source instanceof RawRing && source.#tableKnown ? source.#reachable.table.length : 0;
+    return !this.#tableKnown || this.#reachable.table.length > destinationOffset + length;
+  }
+
+  /** Replaces a range, then appends what lay behind it anew, from a copy. The tags there are given up: a clone carries none. */
+  #cloneKeepingTail(source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number): void {
+    const sourceKnown = source instanceof RawRing && source.#tableKnown;
+    if (!this.#tableKnown || (count === 0 && !sourceKnown)) {
+      throw new UringError("EOPNOTSUPP", "io_uring_clone_buffers", {
+        message: "this kernel's `replace` drops the entries behind the range, and how many those are is not known here",
+        hint: "Name the `count`, or unregister the table first; Linux 6.18.44 does it right.",
+      });
+    }
+    const end = destinationOffset + (count > 0 ? count : source instanceof RawRing ? source.#reachable.table.length : 0);
+    const tail = this.#reachable.table.slice(end);
+    using copy = new RawRing({ entries: 1 });
+    copy.#clone(this.fd, 0, 0, 0, false, this.#reachable.table);
+    this.#cloneFrom(source, destinationOffset, sourceOffset, count, true);
+    if (tail.length > 0) this.#clone(copy.fd, end, end, tail.length, true, tail);
+  }
+
   #clone(fd: number, destinationOffset: number, sourceOffset: number, count: number, replace: boolean, cloned: readonly (Region | null | undefined)[]): number {
     const flags = replace ? IORING_REGISTER_DST_REPLACE : 0;
     const started = Bun.nanoseconds();
@@ -601,6 +641,9 @@ export class RawRing implements Disposable {
     ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");
     setFileTable = (ring, address, count) => ring.#native.ringFiles(ring.#address, address, count);
     cloneRegions = (ring, fd, offset, regions) => ring.#clone(fd, offset, 0, offset === 0 ? 0 : regions.length, offset !== 0, regions);
+    cloneOver = (ring, source) => ring.#cloneFrom(source, 0, 0, 1, true);
+    registerAny = (ring, opcode, address, count, syscall) => ring.#register(opcode, address, count, syscall);
+    cloneKeepingTail = (ring, source, destinationOffset, sourceOffset, count) => ring.#cloneKeepingTail(source, destinationOffset, sourceOffset, count);
     registerRegions = (ring, regions) => {
       const started = Bun.nanoseconds();
       ring.#register(IORING_REGISTER_BUFFERS, layOut(0, regions, undefined).iovecs, regions.length, "io_uring_register_buffers");
@@ -608,4 +651,33 @@ export class RawRing implements Disposable {
       return Bun.nanoseconds() - started;
     };
   }
+}
+
+let keepsTail: boolean | undefined;
+
+/** Whether IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone, found by trying: from Linux 6.13 to early 6.18 it does not. */
+export function replaceKeepsTail(): boolean {
+  if (keepsTail !== undefined) return keepsTail;
+  using source = new RawRing({ entries: 1 });
+  using destination = new RawRing({ entries: 1 });
+  const page = new SharedArrayBuffer(4096);
+  const bytes = new Uint8Array(page);
+  source.registerBuffers([page]);
+  destination.registerBuffers([page, page]);
+  cloneOver(destination, source);
+  const fd = openSync(process.execPath, "r");
+  try {
+    destination.prepReadFixed(fd, bytes, 0, 1, 0);
+    let result: number | undefined;
+    while (result === undefined) {
+      destination.submitAndWait(1);
+      destination.forEachCompletion((_userData, bytesRead) => {
+        result = bytesRead;
+      });
+    }
+    keepsTail = result > 0;
+  } finally {
+    closeSync(fd);
+  }
+  return keepsTail;
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, RawRing } from "bun-uring";
+import { cloneKeepingTail } from "../lib/raw-ring.ts";
 import { uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
@@ -232,6 +233,48 @@ test("after a whole clone by bare descriptor the ring asks the kernel what its t
   destination.cloneBuffers({ fd: source.fd }, { replace: true });
   expect(pages.map((page, index) => readThrough(destination, path, page, index))).toEqual([1, 1]);
   expect(readThrough(destination, path, old, 0)).toBe(-14);
+});
+
+test("replacing a range keeps what lies behind it, as this kernel does it and as it is done where the kernel does not", () => {
+  using folder = new Folder();
+  const path = folder.write("file", "Z");
+  for (const way of ["kernel", "copy"]) {
+    for (const [destinationOffset, sourceOffset, count] of [
+      [0, 0, 1],
+      [1, 2, 2],
+      [2, 0, 0],
+      [6, 1, 2],
+      [0, 0, 4],
+      [3, 0, 4],
+    ] as const) {
+      const { ring: source, pages: theirs } = ringWith(4);
+      using _source = source;
+      const { ring: destination, pages: mine } = ringWith(8);
+      using _destination = destination;
+      const cloned = count === 0 ? 4 : count;
+      // Offsets with count 0 are EINVAL: the whole table goes to the beginning.
+      const first = count === 0 ? 0 : destinationOffset;
+      if (way === "copy") cloneKeepingTail(destination, source, first, sourceOffset, count);
+      else destination.cloneBuffers(source, { destinationOffset: first, sourceOffset, count, replace: true });
+      const results = Array.from({ length: 8 }, (_, index) => {
+        const page = index >= first && index < first + cloned ? theirs[sourceOffset + index - first] : mine[index];
+        return readThrough(destination, path, page ?? shared(1), index);
+      });
+      expect([way, ...results]).toEqual([way, 1, 1, 1, 1, 1, 1, 1, 1]);
+    }
+  }
+});
+
+test("a ring replaces its own entries by others of its own, and keeps what lies behind", () => {
+  using folder = new Folder();
+  const path = folder.write("file", "Z");
+  for (const way of ["kernel", "copy"]) {
+    const { ring, pages } = ringWith(4);
+    using _ring = ring;
+    if (way === "copy") cloneKeepingTail(ring, ring, 1, 0, 2);
+    else ring.cloneBuffers(ring, { destinationOffset: 1, sourceOffset: 0, count: 2, replace: true });
+    expect([0, 0, 1, 3].map((page, index) => readThrough(ring, path, pages[page] ?? shared(1), index))).toEqual([1, 1, 1, 1]);
+  }
 });
 
 test("a clone is a snapshot: what the source updates or unregisters later does not reach it", () => {
