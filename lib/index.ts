@@ -6,6 +6,7 @@ export { UringError } from "./errors.ts";
 export { RingFile } from "./file.ts";
 export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";
 export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool.ts";
+export { type Probe, probe } from "./probe.ts";
 export { type CloneOptions, RawRing, type RawRingOptions, type Registrable } from "./raw-ring.ts";
 export { type FixedTransferOptions, Ring, type RingOptions } from "./ring.ts";
 export * from "./uapi.ts";

@@ -1,7 +1,7 @@
-/** Imports the library, then uses it; prints what came of both. Arguments: what to break first. */
+/** Imports the library, then uses it; prints what came of both. Arguments: what to break first, and whether to probe as well. */
 import { dlopen } from "bun:ffi";
 
-const [breakage] = process.argv.slice(2);
+const [breakage, alsoProbe] = process.argv.slice(2);
 
 const bun = await import("bun-uring");
 console.log("imported");
@@ -48,3 +48,4 @@ for (const [name, use] of Object.entries(uses)) {
     console.log(JSON.stringify({ name, code, errno, syscall, hint, message }));
   }
 }
+if (alsoProbe === "probe") console.log(JSON.stringify(bun.probe()));

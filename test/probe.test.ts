@@ -1,0 +1,42 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { release } from "node:os";
+import { BufferPool, probe } from "bun-uring";
+import { run } from "./support/programs.ts";
+import { leavingNothing, pinnedKb } from "./support/resources.ts";
+
+test("probe() says what this machine has, as /proc and the kernel say it, and leaves nothing", () =>
+  leavingNothing(() => {
+    const found = probe();
+    expect(found.available).toBe(true);
+    expect(found.reason).toBeUndefined();
+    expect(found.kernel).toBe(release());
+    expect(readFileSync("/proc/self/maps", "utf8")).toContain(found.liburing?.path ?? "no path");
+    expect(found.liburing?.version).toMatch(/^2\.\d+/);
+    for (const opcode of ["NOP", "READ_FIXED", "WRITE_FIXED", "OPENAT", "ASYNC_CANCEL"]) expect(found.opcodes).toContain(opcode);
+    expect(found.opcodes).not.toContain("LAST");
+    for (const feature of ["NODROP", "RW_CUR_POS", "EXT_ARG", "RSRC_TAGS"]) expect(found.features).toContain(feature);
+    expect(structuredClone(found)).toEqual(found);
+  }));
+
+test("what a process pins is asked for anew each time; the rest is found once", () => {
+  const before = probe();
+  using pool = new BufferPool({ count: 16, size: 4096 });
+  expect(probe().memlock.pinnedBytes - before.memlock.pinnedBytes).toBe(pool.stats().memoryBytes);
+  expect(probe().memlock.pinnedBytes).toBe(pinnedKb() * 1024);
+  expect(probe().opcodes).toBe(before.opcodes);
+});
+
+test("where io_uring can't be used probe() does not throw: it says why and what to do", async () => {
+  for (const [breakage, code] of [
+    ["seccomp-EPERM", "EPERM"],
+    ["seccomp-ENOSYS", "ENOSYS"],
+    ["platform", "EOPNOTSUPP"],
+  ] as const) {
+    const { exitCode, stdout, stderr } = await run("first-use", { args: [breakage, "probe"] });
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
+    expect([found.available, found.reason.code, typeof found.reason.hint]).toEqual([false, code, "string"]);
+    if (breakage !== "platform") expect(found.seccomp).toBe(2);
+  }
+});
