@@ -321,7 +321,7 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Gives the table up. Requests in flight go on with their buffers, and clones in other rings stay.
+   * Gives the table up. Requests in flight go on with their buffers, and clones in other rings stay. Before Linux 6.13 it waits for those requests.
    * @throws UringError ENXIO: no table
    * @see io_uring_unregister_buffers(3)
    */

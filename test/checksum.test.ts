@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { constants, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { bufferSource } from "./support/capabilities.ts";
 import { Folder } from "./support/files.ts";
 
 const program = new URL("../examples/checksum.ts", import.meta.url).pathname;
@@ -39,7 +40,7 @@ test("files of every odd size have the digest of their chunks, whatever the numb
     expect([exitCode, stderr]).toEqual([0, ""]);
     const output: Output = JSON.parse(stdout);
     expect(output.files.map((file) => file.digest)).toEqual(files.map(({ content }) => digest(content)));
-    expect(output.workers.map(({ bufferSource }) => bufferSource)).toEqual(Array.from({ length: Number(workers) }, () => "cloned"));
+    expect(output.workers.map((worker) => worker.bufferSource)).toEqual(Array.from({ length: Number(workers) }, () => bufferSource.one));
     for (const { bufferJoinMs } of output.workers) expect(bufferJoinMs).toBeGreaterThan(0);
     expect(output.registrationMs).toBeGreaterThan(0);
   }

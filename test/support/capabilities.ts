@@ -1,0 +1,21 @@
+/** What this kernel can, for tests: one that needs more is skipped, and its name says what for. */
+import { test } from "bun:test";
+import { probe } from "bun-uring";
+
+const { available, clone } = probe();
+
+const capabilities = {
+  "clone (Linux 6.12)": clone.whole,
+  "clone of ranges (Linux 6.13)": clone.ranges,
+} as const;
+
+/** How a ring gets one pool, and how it gets several. */
+export const bufferSource = { one: clone.whole ? "cloned" : "registered", several: clone.ranges ? "cloned" : "registered" } as const;
+
+/** `test`, or a skip that names the capability that is missing. Where there is no io_uring at all the test runs, and fails with the reason. */
+export function needs(capability: keyof typeof capabilities): (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void {
+  return (name, body, timeoutMs) => {
+    if (!available || capabilities[capability]) test(name, body, timeoutMs);
+    else test.skip(`${name} [skipped: needs ${capability}]`, body);
+  };
+}
