@@ -5,7 +5,7 @@
  * clones it into a ring of its own, and keeps many reads in flight: past the page cache (O_DIRECT) where the file system allows it.
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { BufferPool, UringError } from "bun-uring";
@@ -47,30 +47,40 @@ function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Whether a byte can be read. */
+function hasContent(path: string): boolean {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    return readSync(fd, Buffer.alloc(1), 0, 1, null) > 0;
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** What the files are before anyone reads them: their sizes, or why they can't be hashed. */
 function inspect(path: string): FileReport {
   try {
     const stat = statSync(path);
     if (!stat.isFile()) throw new Error(stat.isDirectory() ? "is a directory" : "is not a regular file");
+    if (stat.size === 0 && hasContent(path)) throw new Error("has content, though its size is 0: a file that the kernel makes up can't be hashed in parts");
     return { path, sizeBytes: stat.size };
   } catch (error) {
     return { path, sizeBytes: 0, error: message(error) };
   }
 }
 
-/** The same digest, by Node's own means. */
-function verify(path: string): string {
+/** The digest of a file's first `sizeBytes`, by Node's own means. */
+function verify(path: string, sizeBytes: number): string {
   const whole = createHash("sha256");
   const chunk = Buffer.alloc(chunkBytes);
-  const fd = openSync(path, "r");
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    for (let filled = 0, ended = false; !ended; filled = 0) {
-      while (filled < chunkBytes && !ended) {
-        const bytesRead = readSync(fd, chunk, filled, chunkBytes - filled, null);
-        filled += bytesRead;
-        ended = bytesRead === 0;
-      }
-      if (filled > 0) whole.update(createHash("sha256").update(chunk.subarray(0, filled)).digest());
+    for (let position = 0; position < sizeBytes; position += chunkBytes) {
+      const length = Math.min(chunkBytes, sizeBytes - position);
+      let filled = 0;
+      for (let bytesRead = -1; filled < length && bytesRead !== 0; filled += bytesRead)
+        bytesRead = readSync(fd, chunk, filled, length - filled, position + filled);
+      whole.update(createHash("sha256").update(chunk.subarray(0, filled)).digest());
     }
   } finally {
     closeSync(fd);
@@ -93,6 +103,10 @@ function run(job: Job, onFileError: (file: number, error: string) => void): Prom
   return promise;
 }
 
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 function throughput(bytes: number, seconds: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(3)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s`;
 }
@@ -104,7 +118,7 @@ if (options.help) {
 }
 if (paths.length === 0) fail(`no files\n\n${usage}`);
 const wanted = Number(options.workers);
-if (!Number.isInteger(wanted) || wanted < 1 || wanted > 256) fail(`--workers must be an integer from 1 to 256, not ${options.workers}`);
+if (!/^\d+$/.test(options.workers) || wanted < 1 || wanted > 256) fail(`--workers must be an integer from 1 to 256, not ${options.workers}`);
 
 const files = paths.map(inspect);
 /** The chunk, counted over all files, that each file begins with. */
@@ -116,13 +130,18 @@ for (const { sizeBytes } of files) {
 }
 const workerCount = Math.max(1, Math.min(wanted, chunkCount));
 
-let pool: BufferPool;
-try {
-  pool = await BufferPool.create({ count: workerCount * readsInFlight, size: chunkBytes });
-} catch (error) {
-  if (error instanceof UringError) fail(error.message);
-  throw error;
+/** A pool for as many reads as can be in flight at once; fewer, where the limit on locked memory is low. */
+async function makePool(count: number): Promise<BufferPool> {
+  try {
+    return await BufferPool.create({ count, size: chunkBytes });
+  } catch (error) {
+    if (!(error instanceof UringError)) throw error;
+    if (error.code === "ENOMEM" && count > 1) return makePool(Math.ceil(count / 2));
+    fail(error.message);
+  }
 }
+
+const pool = await makePool(Math.max(1, Math.min(workerCount * readsInFlight, chunkCount)));
 
 const job: Job = {
   pool: pool.share(),
@@ -138,7 +157,7 @@ const job: Job = {
 job.chunksLeft.set(files.map(({ sizeBytes }) => Math.ceil(sizeBytes / chunkBytes)));
 
 const bar = process.stderr.isTTY
-  ? new SingleBar({ stream: process.stderr, clearOnComplete: true, format: "{bar} {percentage}% {value}/{total} MiB, {speed} MiB/s" })
+  ? new SingleBar({ stream: process.stderr, clearOnComplete: true, linewrap: true, format: "{bar} {percentage}% {value}/{total} MiB, {speed} MiB/s" })
   : undefined;
 bar?.start(chunkCount, 0, { speed: 0 });
 const started = performance.now();
@@ -170,22 +189,33 @@ for (const [file, report] of files.entries()) {
     .digest("hex");
   report.seconds = Math.max(0, (job.times[2 * file + 1] ?? 0) - (job.times[2 * file] ?? 0)) / 1000;
   bytes += report.sizeBytes;
-  if (options.verify) report.verified = verify(report.path) === report.digest;
+  if (!options.verify) continue;
+  try {
+    report.verified = verify(report.path, report.sizeBytes) === report.digest;
+  } catch (error) {
+    report.error = `could not be verified: ${message(error)}`;
+  }
 }
 const { registrationMs } = pool.stats();
 pool.close();
 
+const lines: string[] = [];
 if (options.json) {
-  console.log(JSON.stringify({ files, bytes, seconds, registrationMs, workers: reports }, null, 2));
+  lines.push(JSON.stringify({ files, bytes, seconds, registrationMs, workers: reports }, null, 2));
 } else {
   for (const { path, sizeBytes, digest, seconds: took = 0, error, verified } of files) {
     if (error !== undefined) console.error(`checksum: ${path}: ${error}`);
-    else console.log(`${digest}  ${path}${sizeBytes === 0 ? "" : `  (${throughput(sizeBytes, took)})`}`);
-    if (verified !== undefined) console.log(verified ? "  matches node:crypto over node:fs" : "  DOES NOT MATCH node:crypto over node:fs");
+    else lines.push(`${digest}  ${path}${sizeBytes === 0 ? "" : `  (${throughput(sizeBytes, took)})`}`);
+    if (verified !== undefined) lines.push(verified ? "  matches node:crypto over node:fs" : "  DOES NOT MATCH node:crypto over node:fs");
   }
-  console.log(`${throughput(bytes, seconds)} with ${workerCount} Workers, their start included`);
-  console.log(`pool: ${pool.count} buffers of 1 MiB, registered once in ${registrationMs.toFixed(3)} ms`);
+  lines.push(`${throughput(bytes, seconds)} with ${counted(workerCount, "Worker")}, their start included`);
+  lines.push(`pool: ${counted(pool.count, "buffer")} of 1 MiB, registered once in ${registrationMs.toFixed(3)} ms`);
   for (const [index, { bufferSource, bufferJoinMs }] of reports.entries())
-    console.log(`Worker ${index + 1}: ${bufferSource} in ${(bufferJoinMs * 1000).toFixed(1)} µs`);
+    lines.push(`Worker ${index + 1}: ${bufferSource} in ${(bufferJoinMs * 1000).toFixed(1)} µs`);
+}
+try {
+  await Bun.write(Bun.stdout, `${lines.join("\n")}\n`);
+} catch (error) {
+  fail(`the results could not be written: ${message(error)}`);
 }
 process.exitCode = files.some(({ error, verified }) => error !== undefined || verified === false) ? 1 : 0;

@@ -56,7 +56,7 @@ export class PoolMembership {
     this.#creator = creator;
     this.#address = address;
     this.#participant = participant;
-    this.#slots = new Slots(control.hints, control.owners);
+    this.#slots = new Slots(control.hints, control.owners, () => this.#wakeOthers());
     hold(this);
   }
 
@@ -172,8 +172,7 @@ export class PoolMembership {
   /** Frees a slot that was released and has nothing pending. */
   free(slot: Slot): void {
     this.#slots.release(slot.index, this.#owner);
-    if (this.control.othersWait(this.#participant)) native().poolWake(this.control.address);
-    else this.#serve();
+    if (!this.#wakeOthers()) this.#serve();
     this.#slotsOut--;
     this.#leaveWhenUnused();
   }
@@ -224,6 +223,13 @@ export class PoolMembership {
   /** Slots carry it; 0 is nobody. */
   get #owner(): number {
     return this.#participant + 1;
+  }
+
+  /** Has every thread that waits look again, this one included. Returns whether any other does. */
+  #wakeOthers(): boolean {
+    if (!this.control.othersWait(this.#participant)) return false;
+    native().poolWake(this.control.address);
+    return true;
   }
 
   #grant(index: number): FixedBuffer {

@@ -108,7 +108,7 @@ async function populateOffThread(parts: readonly Region[]): Promise<void> {
   const advance = () => {
     const part = parts[next++];
     if (part === undefined) return resolve();
-    prepareRequest(ring, IORING_OP_MADVISE, -1, 0, part.start, part.end - part.start, MADV_POPULATE_WRITE, 0, 0);
+    prepareRequest(ring, IORING_OP_MADVISE, 0, -1, 0, part.start, part.end - part.start, MADV_POPULATE_WRITE, 0, 0);
     ring.submit();
   };
   const wakeup = new Wakeup(ringEventfd(ring), () => {

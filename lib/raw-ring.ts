@@ -393,7 +393,7 @@ export class RawRing implements Disposable {
    */
   prepNop(userData: number): void {
     checkInteger("userData", userData, 0, largestUserData);
-    this.#prepare(IORING_OP_NOP, -1, 0, 0, 0, 0, userData, 0);
+    this.#prepare(IORING_OP_NOP, 0, -1, 0, 0, 0, 0, userData, 0);
   }
 
   /**
@@ -589,7 +589,7 @@ export class RawRing implements Disposable {
     const region = this.#reachable.table[bufferIndex];
     let address = bytes.length > 0 ? addressOf(bytes) : 0;
     if (!region || address < region.start || address + bytes.length > region.end) address = this.#addressOutsideTable(region, bytes, bufferIndex);
-    this.#prepare(opcode, fd, position, address, bytes.length, 0, userData, bufferIndex);
+    this.#prepare(opcode, 0, fd, position, address, bytes.length, 0, userData, bufferIndex);
   }
 
   /** For bytes that no known entry holds: the kernel knows better only where the entry is unknown, or empty. */
@@ -607,6 +607,7 @@ export class RawRing implements Disposable {
 
   #prepare(
     opcode: number,
+    sqeFlags: number,
     fd: number,
     position: number | bigint,
     address: number,
@@ -624,7 +625,7 @@ export class RawRing implements Disposable {
       });
     }
     const base = ((tail & (this.sqEntries - 1)) << this.#sqeShift) * sqeWords;
-    writeSqe(this.#sqes, base, opcode, fd, position, address, length, operationFlags, userData, bufferIndex);
+    writeSqe(this.#sqes, base, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex);
     this.#sqTail = (tail + 1) >>> 0;
     this.#prepared++;
   }
@@ -634,8 +635,8 @@ export class RawRing implements Disposable {
   }
 
   static {
-    prepareRequest = (ring, opcode, fd, position, address, length, operationFlags, userData, bufferIndex) =>
-      ring.#prepare(opcode, fd, position, address, length, operationFlags, userData, bufferIndex);
+    prepareRequest = (ring, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex) =>
+      ring.#prepare(opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex);
     takeCompletions = (ring, take) => ring.#takeCompletions(take);
     submissionSpace = (ring) => ring.#submissionSpace();
     ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { onAbort } from "./abort.ts";
 import { checkSignal } from "./arguments.ts";
 import { assert, UringError } from "./errors.ts";
@@ -5,8 +6,9 @@ import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
 import type { Slot } from "./fixed-buffer.ts";
 import { hold, letGo } from "./native.ts";
-import { prepareRequest, RawRing, type RawRingOptions, ringEventfd, submissionSpace, takeCompletions } from "./raw-ring.ts";
-import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE } from "./uapi.ts";
+import { prepareRequest, RawRing, type RawRingOptions, registerAny, ringEventfd, submissionSpace, takeCompletions } from "./raw-ring.ts";
+import { scratch } from "./scratch.ts";
+import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE, IORING_REGISTER_IOWQ_MAX_WORKERS } from "./uapi.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** user_data, 53 bits: kind, generation, index of the operation. The teardown in C reads the kind and the index. */
@@ -23,6 +25,7 @@ export const requestKind = { plain: 0, open: 1, close: 2 } as const;
 /** One request, and what belongs to it from its start to its completion: as long as it is here its memory cannot go. */
 export interface Request {
   readonly opcode: number;
+  readonly sqeFlags: number;
   readonly syscall: string;
   readonly fd: number;
   readonly position: number | bigint;
@@ -46,6 +49,7 @@ export interface Request {
 
 /** A request that needs no more than an opcode and its name: what to begin from. */
 export const bareRequest = {
+  sqeFlags: 0,
   fd: -1,
   position: 0,
   address: 0,
@@ -91,6 +95,16 @@ class Operation {
   }
 }
 
+/**
+ * The kernel's worker threads of this thread are as many as its first ring had entries, and that may have been one. Gives them what a large ring would.
+ * @see io_uring_register_iowq_max_workers(3)
+ */
+function allowWorkers(ring: RawRing): void {
+  const { address, words } = scratch(8);
+  words[0] = Math.max(8, 4 * availableParallelism());
+  registerAny(ring, IORING_REGISTER_IOWQ_MAX_WORKERS, address, 2, "io_uring_register_iowq_max_workers");
+}
+
 function isTransient(error: unknown): boolean {
   return error instanceof UringError && (error.code === "EAGAIN" || error.code === "EBUSY" || error.code === "ENOMEM" || error.code === "EINTR");
 }
@@ -127,6 +141,7 @@ export class RequestQueue {
     this.raw = new RawRing(options);
     try {
       this.files = new FileTable(this.raw);
+      allowWorkers(this.raw);
       this.#wakeup = new Wakeup(ringEventfd(this.raw), () => this.#advance());
     } catch (error) {
       this.raw.close();
@@ -230,6 +245,7 @@ export class RequestQueue {
     prepareRequest(
       this.raw,
       request.opcode,
+      request.sqeFlags,
       request.fd,
       request.position,
       request.address,
@@ -305,6 +321,7 @@ export class RequestQueue {
 
   /** Nothing will complete any more. Memory stays held all the same: the kernel has not said that it is done. */
   #break(error: unknown): void {
+    this.#settle();
     this.#broken = error;
     this.#wakeup.close();
     for (const operation of this.#operations) operation?.fail(error);

@@ -15,8 +15,8 @@ const recentLimit = 64;
  * Who owns which slot, in memory shared by threads, without locks. `owners` is the truth: 0 is free, a positive number a participant, a negative one the
  * ticket of a slot on its way between two. It changes by compare-and-exchange alone, but for the teardown of an ended thread, which stores 0 over its own.
  *
- * `hints` says of each block of slots whether one may be free. A hint may be wrong in that direction only: whoever frees stores the owner first and the hint
- * then; whoever finds a block full clears the hint first and looks again.
+ * `hints` says of each block of slots whether one may be free. It may say so wrongly, and otherwise for a moment only: whoever frees stores the owner first and
+ * the hint then; whoever finds a block full clears the hint first and looks again, and where that finds a slot after all, restores the hint and says so.
  */
 export class Slots {
   readonly #hints: Int32Array;
@@ -24,11 +24,14 @@ export class Slots {
   /** This thread's guesses: where to look next, and what it released last. */
   #next = 0;
   readonly #recent: number[] = [];
+  readonly #onHintRestored: () => void;
 
-  constructor(hints: Int32Array, owners: Int32Array) {
+  /** @param onHintRestored - called when a hint was wrong for a moment: whoever looked meanwhile has to be told to look again */
+  constructor(hints: Int32Array, owners: Int32Array, onHintRestored: () => void = () => undefined) {
     assert(hints.length === blockCount(owners.length), "one hint for each block");
     this.#hints = hints;
     this.#owners = owners;
+    this.#onHintRestored = onHintRestored;
   }
 
   /** Takes a free slot for `owner`; returns its index, or -1 where none is free. */
@@ -43,7 +46,10 @@ export class Slots {
       if (index === -1) {
         Atomics.store(this.#hints, block, 0);
         index = this.#takeFrom(block, owner);
-        if (index !== -1) Atomics.store(this.#hints, block, 1);
+        if (index !== -1) {
+          Atomics.store(this.#hints, block, 1);
+          this.#onHintRestored();
+        }
       }
       if (index !== -1) return index;
     }

@@ -8,6 +8,7 @@ const twoTo32 = 2 ** 32;
 /**
  * Fills the entry that begins at `words[base]`, every word of it.
  *
+ * @param sqeFlags - `sqe->flags`, IOSQE_*
  * @param position - `sqe->off`: a file position, or -1 for the file's own
  * @param address - `sqe->addr`
  * @param operationFlags - `sqe->rw_flags` and its other names
@@ -17,6 +18,7 @@ export function writeSqe(
   words: Int32Array,
   base: number,
   opcode: number,
+  sqeFlags: number,
   fd: number,
   position: number | bigint,
   address: number,
@@ -25,7 +27,7 @@ export function writeSqe(
   userData: number,
   bufferIndex: number,
 ): void {
-  words[base] = opcode;
+  words[base] = opcode | (sqeFlags << 8);
   words[base + 1] = fd;
   if (typeof position === "number") {
     words[base + 2] = position;

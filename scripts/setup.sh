@@ -2,7 +2,7 @@
 # Installs what is missing for the demo and the tests: node_modules, with the bun binary, and liburing's runtime library.
 # Needs npm or Bun. Quick when there is nothing to do.
 set -eu
-cd "$(dirname "$0")/.."
+CDPATH= cd -- "$(dirname -- "$0")/.."
 
 bun=node_modules/.bin/bun
 stamp=node_modules/.installed-lock
@@ -28,9 +28,9 @@ fi
 
 bun=$(pwd)/$bun
 
-# Loads the library as bun-uring will, away from this folder: dlopen also tries the current one.
+# Loads the library as bun-uring will.
 has_liburing() {
-  (cd / && "$bun" -e 'require("bun:ffi").dlopen("liburing.so.2", { io_uring_setup: { args: ["u32", "u64"], returns: "i32" } })') >/dev/null 2>&1
+  "$bun" -e 'require("bun:ffi").dlopen("liburing.so.2", { io_uring_setup: { args: ["u32", "u64"], returns: "i32" } })' >/dev/null 2>&1
 }
 
 [ "$(uname -s)" = Linux ] || { echo "setup: bun-uring runs on Linux, and this is $(uname -s)" >&2; exit 1; }

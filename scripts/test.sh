@@ -1,7 +1,7 @@
 #!/bin/sh
 # Type check, lint, tests. Arguments go to `bun test`.
 set -eu
-cd "$(dirname "$0")/.."
+CDPATH= cd -- "$(dirname -- "$0")/.."
 bun=node_modules/.bin/bun
 "$bun" node_modules/.bin/tsc
 "$bun" node_modules/.bin/biome check --error-on-warnings .

@@ -99,11 +99,36 @@ test("a file that shrinks while it is read is an error of that file, and not a w
   expect(output.files[1]?.digest).toBe(digest(other.content));
 });
 
+test("a process that may lock no more than 8 MiB hashes with fewer buffers", async () => {
+  using folder = new Folder();
+  const { path, content } = folder.random("file", 40 * 2 ** 20);
+  // Root without the capability that lifts the limit.
+  const limited = ["prlimit", "--memlock=8388608:8388608", ...(process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-ipc_lock"] : [])];
+  const child = Bun.spawn([...limited, process.execPath, program, "--json", path], { stdout: "pipe", stderr: "pipe" });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  await child.exited;
+  expect([child.exitCode, stderr]).toEqual([0, ""]);
+  expect(JSON.parse(stdout).files[0].digest).toBe(digest(content));
+});
+
+test("a file that the kernel makes up, with content and no size, is an error and not the digest of nothing", async () => {
+  const { exitCode, stdout } = await checksum("--json", "/proc/self/status");
+  expect([exitCode, JSON.parse(stdout).files[0].error]).toEqual([1, expect.stringContaining("size is 0")]);
+});
+
+test("results that can't be written are a failure", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "x");
+  const child = Bun.spawn(["sh", "-c", `exec "$@" > /dev/full`, "sh", process.execPath, program, path], { stderr: "pipe" });
+  expect(await child.stderr.text()).toContain("ENOSPC");
+  expect(await child.exited).toBe(2);
+});
+
 test("--help prints the options; nonsense is refused with them and status 2; no bar is drawn where nobody looks", async () => {
   const help = await checksum("--help");
   expect([help.exitCode, help.stderr]).toEqual([0, ""]);
   for (const option of ["--workers", "--verify", "--json", "--help"]) expect(help.stdout).toContain(option);
-  for (const args of [[], ["--nonsense", "x"], ["--workers", "0", "x"], ["--workers", "two", "x"]]) {
+  for (const args of [[], ["--nonsense", "x"], ["--workers", "0", "x"], ["--workers", "two", "x"], ["--workers", "1e1", "x"]]) {
     const { exitCode, stdout, stderr } = await checksum(...args);
     expect([exitCode, stdout]).toEqual([2, ""]);
     expect(stderr).toContain("checksum:");

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { closeSync, constants, readFileSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { BufferPool, IORING_SETUP_IOPOLL, Ring, type RingFile } from "bun-uring";
+import { BufferPool, IORING_SETUP_IOPOLL, RawRing, Ring, type RingFile } from "bun-uring";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
@@ -351,4 +351,43 @@ test("without a descriptor left every call says EMFILE, what is in flight comple
     "waiting: 1",
     "free: 1",
   ]);
+});
+
+test("a FIFO opens as open(2) opens it: when the other end does", async () => {
+  using folder = new Folder();
+  const path = `${folder.path}/fifo`;
+  expect(Bun.spawnSync(["mkfifo", path]).exitCode).toBe(0);
+  using pool = new BufferPool({ count: 1, size: 16 });
+  await using ring = new Ring({ pool });
+  expect((await uringError(() => ring.open(path, constants.O_WRONLY | constants.O_NONBLOCK))).code).toBe("ENXIO");
+  const order: string[] = [];
+  const reading = ring.open(path).then((file) => {
+    order.push("the reader");
+    return file;
+  });
+  await ring.open("/dev/null"); // a turn of the ring, in which the reader's open waits
+  order.push("before the writer");
+  const writer = await ring.open(path, constants.O_WRONLY);
+  const reader = await reading;
+  expect(order).toEqual(["before the writer", "the reader"]);
+  using buffer = await pool.acquire();
+  buffer.bytes.set(Buffer.from("through"));
+  expect(await ring.writeFixed(writer, buffer, { length: 7 })).toBe(7);
+  buffer.bytes.fill(0);
+  expect(await ring.readFixed(reader, buffer)).toBe(7);
+  expect(Buffer.from(buffer.bytes.subarray(0, 7)).toString()).toBe("through");
+});
+
+test("a ring closes while the kernel's workers are all busy with another ring's requests", async () => {
+  using folder = new Folder();
+  const path = `${folder.path}/fifo`;
+  expect(Bun.spawnSync(["mkfifo", path]).exitCode).toBe(0);
+  const busy = new Ring();
+  const opens = Promise.allSettled(Array.from({ length: 64 }, () => busy.open(path)));
+  const raw = new RawRing({ entries: 1 });
+  raw.close();
+  const ring = new Ring();
+  await ring.close();
+  await busy.close();
+  for (const outcome of await opens) expect(outcome.status).toBe("rejected");
 });

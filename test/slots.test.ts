@@ -103,3 +103,28 @@ test("a slot that is released while another thread gives up on its block is stil
   one.release(held[0] ?? -1, 1);
   expect(two.tryAcquire(2)).toBe(held[0] ?? -1);
 });
+
+test("who looks while a hint is wrong for a moment is told to look again", () => {
+  const { hints, owners } = memory(2);
+  const one = new Slots(hints, owners);
+  const three = new Slots(hints, owners);
+  let told = 0;
+  const two = new Slots(hints, owners, () => told++);
+  const held = [one.tryAcquire(1), one.tryAcquire(1)];
+  const original = Atomics.store;
+  let seen: number | undefined;
+  const interleave = (words: Int32Array, index: number, value: number) => {
+    // Both slots come free before the hint is cleared; a third thread looks before it is restored.
+    if (words === hints && value === 0) for (const slot of held.splice(0)) one.release(slot, 1);
+    if (words === hints && value === 1 && seen === undefined) {
+      seen = -1;
+      seen = three.tryAcquire(3);
+    }
+    return original(words, index, value);
+  };
+  const store = spyOn(Atomics, "store").mockImplementation(interleave as typeof Atomics.store);
+  expect(two.tryAcquire(2)).not.toBe(-1);
+  store.mockRestore();
+  expect([seen, told]).toEqual([-1, 1]);
+  expect(three.tryAcquire(3)).not.toBe(-1);
+});

@@ -10,41 +10,53 @@ const position = fc.oneof(safe, fc.constant(-1), fc.bigInt({ min: -1n, max: 2n *
 
 test("an entry has every field where struct io_uring_sqe has it, whatever stood there before", () => {
   fc.assert(
-    fc.property(u8, u32, position, safe, u32, u32, safe, u16, fc.nat({ max: 3 }), (opcode, fd, off, address, length, flags, userData, index, entry) => {
-      const words = new Int32Array(4 * sqeWords).fill(-1);
-      writeSqe(words, entry * sqeWords, opcode, fd, off, address, length, flags, userData, index);
-      const sqe = new DataView(words.buffer, entry * 64, 64);
-      expect({
-        opcode: sqe.getUint8(0),
-        flags: sqe.getUint8(1),
-        ioprio: sqe.getUint16(2, true),
-        fd: sqe.getUint32(4, true),
-        off: sqe.getBigInt64(8, true),
-        addr: sqe.getBigUint64(16, true),
-        len: sqe.getUint32(24, true),
-        rwFlags: sqe.getUint32(28, true),
-        userData: sqe.getBigUint64(32, true),
-        bufIndex: sqe.getUint16(40, true),
-        personality: sqe.getUint16(42, true),
-        spliceFd: sqe.getInt32(44, true),
-        rest: [sqe.getBigUint64(48, true), sqe.getBigUint64(56, true)],
-      }).toEqual({
-        opcode,
-        flags: 0,
-        ioprio: 0,
-        fd,
-        off: BigInt(off),
-        addr: BigInt(address),
-        len: length,
-        rwFlags: flags,
-        userData: BigInt(userData),
-        bufIndex: index,
-        personality: 0,
-        spliceFd: 0,
-        rest: [0n, 0n],
-      });
-      const others = words.filter((_, index) => Math.floor(index / sqeWords) !== entry);
-      expect(others.every((word) => word === -1)).toBe(true);
-    }),
+    fc.property(
+      u8,
+      u8,
+      u32,
+      position,
+      safe,
+      u32,
+      u32,
+      safe,
+      u16,
+      fc.nat({ max: 3 }),
+      (opcode, sqeFlags, fd, off, address, length, flags, userData, index, entry) => {
+        const words = new Int32Array(4 * sqeWords).fill(-1);
+        writeSqe(words, entry * sqeWords, opcode, sqeFlags, fd, off, address, length, flags, userData, index);
+        const sqe = new DataView(words.buffer, entry * 64, 64);
+        expect({
+          opcode: sqe.getUint8(0),
+          flags: sqe.getUint8(1),
+          ioprio: sqe.getUint16(2, true),
+          fd: sqe.getUint32(4, true),
+          off: sqe.getBigInt64(8, true),
+          addr: sqe.getBigUint64(16, true),
+          len: sqe.getUint32(24, true),
+          rwFlags: sqe.getUint32(28, true),
+          userData: sqe.getBigUint64(32, true),
+          bufIndex: sqe.getUint16(40, true),
+          personality: sqe.getUint16(42, true),
+          spliceFd: sqe.getInt32(44, true),
+          rest: [sqe.getBigUint64(48, true), sqe.getBigUint64(56, true)],
+        }).toEqual({
+          opcode,
+          flags: sqeFlags,
+          ioprio: 0,
+          fd,
+          off: BigInt(off),
+          addr: BigInt(address),
+          len: length,
+          rwFlags: flags,
+          userData: BigInt(userData),
+          bufIndex: index,
+          personality: 0,
+          spliceFd: 0,
+          rest: [0n, 0n],
+        });
+        const others = words.filter((_, index) => Math.floor(index / sqeWords) !== entry);
+        expect(others.every((word) => word === -1)).toBe(true);
+      },
+    ),
   );
 });
