@@ -11,9 +11,10 @@ import {
   RawRing,
   UringError,
 } from "bun-uring";
+import { directFlags } from "./support/direct.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
-import { openDirect, pipe } from "./support/pipes.ts";
+import { pipe } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing, ringFds } from "./support/resources.ts";
 
@@ -100,7 +101,7 @@ test("nothing is written to memory after close has returned, though hundreds of 
   leavingNothing(() => {
     const count = 256;
     const readBytes = 65536;
-    const fd = openDirect(process.execPath);
+    const fd = openSync(process.execPath, directFlags(process.execPath));
     for (let round = 0; round < 5; round++) {
       const startReads = () => {
         const ring = new RawRing({ entries: count, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });

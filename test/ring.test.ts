@@ -337,7 +337,7 @@ test("a transfer of no bytes resolves to 0", async () => {
 
 test("without a descriptor left every call says EMFILE, what is in flight completes, and nobody waits in vain", async () => {
   const program = new URL("./programs/emfile.ts", import.meta.url).pathname;
-  const child = Bun.spawn(["bash", "-c", 'ulimit -n 64; exec "$@"', "bash", process.execPath, program], { stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn(["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, program], { stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   await child.exited;
   expect([child.exitCode, stderr]).toEqual([0, ""]);

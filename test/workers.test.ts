@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { BufferPool, type FixedBuffer, Ring, type SlotToken } from "bun-uring";
 import { bufferSource, needs } from "./support/capabilities.ts";
 import { Folder } from "./support/files.ts";
-import { leavingNothing, pinnedKb } from "./support/resources.ts";
+import { leavingNothing, pinnedKb, ringFds } from "./support/resources.ts";
 import { TestWorker } from "./support/workers.ts";
 import type { ReaderAnswer } from "./workers/jobs.ts";
 
@@ -109,17 +109,11 @@ test("a pool outlives the Worker that made it, for those attached", async () => 
   expect(Buffer.compare(buffer.bytes, content)).toBe(0);
 });
 
-test("a pool whose last thread has ended can't be attached any more: EBADF says so", async () => {
+test("a pool whose last thread has ended is gone, and can't be attached any more: EBADF says so", async () => {
+  const rings = ringFds();
   const maker = new TestWorker<ReturnType<BufferPool["share"]>>("pool-maker", { count: 2, size: 4096 });
   const handle = await maker.answer();
-  await leavingNothingBut(-1, async () => maker.terminate());
+  await maker.terminate();
+  expect(ringFds()).toBe(rings);
   expect(() => BufferPool.attach(handle)).toThrow("EBADF");
 });
-
-/** As leavingNothing, for a body that closes a ring which was open before. */
-async function leavingNothingBut(rings: number, body: () => Promise<void>): Promise<void> {
-  const { ringFds } = await import("./support/resources.ts");
-  const before = ringFds();
-  await body();
-  expect(ringFds() - before).toBe(rings);
-}

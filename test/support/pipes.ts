@@ -1,7 +1,7 @@
 /** A pipe: reads of it stay in flight until something is written. */
 
 import { dlopen } from "bun:ffi";
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync } from "node:fs";
 
 const { pipe2 } = dlopen("libc.so.6", { pipe2: { args: ["ptr", "i32"], returns: "i32" } }).symbols;
 const O_CLOEXEC = 0o2000000;
@@ -24,9 +24,4 @@ export function pipe(): Pipe {
       closeSync(writeFd);
     },
   };
-}
-
-/** Opens a file past the page cache: its reads take a while. */
-export function openDirect(path: string): number {
-  return openSync(path, constants.O_RDONLY | constants.O_DIRECT);
 }

@@ -1,6 +1,6 @@
 /** Holds slots, has reads of a disk and of a pipe in flight and files open, says so, and comes to its end, one way or another. */
-import { constants } from "node:fs";
 import { BufferPool, type FixedBuffer, RawRing, Ring, type RingFile } from "bun-uring";
+import { directFlags } from "../support/direct.ts";
 import type { DoomedJob } from "./jobs.ts";
 
 declare const self: Worker;
@@ -22,7 +22,7 @@ async function work({ data }: MessageEvent<DoomedJob>): Promise<void> {
   raw.registerBuffers([memory]);
   raw.prepReadFixed(data.pipeFd, memory, -1, 0, 1);
   raw.submit();
-  const file = await ring.open(data.path, constants.O_RDONLY | constants.O_DIRECT);
+  const file = await ring.open(data.path, directFlags(data.path));
   kept.push(pool, ring, raw, file, await ring.open(data.path));
   for (let slot = 0; slot < slots; slot++) {
     const buffer = await pool.acquire();

@@ -1,13 +1,13 @@
 /** Has a read of the disk in flight into every slot of a pool, and never stops. */
-import { constants } from "node:fs";
 import { BufferPool, type PoolHandle, Ring } from "bun-uring";
+import { directFlags } from "../support/direct.ts";
 
 declare const self: Worker;
 
 self.addEventListener("message", async ({ data }: MessageEvent<PoolHandle>) => {
   const pool = BufferPool.attach(data);
   const ring = new Ring({ pool });
-  const file = await ring.open(process.execPath, constants.O_RDONLY | constants.O_DIRECT);
+  const file = await ring.open(process.execPath, directFlags(process.execPath));
   const readForever = async (lane: number) => {
     const buffer = await pool.acquire();
     for (let read = lane; ; read += 7) {
