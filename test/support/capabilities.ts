@@ -7,6 +7,7 @@ const { available, clone } = probe();
 const capabilities = {
   "clone (Linux 6.12)": clone.whole,
   "clone of ranges (Linux 6.13)": clone.ranges,
+  "replace that keeps the tail (Linux 6.18.44)": clone.replaceKeepsTail,
 } as const;
 
 /** How a ring gets one pool, and how it gets several. */
