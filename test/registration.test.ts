@@ -308,24 +308,29 @@ needs("clone (Linux 6.12)")("a clone is a snapshot: what the source updates or u
   expect(readThrough(destination, path, first, 0)).toBe(1);
 });
 
-needs("clone (Linux 6.12)")("a tag's completion arrives when the kernel is done with its buffer; a clone carries none", () => {
-  const source = new RawRing();
+needs("clone (Linux 6.12)")("a tag's completion arrives when the kernel is done with its buffer; a clone carries none", async () => {
+  using source = new RawRing();
   source.registerBuffers([shared(4096), shared(4096), null], [77, 0, 0]);
   using destination = new RawRing();
   destination.cloneBuffers(source);
   destination.unregisterBuffers();
   const seen: number[] = [];
+  const look = async (ring: RawRing, count: number) => {
+    // Older kernels post them from a worker, some time after.
+    for (let turn = 0; turn < 500 && seen.length < count; turn++) {
+      ring.submit();
+      ring.forEachCompletion((tag) => seen.push(tag));
+      if (seen.length < count) await Bun.sleep(10);
+    }
+  };
+  expect(source.updateBuffers(0, [shared(4096)], [88])).toBe(1);
+  await look(source, 1);
+  expect(seen).toEqual([77]);
+  expect(source.updateBuffers(0, [null])).toBe(1);
+  await look(source, 2);
+  expect(seen).toEqual([77, 88]);
   destination.forEachCompletion((tag) => seen.push(tag));
-  expect(seen).toEqual([]);
-  expect(source.updateBuffers(0, [null, shared(4096)], [0, 88])).toBe(2);
-  source.unregisterBuffers();
-  source.prepNop(1);
-  while (seen.length < 3) {
-    source.submitAndWait(1);
-    source.forEachCompletion((tag) => seen.push(tag));
-  }
-  expect(seen.toSorted((a, b) => a - b)).toEqual([1, 77, 88]);
-  source.close();
+  expect(seen).toEqual([77, 88]);
 });
 
 needs("clone (Linux 6.12)")(
