@@ -16,8 +16,8 @@ export const indexSpan = 2 ** 24;
 const generationSpan = 2 ** 27;
 export const kindUnit = indexSpan * generationSpan;
 
-/** Completions settled in one turn of the event loop, before timers and sockets have theirs. */
-const completionsPerTurn = 4096;
+/** Completions settled in one turn of the event loop, before timers and sockets have theirs: reads that complete at once would go on for ever. */
+const completionsPerTurn = 1024;
 
 /** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
 export const requestKind = { plain: 0, open: 1, close: 2 } as const;
@@ -130,6 +130,7 @@ export class RequestQueue {
   #cancelsInKernel = 0;
   #flushing = false;
   #continuing = false;
+  #settledThisTurn = 0;
   readonly #completed: { operation: Operation; result: number }[] = [];
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
@@ -259,13 +260,12 @@ export class RequestQueue {
 
   /** Submits, settles what has completed, and goes on while that makes room for those who wait; after a turn's share, in the next turn. */
   #advance(): void {
-    if (this.raw.closed || this.#broken !== undefined) return;
-    let settled = 0;
+    if (this.raw.closed || this.#broken !== undefined || this.#continuing) return;
     do {
       if (!this.#exchange()) return;
-      settled += this.#completed.length;
+      this.#settledThisTurn += this.#completed.length;
       this.#settle();
-      if (settled >= completionsPerTurn) {
+      if (this.#settledThisTurn >= completionsPerTurn) {
         this.#continueLater(setImmediate);
         return;
       }
@@ -284,6 +284,7 @@ export class RequestQueue {
     this.#continuing = true;
     schedule(() => {
       this.#continuing = false;
+      this.#settledThisTurn = 0;
       if (this.raw.closed || this.#broken !== undefined) return;
       this.#prepareWaiting();
       this.#advance();

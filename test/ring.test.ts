@@ -391,3 +391,20 @@ test("a ring closes while the kernel's workers are all busy with another ring's 
   await busy.close();
   for (const outcome of await opens) expect(outcome.status).toBe("rejected");
 });
+
+test("reads that complete at once, one after the other without end, let timers have their turn", async () => {
+  using folder = new Folder();
+  const { path } = folder.random("file", 4096);
+  using pool = new BufferPool({ count: 8, size: 4096 });
+  await using ring = new Ring({ pool });
+  const file = await ring.open(path);
+  let ended = false;
+  setTimeout(() => {
+    ended = true;
+  }, 5);
+  const lane = async () => {
+    using buffer = await pool.acquire();
+    while (!ended) expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
+  };
+  await Promise.all(Array.from({ length: 8 }, lane));
+});
