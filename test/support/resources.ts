@@ -33,5 +33,8 @@ export function pinnedKb(): number {
 export async function leavingNothing(body: () => void | Promise<void>): Promise<void> {
   const before = { ringFds: ringFds(), pinnedKb: pinnedKb() };
   await body();
-  expect({ ringFds: ringFds(), pinnedKb: pinnedKb() }).toEqual(before);
+  expect(ringFds()).toBe(before.ringFds);
+  // Older kernels unpin from a worker, some time after, and tell nobody.
+  for (let turn = 0; turn < 200 && pinnedKb() !== before.pinnedKb; turn++) await Bun.sleep(10);
+  expect(pinnedKb()).toBe(before.pinnedKb);
 }
