@@ -14,7 +14,7 @@ import {
 import { directFlags } from "./support/direct.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
-import { pipe } from "./support/pipes.ts";
+import { pipe, sockets } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing, ringFds } from "./support/resources.ts";
 
@@ -124,7 +124,7 @@ test("nothing is written to memory after close has returned, though hundreds of 
   }));
 
 test("200 completions of deferred work are all delivered by one call, though an enter runs 20 of them", () => {
-  using ends = pipe();
+  using ends = sockets();
   using ring = new RawRing({ entries: 256, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });
   const bytes = shared(4096);
   ring.registerBuffers([bytes]);

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { closeSync, constants, readFileSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { BufferPool, IORING_SETUP_IOPOLL, RawRing, Ring, type RingFile } from "bun-uring";
+import { bufferSource } from "./support/capabilities.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
@@ -345,7 +346,7 @@ test("without a descriptor left every call says EMFILE, what is in flight comple
     "open: EMFILE openat",
     "new Ring: EMFILE io_uring_setup",
     "acquire: EMFILE eventfd",
-    "attach: EMFILE attach",
+    bufferSource.one === "cloned" ? "attach: EMFILE attach" : "attach: no error", // without a registration there is no descriptor of it
     "create: EMFILE io_uring_setup",
     "read: 1",
     "waiting: 1",

@@ -3,8 +3,13 @@
 import { dlopen } from "bun:ffi";
 import { closeSync } from "node:fs";
 
-const { pipe2 } = dlopen("libc.so.6", { pipe2: { args: ["ptr", "i32"], returns: "i32" } }).symbols;
+const { pipe2, socketpair } = dlopen("libc.so.6", {
+  pipe2: { args: ["ptr", "i32"], returns: "i32" },
+  socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
+}).symbols;
 const O_CLOEXEC = 0o2000000;
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
 
 export interface Pipe extends Disposable {
   readonly readFd: number;
@@ -13,8 +18,17 @@ export interface Pipe extends Disposable {
 
 /** Both ends close at the end of the scope. */
 export function pipe(): Pipe {
+  return made((ends) => pipe2(ends, O_CLOEXEC));
+}
+
+/** The same of two sockets, which every kernel polls: older ones have a pipe's reads wait in worker threads. */
+export function sockets(): Pipe {
+  return made((ends) => socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, ends));
+}
+
+function made(make: (ends: Int32Array) => number): Pipe {
   const ends = new Int32Array(new SharedArrayBuffer(8));
-  if (pipe2(ends, O_CLOEXEC) !== 0) throw new Error("pipe2 failed");
+  if (make(ends) !== 0) throw new Error("no pipe could be made");
   const [readFd = -1, writeFd = -1] = ends;
   return {
     readFd,
