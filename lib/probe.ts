@@ -60,6 +60,10 @@ function field(text: string, pattern: RegExp): string | undefined {
   return pattern.exec(text)?.[1];
 }
 
+function number(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text);
+}
+
 /** The names of constants with a prefix, by value. */
 function named(prefix: string, holds: (value: number) => boolean): string[] {
   const names: string[] = [];
@@ -144,7 +148,7 @@ export function probe(): Probe {
     ...tryRings(),
     kernel: release(),
     liburing: liburing(),
-    ioUringDisabled: read("/proc/sys/kernel/io_uring_disabled") === "" ? undefined : Number(read("/proc/sys/kernel/io_uring_disabled")),
+    ioUringDisabled: number(field(read("/proc/sys/kernel/io_uring_disabled"), /^(\d)/)),
     seccomp: Number(field(read("/proc/self/status"), /^Seccomp:\s+(\d)/m) ?? 0),
   };
   return { ...found, memlock: memlock() };

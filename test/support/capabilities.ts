@@ -15,8 +15,6 @@ export const bufferSource = { one: clone.whole ? "cloned" : "registered", severa
 
 /** `test`, or a skip that names the capability that is missing. Where there is no io_uring at all the test runs, and fails with the reason. */
 export function needs(capability: keyof typeof capabilities): (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void {
-  return (name, body, timeoutMs) => {
-    if (!available || capabilities[capability]) test(name, body, timeoutMs);
-    else test.skip(`${name} [skipped: needs ${capability}]`, body);
-  };
+  const missing = available && !capabilities[capability];
+  return (name, body, timeoutMs) => test.skipIf(missing)(missing ? `${name} [skipped: needs ${capability}]` : name, body, timeoutMs);
 }
