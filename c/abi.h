@@ -78,6 +78,21 @@ struct iovec {
 	u64 iov_len;
 };
 
+struct dl_info {
+	const char *dli_fname;
+	void *rest[3];
+};
+
+enum { CLONES_WHOLE = 1, CLONES_RANGES = 2, REPLACE_KEEPS_TAIL = 4 };
+
+/* What probe() finds, for lib/kernel.ts. */
+struct probed {
+	u32 features, clone_ability;
+	const char *liburing_path;
+	u32 liburing_major, liburing_minor; /* 0 before liburing 2.4 */
+	u8 opcodes[16 + 8 * 256]; /* struct io_uring_probe */
+};
+
 #define OFFSET(type, member) ((u64) & ((type *)0)->member)
 
 _Static_assert(sizeof(struct io_uring_sqe) == 64, "io_uring_sqe");
@@ -88,6 +103,7 @@ _Static_assert(sizeof(struct io_uring_cq) == 88, "io_uring_cq");
 _Static_assert(sizeof(struct io_uring) == 216, "io_uring");
 _Static_assert(sizeof(struct io_uring_clone_buffers) == 32, "io_uring_clone_buffers");
 _Static_assert(sizeof(struct io_uring_sync_cancel_reg) == 64, "io_uring_sync_cancel_reg");
+_Static_assert(OFFSET(struct probed, liburing_path) == 8 && OFFSET(struct probed, opcodes) == 24, "probed");
 
 enum {
 	EINTR = 4, EAGAIN = 11, ENOMEM = 12, EBUSY = 16, EINVAL = 22, EMFILE = 24, EUSERS = 87, EOPNOTSUPP = 95, ETIME = 62,
@@ -102,7 +118,8 @@ enum {
 
 	IOSQE_IO_DRAIN = 2,
 	IORING_SETUP_CQSIZE = 8, IORING_SETUP_SQE128 = 1 << 10,
-	IORING_REGISTER_BUFFERS = 0, IORING_UNREGISTER_BUFFERS = 1, IORING_REGISTER_SYNC_CANCEL = 24,
+	IORING_OP_READ_FIXED = 4,
+	IORING_REGISTER_BUFFERS = 0, IORING_UNREGISTER_BUFFERS = 1, IORING_REGISTER_PROBE = 8, IORING_REGISTER_SYNC_CANCEL = 24,
 	IORING_REGISTER_CLONE_BUFFERS = 30, IORING_REGISTER_DST_REPLACE = 2,
 	IORING_ASYNC_CANCEL_ALL = 1, IORING_ASYNC_CANCEL_ANY = 4,
 };
@@ -125,6 +142,7 @@ enum { SYS_futex = 98 };
 	X(int, eventfd, (u32, int)) \
 	X(int, madvise, (void *, u64, int)) \
 	X(int, gettid, (void)) \
+	X(int, dladdr, (const void *, struct dl_info *)) \
 	X(int, clock_gettime, (int, struct timespec64 *)) \
 	X(long, syscall, (long, ...)) \
 	X(int *, __errno_location, (void))
@@ -147,5 +165,7 @@ enum { SYS_futex = 98 };
 LIBC_IMPORTS(DECLARE)
 LIBURING_IMPORTS(DECLARE)
 
-/* liburing 2.9+; null in older ones. */
+/* liburing 2.9+, and 2.4+; null in older ones. */
 static int (*io_uring_clone_buffers_offset)(struct io_uring *, struct io_uring *, u32, u32, u32, u32);
+static int (*io_uring_major_version)(void);
+static int (*io_uring_minor_version)(void);

@@ -57,30 +57,97 @@ static int advise(void *address, u64 length, int advice)
 	return madvise(address, length, advice) < 0 ? -*__errno_location() : 0;
 }
 
-/* What this kernel can clone: 1 whole tables, 2 also ranges into a table that exists. An empty source would answer like "unsupported". */
-static int probe_clone(void)
+/* Whether entry 1 of the ring holds `page`: a read of an eventfd that has something to read completes at once. */
+static int holds(struct io_uring *uring, void *page)
+{
+	struct io_uring_sqe *sqe = uring->sq.sqes;
+	struct io_uring_cqe *cqe;
+	int file = eventfd(1, EFD_FLAGS), result;
+
+	if (file < 0)
+		return 0;
+	fill(sqe, sizeof(*sqe));
+	sqe->opcode = IORING_OP_READ_FIXED;
+	sqe->fd = file;
+	sqe->off = -1;
+	sqe->addr = (u64)page;
+	sqe->len = 8;
+	((u16 *)sqe->rest)[0] = 1; /* buf_index */
+	uring->sq.sqe_tail++;
+	while (io_uring_submit_and_wait(uring, 1), !io_uring_peek_batch_cqe(uring, &cqe, 1))
+		;
+	result = cqe->res;
+	close(file);
+	return result > 0;
+}
+
+/* Whether a clone with IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone. No, where it can't be tried. */
+static int replace_keeps_tail(int source)
+{
+	struct io_uring_params params;
+	struct io_uring destination;
+	void *page = calloc(1, 4096);
+	struct iovec entries[2] = { { page, 4096 }, { page, 4096 } };
+	int keeps;
+
+	fill(&params, sizeof(params));
+	if (!page || io_uring_queue_init_params(1, &destination, &params) < 0) {
+		free(page);
+		return 0;
+	}
+	keeps = io_uring_register(destination.ring_fd, IORING_REGISTER_BUFFERS, entries, 2) >= 0
+		&& clone(&destination, source, 0, 0, 1, IORING_REGISTER_DST_REPLACE) >= 0 && holds(&destination, page);
+	io_uring_register(destination.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0); /* before Linux 6.13 closing unpins late */
+	io_uring_queue_exit(&destination);
+	free(page);
+	return keeps;
+}
+
+/* What this kernel can clone. An empty source would answer like "unsupported", so it has a dummy. */
+static u32 clone_ability(int source)
 {
 	struct iovec dummy = { 0, 0 };
 	struct io_uring_params params;
 	struct io_uring destination;
-	int source, result = 0;
+	u32 ability = 0;
 
-	fill(&params, sizeof(params));
-	source = io_uring_setup(1, &params);
-	if (source < 0)
-		return source;
 	fill(&params, sizeof(params));
 	fill(&destination, sizeof(destination));
 	destination.ring_fd = destination.enter_ring_fd = io_uring_setup(1, &params);
-	if (destination.ring_fd < 0) {
-		result = destination.ring_fd;
-	} else {
-		if (io_uring_register(source, IORING_REGISTER_BUFFERS, &dummy, 1) >= 0 && clone(&destination, source, 0, 0, 0, 0) >= 0)
-			result = clone(&destination, source, 1, 0, 1, IORING_REGISTER_DST_REPLACE) >= 0 ? 3 : 1;
-		close(destination.ring_fd);
+	if (destination.ring_fd < 0)
+		return 0;
+	if (io_uring_register(source, IORING_REGISTER_BUFFERS, &dummy, 1) >= 0 && clone(&destination, source, 0, 0, 0, 0) >= 0)
+		ability = CLONES_WHOLE;
+	if (ability && clone(&destination, source, 1, 0, 1, IORING_REGISTER_DST_REPLACE) >= 0)
+		ability |= CLONES_RANGES;
+	if (ability & CLONES_RANGES && replace_keeps_tail(source))
+		ability |= REPLACE_KEEPS_TAIL;
+	close(destination.ring_fd);
+	return ability;
+}
+
+/* What this kernel and this liburing have; returns 0 or -errno. */
+static int probe(struct probed *out)
+{
+	struct io_uring_params params;
+	struct dl_info library = { 0 };
+	int ring;
+
+	fill(&params, sizeof(params));
+	ring = io_uring_setup(1, &params);
+	if (ring < 0)
+		return ring;
+	out->features = params.features;
+	io_uring_register(ring, IORING_REGISTER_PROBE, out->opcodes, 256);
+	out->clone_ability = clone_ability(ring);
+	close(ring);
+	if (dladdr(io_uring_setup, &library))
+		out->liburing_path = library.dli_fname;
+	if (io_uring_major_version && io_uring_minor_version) {
+		out->liburing_major = io_uring_major_version();
+		out->liburing_minor = io_uring_minor_version();
 	}
-	close(source);
-	return result;
+	return 0;
 }
 
 /* ---- what JavaScript binds: the order is that of lib/native.ts ---- */
@@ -103,7 +170,7 @@ static struct {
 } table = { 0, 0, {
 	ring_init, ring_close, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
 	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
-	pool_lock, pool_unlock, pool_wake, pool_eventfd, advise, probe_clone, abi,
+	pool_lock, pool_unlock, pool_wake, pool_eventfd, advise, probe, abi,
 } };
 
 #define IMPORT(type, name, arguments) \
@@ -130,6 +197,8 @@ void *bun_uring_start(void *env, void *root, void *(*resolve)(void *, const char
 	}
 	LIBURING_IMPORTS(IMPORT)
 	io_uring_clone_buffers_offset = resolve(library, "io_uring_clone_buffers_offset");
+	io_uring_major_version = resolve(library, "io_uring_major_version");
+	io_uring_minor_version = resolve(library, "io_uring_minor_version");
 	if (!table.missing && (create_reference(env, root, 1, &reference) || add_cleanup_hook(env, thread_ends, 0)))
 		table.missing = "Node-API's environment";
 	return &table;

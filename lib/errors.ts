@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import { getSystemErrorMap } from "node:util";
+import util from "node:util";
 
 /** By code: node:os lists most errnos; the rest are Linux's that io_uring uses. */
 const errnoByCode: ReadonlyMap<string, number> = new Map(
@@ -34,12 +34,20 @@ const hints: Record<string, string> = {
   "ENOMEM io_uring_register_buffers":
     "Registered buffers count against the limit on locked memory: raise it (ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock= of Docker), or make the pool smaller.",
   "EFAULT io_uring_register_buffers": "A buffer is from 1 byte to 1 GiB long.",
+  "EINVAL io_uring_register_buffers": "A table has up to 16384 buffers.",
   "EBUSY io_uring_register_buffers": "The ring has buffers: unregister them first, or update the table.",
   "EBUSY io_uring_clone_buffers":
     "The destination has a buffer table, even if only a sparse one: unregister it first, or clone with `replace: true` (Linux 6.13).",
   "ENXIO io_uring_clone_buffers": "The source ring has no registered buffers.",
   "ENXIO io_uring_unregister_buffers": "The ring has no registered buffers.",
   "ENXIO io_uring_register_buffers_update": "The ring has no buffer table: register one first, sparse if need be.",
+  "EBUSY io_uring_register_files": "The ring has a file table: unregister it first, or update it.",
+  "EBUSY io_uring_register_files_sparse": "The ring has a file table: unregister it first, or update it.",
+  "EBADF io_uring_register_files": "Each entry is an open descriptor, and not that of an io_uring, or -1.",
+  "EMFILE io_uring_register_files": "A file table may not be larger than the limit of open files (ulimit -n).",
+  "EMFILE io_uring_register_files_sparse": "A file table may not be larger than the limit of open files (ulimit -n).",
+  "ENXIO io_uring_register_files_update": "The ring has no file table: register one first, sparse if need be.",
+  "ENXIO io_uring_unregister_files": "The ring has no file table.",
   "EEXIST io_uring_clone_buffers": "A source ring with IORING_SETUP_SINGLE_ISSUER can be cloned from by its own thread only: clone from a plain one.",
   "EINVAL io_uring_clone_buffers":
     "Either the range does not fit (count larger than the source's table, or given as 0 beside an offset; more than 16384 entries in the destination), " +
@@ -85,7 +93,7 @@ export class UringError extends Error {
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
     const errno = typeof error === "number" ? error : (errnoByCode.get(error) ?? 0);
     const code = typeof error === "number" ? (codeByErrno.get(error) ?? `E${-error}`) : error;
-    const text = details.message ?? descriptions[code] ?? getSystemErrorMap().get(errno)?.[1] ?? "failed";
+    const text = details.message ?? descriptions[code] ?? util.getSystemErrorMap().get(errno)?.[1] ?? "failed";
     const hint = details.hint ?? hints[`${code} ${syscall}`];
     super(
       `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${hint === undefined ? "" : `. ${hint}`}`,

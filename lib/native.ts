@@ -26,7 +26,7 @@ const signatures = {
   poolWake: { args: ["u64"], returns: "void" },
   poolEventfd: { args: ["u64"], returns: "i32" },
   advise: { args: ["u64", "u64", "i32"], returns: "i32" },
-  probeClone: { args: [], returns: "i32" },
+  probe: { args: ["u64"], returns: "i32" },
 } as const;
 
 type Signatures = typeof signatures;
@@ -65,6 +65,9 @@ export const abiEntries = [
   "user_data kind shift",
   "user_data operation mask",
 ] as const;
+
+/** Older ones pass numbers to compiled code in another way, and crash. */
+const oldestBun = ">=1.4.0";
 
 interface Loaded {
   readonly native: Native;
@@ -132,7 +135,8 @@ function symbolResolver(): Pointer {
   throw unavailable("ENOENT", "dlopen", "the C library was not found", `Looked for ${libraries.join(" and ")}.`, cause);
 }
 
-function text(address: number): string | undefined {
+/** The C string at an address; undefined for a null pointer. */
+export function text(address: number): string | undefined {
   return address === 0 ? undefined : new CString(pointer(address)).toString();
 }
 
@@ -155,13 +159,15 @@ function compile() {
         "A bundler does not carry it: keep bun-uring external (`bun build --external bun-uring`).",
         error,
       );
-    throw unavailable("ENOEXEC", "cc", `the C shim ${source} could not be compiled`, "This Bun may be too old: see engines in package.json.", error);
+    throw unavailable("ENOEXEC", "cc", `the C shim ${source} could not be compiled`, "Please report this, with the version of Bun.", error);
   }
 }
 
 function load(): Loaded {
   if (process.platform !== "linux")
     throw unavailable("EOPNOTSUPP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, "Use bun-uring on Linux only.");
+  if (!Bun.semver.satisfies(Bun.version, oldestBun))
+    throw unavailable("EOPNOTSUPP", "cc", `Bun ${oldestBun} is needed, and this is ${Bun.version}`, "Run `bun upgrade`.");
   const resolve = symbolResolver();
   const library = compile();
   const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
@@ -192,7 +198,7 @@ function load(): Loaded {
 
 /**
  * The shim of this thread; the first call compiles it.
- * @throws UringError EOPNOTSUPP not on Linux; ERR_FFI_CC_DISABLED under --no-ffi-cc; ENOENT without liburing.so.2; ENOSYS where it is too old.
+ * @throws UringError EOPNOTSUPP not on Linux, or an old Bun; ERR_FFI_CC_DISABLED under --no-ffi-cc; ENOENT without liburing.so.2; ENOSYS where it is too old.
  */
 export function native(): Native {
   loaded ??= load();

@@ -1,6 +1,7 @@
 /** The head of a pool's shared memory: what every thread that has the pool sees. The teardown in C knows the layout. */
 import { invalidType, invalidValue } from "./arguments.ts";
 import { checked } from "./errors.ts";
+import { type Clones, clonesOf } from "./kernel.ts";
 import { addressOf, native } from "./native.ts";
 import { type PoolPlan, planPool } from "./pool-memory.ts";
 import { blockCount } from "./slots.ts";
@@ -20,7 +21,7 @@ const word = {
   /** One past the highest participant there ever was. */
   participantLimit: 5,
   sizeBytes: 6,
-  /** What the kernel can clone, as the shim's probe says. */
+  /** What the kernel can clone: other threads need not probe it. */
   cloneAbility: 7,
   zero: 8,
   /** Counts transfers: each has a ticket of its own. */
@@ -41,7 +42,7 @@ export class PoolControl {
   readonly memory: SharedArrayBuffer;
   readonly address: number;
   readonly plan: PoolPlan;
-  readonly cloneAbility: number;
+  readonly clones: Clones;
   readonly zero: boolean;
   /** Tells pools apart. */
   readonly identity: number;
@@ -55,7 +56,7 @@ export class PoolControl {
     this.memory = memory;
     this.address = addressOf(memory);
     this.plan = plan;
-    this.cloneAbility = words[word.cloneAbility] ?? 0;
+    this.clones = clonesOf(words[word.cloneAbility] ?? 0);
     this.zero = words[word.zero] === 1;
     this.identity = words[word.identity] ?? 0;
     this.hints = new Int32Array(memory, blocksStart * 4, blocks);

@@ -63,7 +63,7 @@ export class PoolMembership {
   /** Registers the pool's memory, where the kernel can clone from that. */
   static create(control: PoolControl, memories: readonly SharedArrayBuffer[]): PoolMembership {
     const extents = extentsOf(control.plan, memories);
-    const count = control.cloneAbility === 0 ? 0 : extents.length;
+    const count = control.clones.whole ? extents.length : 0;
     const { longs, address } = scratch(16 * (1 + extents.length));
     for (const [index, { start, end }] of extents.entries()) {
       longs[2 + 2 * index] = BigInt(start);
@@ -183,12 +183,6 @@ export class PoolMembership {
     this.#slotsOut--;
     this.#leaveWhenUnused();
     return { kind: "bun-uring.SlotToken", pool: this.control.identity, index: slot.index, ticket };
-  }
-
-  /** Whether this kernel can clone whole tables, and also ranges into a table that exists. */
-  get cloneAbility(): { readonly whole: boolean; readonly ranges: boolean } {
-    const { cloneAbility } = this.control;
-    return { whole: (cloneAbility & 1) !== 0, ranges: (cloneAbility & 2) !== 0 };
   }
 
   /** Clones the pool's buffers to a ring, from `offset` of its table on; returns the nanoseconds that the call took. Each join needs its `leaveRing`. */

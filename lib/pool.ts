@@ -1,6 +1,6 @@
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
-import { checked } from "./errors.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
+import { kernel } from "./kernel.ts";
 import { hold, letGo, native } from "./native.ts";
 import { PoolControl } from "./pool-control.ts";
 import { PoolMembership } from "./pool-membership.ts";
@@ -81,18 +81,10 @@ function register(control: PoolControl, memories: readonly SharedArrayBuffer[]):
   return new Membership(membership, (Bun.nanoseconds() - started) / 1e6);
 }
 
-let cloneAbility: number | undefined;
-
-/** What this kernel can clone; also the place where a machine without io_uring says so, before any memory is allocated. */
-function probeCloneAbility(): number {
-  cloneAbility ??= checked(native().probeClone(), "io_uring_setup");
-  return cloneAbility;
-}
-
 /** Everything up to the memory's first page fault. */
 function allocate(options: BufferPoolOptions) {
   const { plan, zero } = checkPoolOptions(options);
-  const cloneAbility = probeCloneAbility();
+  const { cloneAbility } = kernel(); // a machine without io_uring says so before any memory is allocated
   const memories = allocateMemories(plan);
   const control = PoolControl.create(plan, cloneAbility, zero);
   const parts = residentParts(plan, memories);

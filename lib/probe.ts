@@ -1,11 +1,8 @@
 /** What this machine's io_uring can do, found by trying. */
 import { readFileSync } from "node:fs";
 import { release } from "node:os";
-import { basename } from "node:path";
 import { UringError } from "./errors.ts";
-import { native } from "./native.ts";
-import { RawRing, registerAny, replaceKeepsTail } from "./raw-ring.ts";
-import { scratch } from "./scratch.ts";
+import { clonesOf, type Kernel, kernel } from "./kernel.ts";
 import * as uapi from "./uapi.ts";
 
 /** What `probe()` returns: plain data. */
@@ -16,7 +13,7 @@ export interface Probe {
   readonly reason: { readonly code: string; readonly message: string; readonly hint: string | undefined } | undefined;
   /** The kernel's release, "6.12.9". Say it to people; ask the rest for what works. */
   readonly kernel: string;
-  /** The library in use. Its version is what its file's name says. */
+  /** The library in use; undefined where rings can't be set up. Before 2.4 its version is what its file's name says, if it does. */
   readonly liburing: { readonly version: string | undefined; readonly path: string } | undefined;
   /** IORING_FEAT_* that the kernel has, by name without the prefix. */
   readonly features: readonly string[];
@@ -64,31 +61,21 @@ function number(text: string | undefined): number | undefined {
   return text === undefined ? undefined : Number(text);
 }
 
-/** The names of constants with a prefix, by value. */
-function named(prefix: string, holds: (value: number) => boolean): string[] {
-  const names: string[] = [];
-  for (const [name, value] of Object.entries(uapi))
-    if (name.startsWith(prefix) && name !== "IORING_OP_LAST" && typeof value === "number" && holds(value)) names.push(name.slice(prefix.length));
+/** The names, without their prefixes, of the features and opcodes that the kernel has. */
+function namesOf({ features, opcodes }: Kernel): { features: string[]; opcodes: string[] } {
+  const names: { features: string[]; opcodes: string[] } = { features: [], opcodes: [] };
+  for (const [name, value] of Object.entries(uapi)) {
+    if (typeof value !== "number") continue;
+    if (name.startsWith("IORING_OP_")) {
+      if (opcodes.has(value) && name !== "IORING_OP_LAST") names.opcodes.push(name.slice("IORING_OP_".length));
+    } else if (name.startsWith("IORING_FEAT_")) {
+      if ((features & value) !== 0) names.features.push(name.slice("IORING_FEAT_".length));
+    }
+  }
   return names;
 }
 
-/** Opcodes by number that the kernel says it has. @see io_uring_register(2), IORING_REGISTER_PROBE */
-function supportedOpcodes(ring: RawRing): Set<number> {
-  const { address, words } = scratch(16 + 8 * 256);
-  registerAny(ring, uapi.IORING_REGISTER_PROBE, address, 256, "io_uring_register_probe");
-  const bytes = new Uint8Array(words.buffer);
-  const supported = new Set<number>();
-  for (let index = 0; index < (bytes[1] ?? 0); index++) if (((bytes[16 + 8 * index + 2] ?? 0) & 1) !== 0) supported.add(bytes[16 + 8 * index] ?? 0);
-  return supported;
-}
-
-function liburing(): Probe["liburing"] {
-  const path = field(read("/proc/self/maps"), /(\S*\/liburing\.so\S*)/);
-  return path === undefined ? undefined : { path, version: field(basename(path), /\.so\.([\d.]+\d)$/) };
-}
-
-function memlock(): Probe["memlock"] {
-  const status = read("/proc/self/status");
+function memlock(status: string): Probe["memlock"] {
   const limit = field(read("/proc/self/limits"), /^Max locked memory\s+(\S+)/m);
   const capabilities = BigInt(`0x${field(status, /^CapEff:\s+(\S+)/m) ?? "0"}`);
   return {
@@ -98,20 +85,18 @@ function memlock(): Probe["memlock"] {
   };
 }
 
-type Rings = Pick<Probe, "available" | "reason" | "features" | "opcodes" | "clone">;
+type Rings = Pick<Probe, "available" | "reason" | "liburing" | "features" | "opcodes" | "clone">;
 
 function tryRings(): Rings {
   try {
-    using ring = new RawRing({ entries: 1 });
-    const ability = native().probeClone();
-    const ranges = (ability & 2) !== 0;
-    const opcodes = supportedOpcodes(ring);
+    const found = kernel();
+    const { whole, ranges, replaceKeepsTail } = clonesOf(found.cloneAbility);
     return {
       available: true,
       reason: undefined,
-      features: named("IORING_FEAT_", (value) => (ring.features & value) !== 0),
-      opcodes: named("IORING_OP_", (value) => opcodes.has(value)),
-      clone: { whole: (ability & 1) !== 0, ranges, replace: ranges, replaceKeepsTail: ranges && replaceKeepsTail() },
+      liburing: found.liburing,
+      ...namesOf(found),
+      clone: { whole, ranges, replace: ranges, replaceKeepsTail },
     };
   } catch (error) {
     if (!(error instanceof UringError)) throw error;
@@ -119,6 +104,7 @@ function tryRings(): Rings {
     return {
       available: false,
       reason: { code, message, hint },
+      liburing: undefined,
       features: [],
       opcodes: [],
       clone: { whole: false, ranges: false, replace: false, replaceKeepsTail: false },
@@ -126,7 +112,7 @@ function tryRings(): Rings {
   }
 }
 
-let found: (Rings & Pick<Probe, "kernel" | "liburing" | "ioUringDisabled" | "seccomp">) | undefined;
+let found: (Rings & Pick<Probe, "kernel" | "ioUringDisabled" | "seccomp">) | undefined;
 
 /**
  * What this machine's io_uring can do, found by trying rather than by version number. Never throws: where io_uring can't be used, `reason` says why. What can't
@@ -144,12 +130,12 @@ let found: (Rings & Pick<Probe, "kernel" | "liburing" | "ioUringDisabled" | "sec
  * @see io_uring_register(2), io_uring_clone_buffers(3)
  */
 export function probe(): Probe {
+  const status = read("/proc/self/status");
   found ??= {
     ...tryRings(),
     kernel: release(),
-    liburing: liburing(),
     ioUringDisabled: number(field(read("/proc/sys/kernel/io_uring_disabled"), /^(\d)/)),
-    seccomp: Number(field(read("/proc/self/status"), /^Seccomp:\s+(\d)/m) ?? 0),
+    seccomp: Number(field(status, /^Seccomp:\s+(\d)/m) ?? 0),
   };
-  return { ...found, memlock: memlock() };
+  return { ...found, memlock: memlock(status) };
 }

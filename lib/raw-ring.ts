@@ -1,6 +1,6 @@
-import { closeSync, openSync } from "node:fs";
 import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
+import { clonesOf, kernel } from "./kernel.ts";
 import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
@@ -8,11 +8,16 @@ import {
   IORING_CQE_F_MORE,
   IORING_OP_NOP,
   IORING_OP_READ_FIXED,
+  IORING_OP_READV_FIXED,
   IORING_OP_WRITE_FIXED,
+  IORING_OP_WRITEV_FIXED,
   IORING_REGISTER_BUFFERS,
   IORING_REGISTER_BUFFERS_UPDATE,
   IORING_REGISTER_BUFFERS2,
   IORING_REGISTER_DST_REPLACE,
+  IORING_REGISTER_FILES_SKIP,
+  IORING_REGISTER_FILES_UPDATE2,
+  IORING_REGISTER_FILES2,
   IORING_RSRC_REGISTER_SPARSE,
   IORING_SETUP_ATTACH_WQ,
   IORING_SETUP_COOP_TASKRUN,
@@ -31,6 +36,7 @@ import {
   IORING_SQ_CQ_OVERFLOW,
   IORING_SQ_TASKRUN,
   IORING_UNREGISTER_BUFFERS,
+  IORING_UNREGISTER_FILES,
 } from "./uapi.ts";
 
 /** Options of `new RawRing()`. */
@@ -70,6 +76,9 @@ export interface Region {
 const largestFd = 2 ** 31 - 1;
 const largestUserData = Number.MAX_SAFE_INTEGER;
 const largestTable = 16384;
+const largestFileTable = 2 ** 20;
+/** UIO_MAXIOV */
+const largestVector = 1024;
 
 const refusedFlags = {
   IORING_SETUP_SQ_AFF,
@@ -92,10 +101,19 @@ class ReachableMemory {
   table: (Region | null | undefined)[] = [];
   /** What has left the table, or was never seen in it, while requests may still use it. */
   readonly retired = new Set<SharedArrayBuffer>();
+  /** The iovecs of vectored requests, by the submission queue entry that names them: the kernel has copied them when it has taken the entry. */
+  readonly vectors: BigUint64Array[] = [];
 
   retire(from: number, count: number): void {
     for (const region of this.table.slice(from, from + count)) if (region) this.retired.add(region.memory);
   }
+}
+
+function checkTransfer(fd: number, position: number | bigint, bufferIndex: number, userData: number): void {
+  checkInteger("fd", fd, 0, largestFd);
+  checkPosition("position", position, -1);
+  checkInteger("bufferIndex", bufferIndex, 0, largestTable - 1);
+  checkInteger("userData", userData, 0, largestUserData);
 }
 
 function regionOf(buffer: Registrable, name: string): Region | null {
@@ -108,14 +126,17 @@ function regionOf(buffer: Registrable, name: string): Region | null {
   return { memory: bytes.buffer, start, end: start + bytes.length };
 }
 
+function checkTags(tags: readonly number[] | undefined, count: number): void {
+  if (tags === undefined) return;
+  if (!Array.isArray(tags)) throw invalidType("tags", "an array", tags);
+  if (tags.length !== count) throw outOfRange("tags.length", `${count}, one for each`, tags.length);
+  for (const [index, tag] of tags.entries()) checkInteger(`tags[${index}]`, tag, 0, largestUserData);
+}
+
 function regionsOf(buffers: readonly Registrable[], tags: readonly number[] | undefined): (Region | null)[] {
   if (!Array.isArray(buffers)) throw invalidType("buffers", "an array", buffers);
   if (buffers.length === 0) throw outOfRange("buffers.length", `from 1 to ${largestTable}`, 0);
-  if (tags !== undefined) {
-    if (!Array.isArray(tags)) throw invalidType("tags", "an array", tags);
-    if (tags.length !== buffers.length) throw outOfRange("tags.length", `${buffers.length}, the number of buffers`, tags.length);
-    for (const [index, tag] of tags.entries()) checkInteger(`tags[${index}]`, tag, 0, largestUserData);
-  }
+  checkTags(tags, buffers.length);
   return Array.from(buffers, (buffer, index) => regionOf(buffer, `buffers[${index}]`));
 }
 
@@ -132,14 +153,25 @@ function layOut(headBytes: number, regions: readonly (Region | null)[], tags: re
   return { ...memory, iovecs: memory.address + headBytes, tags: tags === undefined ? 0 : memory.address + headBytes + iovecBytes };
 }
 
+/** Lays out descriptors, and tags where there are any, behind a struct io_uring_rsrc_register or _update2, which are 32 bytes. */
+function layOutFiles(fds: readonly number[], tags: readonly number[] | undefined) {
+  if (!Array.isArray(fds)) throw invalidType("fds", "an array", fds);
+  if (fds.length < 1 || fds.length > largestFileTable) throw outOfRange("fds.length", `from 1 to ${largestFileTable}`, fds.length);
+  for (const [index, fd] of fds.entries()) checkInteger(`fds[${index}]`, fd, IORING_REGISTER_FILES_SKIP, largestFd);
+  checkTags(tags, fds.length);
+  const tagsOffset = 32 + 8 * Math.ceil(fds.length / 2);
+  const memory = scratch(tagsOffset + (tags === undefined ? 0 : 8 * fds.length));
+  memory.words.set(fds, 8);
+  for (const [index, tag] of (tags ?? []).entries()) memory.longs[tagsOffset / 8 + index] = BigInt(tag);
+  return { ...memory, fds: memory.address + 32, tags: tags === undefined ? 0 : memory.address + tagsOffset };
+}
+
 // What the layers above use of a ring, and callers do not.
 
 /** Queues any request; its memory is the caller's to hold. Position, address and the rest as in writeSqe. */
 export let prepareRequest: (ring: RawRing, ...request: SqeFields) => void;
 /** As cloneBuffers with `replace`, for kernels whose IORING_REGISTER_DST_REPLACE drops what lies behind the range. */
 export let cloneKeepingTail: (ring: RawRing, source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number) => void;
-/** Replaces the table's first entries by all of another's, whatever becomes of the rest. */
-let cloneOver: (ring: RawRing, source: RawRing) => void;
 /** io_uring_register(2) with any opcode. */
 export let registerAny: (ring: RawRing, opcode: number, address: number, count: number, syscall: string) => number;
 /** How many requests can be prepared before the next submission. */
@@ -355,9 +387,73 @@ export class RawRing implements Disposable {
     checkInteger("options.sourceOffset", sourceOffset, 0, 2 ** 32 - 1);
     checkInteger("options.count", count, 0, 2 ** 32 - 1);
     if (typeof replace !== "boolean") throw invalidType("options.replace", "true or false", replace);
-    if (replace && this.#hasTail(source, destinationOffset, count) && !replaceKeepsTail())
+    if (replace && this.#hasTail(source, destinationOffset, count) && !clonesOf(kernel().cloneAbility).replaceKeepsTail)
       this.#cloneKeepingTail(source, destinationOffset, sourceOffset, count);
     else this.#cloneFrom(source, destinationOffset, sourceOffset, count, replace);
+  }
+
+  /**
+   * Registers files, for requests to name by index with IOSQE_FIXED_FILE. The kernel keeps them open until they are replaced or unregistered, whatever becomes
+   * of the descriptors.
+   *
+   * @param fds - 1 to 1048576 descriptors; -1 is an entry that holds nothing
+   * @param tags - one for each file, as for registerBuffers
+   * @throws UringError EBUSY: the ring has a file table; EBADF: not a descriptor, or an io_uring's; EMFILE: over the limit of open files
+   * @see io_uring_register_files(3), io_uring_register_files_tags(3)
+   */
+  registerFiles(fds: readonly number[], tags?: readonly number[]): void {
+    const syscall = "io_uring_register_files";
+    this.#assertOpen(syscall);
+    const argument = layOutFiles(fds, tags);
+    if (tags !== undefined) this.#tagged = true;
+    argument.words[0] = fds.length;
+    argument.longs[2] = BigInt(argument.fds);
+    argument.longs[3] = BigInt(argument.tags);
+    this.#register(IORING_REGISTER_FILES2, argument.address, 32, syscall);
+  }
+
+  /**
+   * Registers a file table of `count` entries that hold nothing yet, 1 to 1048576. Since Linux 5.19.
+   * @throws UringError EBUSY: the ring has a file table; EMFILE: over the limit of open files
+   * @see io_uring_register_files_sparse(3)
+   */
+  registerSparseFiles(count: number): void {
+    const syscall = "io_uring_register_files_sparse";
+    this.#assertOpen(syscall);
+    checkInteger("count", count, 1, largestFileTable);
+    const argument = scratch(32);
+    argument.words[0] = count;
+    argument.words[1] = IORING_RSRC_REGISTER_SPARSE;
+    this.#register(IORING_REGISTER_FILES2, argument.address, 32, syscall);
+  }
+
+  /**
+   * Replaces entries of the file table from `offset` on; returns how many. Requests in flight keep the file they began with.
+   * @param fds - -1 empties an entry, IORING_REGISTER_FILES_SKIP leaves it alone
+   * @throws UringError ENXIO: no file table; EINVAL: past its end; EBADF: not a descriptor, or an io_uring's
+   * @see io_uring_register_files_update_tag(3)
+   */
+  updateFiles(offset: number, fds: readonly number[], tags?: readonly number[]): number {
+    const syscall = "io_uring_register_files_update";
+    this.#assertOpen(syscall);
+    checkInteger("offset", offset, 0, largestFileTable - 1);
+    const argument = layOutFiles(fds, tags);
+    if (tags !== undefined) this.#tagged = true;
+    argument.words[0] = offset;
+    argument.longs[1] = BigInt(argument.fds);
+    argument.longs[2] = BigInt(argument.tags);
+    argument.words[6] = fds.length;
+    return this.#register(IORING_REGISTER_FILES_UPDATE2, argument.address, 32, syscall);
+  }
+
+  /**
+   * Gives the file table up. Requests in flight go on with their files.
+   * @throws UringError ENXIO: no file table
+   * @see io_uring_unregister_files(3)
+   */
+  unregisterFiles(): void {
+    this.#assertOpen("io_uring_unregister_files");
+    this.#register(IORING_UNREGISTER_FILES, 0, 0, "io_uring_unregister_files");
   }
 
   /**
@@ -415,6 +511,25 @@ export class RawRing implements Disposable {
    */
   prepWriteFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number): void {
     this.#prepareFixed(IORING_OP_WRITE_FIXED, fd, bytes, position, bufferIndex, userData);
+  }
+
+  /**
+   * Queues a read into several parts of the registered buffer `bufferIndex`, one after the other: 1 to 1024 of them. The array is not used after
+   * the call. Completes as prepReadFixed does. Since Linux 6.15.
+   * @throws UringError EOPNOTSUPP: an older kernel; EBUSY: the submission queue is full
+   * @throws RangeError: a part is not within the registered buffer
+   * @see io_uring_prep_readv_fixed(3)
+   */
+  prepReadvFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number): void {
+    this.#prepareVectored(IORING_OP_READV_FIXED, fd, buffers, position, bufferIndex, userData);
+  }
+
+  /**
+   * Queues a write of several parts of the registered buffer `bufferIndex`. Arguments and errors are those of prepReadvFixed. Since Linux 6.15.
+   * @see io_uring_prep_writev_fixed(3)
+   */
+  prepWritevFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number): void {
+    this.#prepareVectored(IORING_OP_WRITEV_FIXED, fd, buffers, position, bufferIndex, userData);
   }
 
   /**
@@ -581,25 +696,52 @@ export class RawRing implements Disposable {
   }
 
   #prepareFixed(opcode: number, fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number): void {
-    checkInteger("fd", fd, 0, largestFd);
-    checkPosition("position", position, -1);
-    checkInteger("bufferIndex", bufferIndex, 0, largestTable - 1);
-    checkInteger("userData", userData, 0, largestUserData);
-    if (!(bytes instanceof Uint8Array)) throw invalidType("bytes", "a Uint8Array", bytes);
-    const region = this.#reachable.table[bufferIndex];
-    let address = bytes.length > 0 ? addressOf(bytes) : 0;
-    if (!region || address < region.start || address + bytes.length > region.end) address = this.#addressOutsideTable(region, bytes, bufferIndex);
+    checkTransfer(fd, position, bufferIndex, userData);
+    const address = this.#addressWithin(bytes, bufferIndex, "bytes");
     this.#prepare(opcode, 0, fd, position, address, bytes.length, 0, userData, bufferIndex);
   }
 
+  #prepareVectored(opcode: number, fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number): void {
+    const syscall = opcode === IORING_OP_READV_FIXED ? "readv_fixed" : "writev_fixed";
+    checkTransfer(fd, position, bufferIndex, userData);
+    if (!Array.isArray(buffers)) throw invalidType("buffers", "an array of Uint8Arrays", buffers);
+    if (buffers.length < 1 || buffers.length > largestVector) throw outOfRange("buffers.length", `from 1 to ${largestVector}`, buffers.length);
+    if (!kernel().opcodes.has(opcode))
+      throw new UringError("EOPNOTSUPP", syscall, {
+        message: "this kernel has no such request",
+        hint: "Linux 6.15 or newer is needed. Or make a request for each part.",
+      });
+    const addresses = Array.from(buffers, (bytes, index) => this.#addressWithin(bytes, bufferIndex, `buffers[${index}]`));
+    this.#assertSpace();
+    const entry = this.#sqTail & (this.sqEntries - 1);
+    let vector = this.#reachable.vectors[entry];
+    if (vector === undefined || vector.length < 2 * buffers.length) {
+      vector = new BigUint64Array(new SharedArrayBuffer(16 * buffers.length));
+      this.#reachable.vectors[entry] = vector;
+    }
+    for (const [index, bytes] of buffers.entries()) {
+      vector[2 * index] = BigInt(addresses[index] ?? 0);
+      vector[2 * index + 1] = BigInt(bytes.length);
+    }
+    this.#prepare(opcode, 0, fd, position, addressOf(vector), buffers.length, 0, userData, bufferIndex);
+  }
+
+  /** The address of bytes that have to lie within a registered buffer. */
+  #addressWithin(bytes: Uint8Array, bufferIndex: number, name: string): number {
+    if (!(bytes instanceof Uint8Array)) throw invalidType(name, "a Uint8Array", bytes);
+    const region = this.#reachable.table[bufferIndex];
+    const address = bytes.length > 0 ? addressOf(bytes) : 0;
+    return !region || address < region.start || address + bytes.length > region.end ? this.#addressOutsideTable(region, bytes, bufferIndex, name) : address;
+  }
+
   /** For bytes that no known entry holds: the kernel knows better only where the entry is unknown, or empty. */
-  #addressOutsideTable(region: Region | null | undefined, bytes: Uint8Array, bufferIndex: number): number {
+  #addressOutsideTable(region: Region | null | undefined, bytes: Uint8Array, bufferIndex: number, name: string): number {
     this.#assertOpen("io_uring_prep_rw");
-    const found = regionOf(bytes, "bytes");
+    const found = regionOf(bytes, name);
     const start = found?.start ?? 0;
     if (region) {
       const inside = found?.memory === region.memory ? ` (byteOffset ${bytes.byteOffset}, length ${bytes.length})` : " (another SharedArrayBuffer)";
-      throw outOfRange("bytes", `within the registered buffer ${bufferIndex}, ${region.end - region.start} bytes`, `${bytes.length} bytes outside it${inside}`);
+      throw outOfRange(name, `within the registered buffer ${bufferIndex}, ${region.end - region.start} bytes`, `${bytes.length} bytes outside it${inside}`);
     }
     if (found) this.#reachable.retired.add(found.memory);
     return start;
@@ -617,17 +759,20 @@ export class RawRing implements Disposable {
     bufferIndex: number,
   ): void {
     this.#assertOpen("io_uring_get_sqe");
+    this.#assertSpace();
     const tail = this.#sqTail;
-    if (this.#submissionSpace() === 0) {
-      throw new UringError("EBUSY", "io_uring_get_sqe", {
-        message: `the submission queue is full (${this.sqEntries} entries)`,
-        hint: "Call submit(), then prepare again; or make the ring with more `entries`.",
-      });
-    }
     const base = ((tail & (this.sqEntries - 1)) << this.#sqeShift) * sqeWords;
     writeSqe(this.#sqes, base, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex);
     this.#sqTail = (tail + 1) >>> 0;
     this.#prepared++;
+  }
+
+  #assertSpace(): void {
+    if (this.#submissionSpace() > 0) return;
+    throw new UringError("EBUSY", "io_uring_get_sqe", {
+      message: `the submission queue is full (${this.sqEntries} entries)`,
+      hint: "Call submit(), then prepare again; or make the ring with more `entries`.",
+    });
   }
 
   #submissionSpace(): number {
@@ -642,7 +787,6 @@ export class RawRing implements Disposable {
     ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");
     setFileTable = (ring, address, count) => ring.#native.ringFiles(ring.#address, address, count);
     cloneRegions = (ring, fd, offset, regions) => ring.#clone(fd, offset, 0, offset === 0 ? 0 : regions.length, offset !== 0, regions);
-    cloneOver = (ring, source) => ring.#cloneFrom(source, 0, 0, 1, true);
     registerAny = (ring, opcode, address, count, syscall) => ring.#register(opcode, address, count, syscall);
     cloneKeepingTail = (ring, source, destinationOffset, sourceOffset, count) => ring.#cloneKeepingTail(source, destinationOffset, sourceOffset, count);
     registerRegions = (ring, regions) => {
@@ -652,33 +796,4 @@ export class RawRing implements Disposable {
       return Bun.nanoseconds() - started;
     };
   }
-}
-
-let keepsTail: boolean | undefined;
-
-/** Whether IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone, found by trying: from Linux 6.13 to early 6.18 it does not. */
-export function replaceKeepsTail(): boolean {
-  if (keepsTail !== undefined) return keepsTail;
-  using source = new RawRing({ entries: 1 });
-  using destination = new RawRing({ entries: 1 });
-  const page = new SharedArrayBuffer(4096);
-  const bytes = new Uint8Array(page);
-  source.registerBuffers([page]);
-  destination.registerBuffers([page, page]);
-  cloneOver(destination, source);
-  const fd = openSync(process.execPath, "r");
-  try {
-    destination.prepReadFixed(fd, bytes, 0, 1, 0);
-    let result: number | undefined;
-    while (result === undefined) {
-      destination.submitAndWait(1);
-      destination.forEachCompletion((_userData, bytesRead) => {
-        result = bytesRead;
-      });
-    }
-    keepsTail = result > 0;
-  } finally {
-    closeSync(fd);
-  }
-  return keepsTail;
 }

@@ -66,7 +66,7 @@ function poolsOf(pool: unknown): PoolMembership[] {
 /** Clones the pools to the ring, side by side; where the kernel cannot, registers their memory on it. */
 function join(requests: RequestQueue, memberships: readonly PoolMembership[]): { pools: JoinedPools; cloned: boolean; tookNs: number } {
   const pools: { membership: PoolMembership; base: number }[] = [];
-  const cloned = memberships.every(({ cloneAbility }) => (memberships.length === 1 ? cloneAbility.whole : cloneAbility.ranges));
+  const cloned = memberships.every(({ control }) => (memberships.length === 1 ? control.clones.whole : control.clones.ranges));
   let base = 0;
   let tookNs = 0;
   try {

@@ -1,50 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import {
-  IORING_SETUP_ATTACH_WQ,
-  IORING_SETUP_CQE32,
-  IORING_SETUP_DEFER_TASKRUN,
-  IORING_SETUP_IOPOLL,
-  IORING_SETUP_SINGLE_ISSUER,
-  IORING_SETUP_SQE128,
-  IORING_SETUP_SQPOLL,
-  RawRing,
-  UringError,
-} from "bun-uring";
+import { IORING_SETUP_ATTACH_WQ, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER, RawRing, UringError } from "bun-uring";
 import { directFlags } from "./support/direct.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe, sockets } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing, ringFds } from "./support/resources.ts";
-
-const kinds: Record<string, number> = {
-  plain: 0,
-  SINGLE_ISSUER: IORING_SETUP_SINGLE_ISSUER,
-  DEFER_TASKRUN: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-  SQPOLL: IORING_SETUP_SQPOLL,
-  "SQE128 and CQE32": IORING_SETUP_SQE128 | IORING_SETUP_CQE32,
-};
-
-function completions(ring: RawRing): [userData: number, result: number][] {
-  const found: [number, number][] = [];
-  ring.forEachCompletion((userData, result) => found.push([userData, result]));
-  return found;
-}
-
-/** Waits until `count` completions have come: a signal may end one wait early. */
-function waitFor(ring: RawRing, count: number): [userData: number, result: number][] {
-  const found: [number, number][] = [];
-  while (found.length < count) {
-    ring.submitAndWait(1);
-    found.push(...completions(ring));
-  }
-  return found;
-}
-
-function shared(sizeBytes: number): Uint8Array {
-  return new Uint8Array(new SharedArrayBuffer(sizeBytes));
-}
+import { completions, kinds, shared, waitFor } from "./support/rings.ts";
 
 for (const [kind, flags] of Object.entries(kinds)) {
   describe(`a ${kind} ring`, () => {

@@ -1,5 +1,4 @@
 import { expect, test } from "bun:test";
-import { closeSync, openSync } from "node:fs";
 import { type CloneOptions, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, RawRing, UringError } from "bun-uring";
 import { cloneKeepingTail } from "../lib/raw-ring.ts";
 import { needs } from "./support/capabilities.ts";
@@ -7,38 +6,8 @@ import { uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
 import { leavingNothing, pinnedKb } from "./support/resources.ts";
+import { readThrough, ringWith, shared } from "./support/rings.ts";
 import { TestWorker } from "./support/workers.ts";
-
-function shared(sizeBytes: number): Uint8Array {
-  return new Uint8Array(new SharedArrayBuffer(sizeBytes));
-}
-
-/** Rings with tables of `count` entries, all of them different pages of one memory. */
-function ringWith(count: number): { ring: RawRing; pages: Uint8Array[] } {
-  const memory = new SharedArrayBuffer(count * 4096);
-  const pages = Array.from({ length: count }, (_, index) => new Uint8Array(memory, index * 4096, 4096));
-  const ring = new RawRing({ entries: 8 });
-  ring.registerBuffers(pages);
-  return { ring, pages };
-}
-
-/** Reads one byte of `path` into `bytes` through entry `index`: the completion's result, 1, or -errno. */
-function readThrough(ring: RawRing, path: string, bytes: Uint8Array, index: number): number {
-  const fd = openSync(path, "r");
-  try {
-    ring.prepReadFixed(fd, bytes.subarray(0, 1), 0, index, 1);
-    let found: number | undefined;
-    while (found === undefined) {
-      ring.submitAndWait(1);
-      ring.forEachCompletion((_userData, result) => {
-        found = result;
-      });
-    }
-    return found;
-  } finally {
-    closeSync(fd);
-  }
-}
 
 const clone = "io_uring_clone_buffers";
 

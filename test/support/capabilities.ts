@@ -1,13 +1,14 @@
-/** What this kernel can, for tests: one that needs more is skipped, and its name says what for. */
+/** What this machine can, for tests: one that needs more is skipped, and its name says what for. */
 import { test } from "bun:test";
 import { probe } from "bun-uring";
 
-const { available, clone } = probe();
+const { available, clone, opcodes } = probe();
 
 const capabilities = {
   "clone (Linux 6.12)": clone.whole,
   "clone of ranges (Linux 6.13)": clone.ranges,
   "replace that keeps the tail (Linux 6.18.44)": clone.replaceKeepsTail,
+  "READV_FIXED (Linux 6.15)": opcodes.includes("READV_FIXED"),
 } as const;
 
 /** How a ring gets one pool, and how it gets several. */

@@ -1,0 +1,69 @@
+/** What this machine's kernel and liburing have, found by trying, once in each thread. */
+import { existsSync, realpathSync } from "node:fs";
+import { basename } from "node:path";
+import { checked } from "./errors.ts";
+import { native, text } from "./native.ts";
+import { scratch } from "./scratch.ts";
+
+/** What was found. */
+export interface Kernel {
+  /** IORING_FEAT_* */
+  readonly features: number;
+  /** IORING_OP_* by number. */
+  readonly opcodes: ReadonlySet<number>;
+  /** What can be cloned, as the shim has it: a number, which pools share. */
+  readonly cloneAbility: number;
+  readonly liburing: { readonly version: string | undefined; readonly path: string } | undefined;
+}
+
+const clonesWhole = 1;
+const clonesRanges = 2;
+const replaceKeepsTail = 4;
+
+/** What can be cloned. */
+export interface Clones {
+  readonly whole: boolean;
+  /** Offsets and counts, into a table that exists. */
+  readonly ranges: boolean;
+  /** Whether IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone: from Linux 6.13 to early 6.18 it does not. */
+  readonly replaceKeepsTail: boolean;
+}
+
+/** What a `cloneAbility` says. */
+export function clonesOf(cloneAbility: number): Clones {
+  return { whole: (cloneAbility & clonesWhole) !== 0, ranges: (cloneAbility & clonesRanges) !== 0, replaceKeepsTail: (cloneAbility & replaceKeepsTail) !== 0 };
+}
+
+/** Opcodes of a struct io_uring_probe whose entries the kernel flags as supported. @see io_uring_get_probe(3) */
+function supportedOpcodes(bytes: Uint8Array): Set<number> {
+  const supported = new Set<number>();
+  for (let index = 0; index < (bytes[1] ?? 0); index++) if (((bytes[16 + 8 * index + 2] ?? 0) & 1) !== 0) supported.add(bytes[16 + 8 * index] ?? 0);
+  return supported;
+}
+
+function ask(): Kernel {
+  const { address, words, longs } = scratch(24 + 16 + 8 * 256);
+  checked(native().probe(address), "io_uring_setup");
+  const [features = 0, cloneAbility = 0, , , major = 0, minor = 0] = words;
+  const file = text(Number(longs[1]));
+  const path = file !== undefined && existsSync(file) ? realpathSync(file) : file;
+  // Before 2.4 only the file's name tells.
+  const version = major > 0 ? `${major}.${minor}` : /\.so\.([\d.]+\d)$/.exec(basename(path ?? ""))?.[1];
+  return {
+    features,
+    cloneAbility,
+    opcodes: supportedOpcodes(new Uint8Array(words.buffer, 24)),
+    liburing: path === undefined ? undefined : { path, version },
+  };
+}
+
+let asked: Kernel | undefined;
+
+/**
+ * The kernel, and the liburing in use.
+ * @throws UringError: io_uring can't be used here
+ */
+export function kernel(): Kernel {
+  asked ??= ask();
+  return asked;
+}

@@ -1,0 +1,66 @@
+/** RawRings, for tests that drive them by hand. */
+import { closeSync, openSync } from "node:fs";
+import { IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQE128, IORING_SETUP_SQPOLL, RawRing } from "bun-uring";
+
+/** Flags of every kind of ring that serves any file. */
+export const kinds: Record<string, number> = {
+  plain: 0,
+  SINGLE_ISSUER: IORING_SETUP_SINGLE_ISSUER,
+  DEFER_TASKRUN: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+  SQPOLL: IORING_SETUP_SQPOLL,
+  "SQE128 and CQE32": IORING_SETUP_SQE128 | IORING_SETUP_CQE32,
+};
+
+export const EFAULT = -14;
+
+export function shared(sizeBytes: number): Uint8Array {
+  return new Uint8Array(new SharedArrayBuffer(sizeBytes));
+}
+
+/** `count` pieces of one memory, each of `sizeBytes`. */
+export function pieces(count: number, sizeBytes = 4096): Uint8Array[] {
+  const memory = new SharedArrayBuffer(count * sizeBytes);
+  return Array.from({ length: count }, (_, index) => new Uint8Array(memory, index * sizeBytes, sizeBytes));
+}
+
+/** A ring whose table has `count` pages of one memory. */
+export function ringWith(count: number): { ring: RawRing; pages: Uint8Array[] } {
+  const pages = pieces(count);
+  const ring = new RawRing({ entries: 8 });
+  ring.registerBuffers(pages);
+  return { ring, pages };
+}
+
+/** What has completed. */
+export function completions(ring: RawRing): [userData: number, result: number][] {
+  const found: [number, number][] = [];
+  ring.forEachCompletion((userData, result) => found.push([userData, result]));
+  return found;
+}
+
+/** Waits until `count` completions have come: a signal may end one wait early. */
+export function waitFor(ring: RawRing, count: number): [userData: number, result: number][] {
+  const found: [number, number][] = [];
+  while (found.length < count) {
+    ring.submitAndWait(1);
+    found.push(...completions(ring));
+  }
+  return found;
+}
+
+/** Waits for the only request: its result, a value or -errno. */
+export function resultOf(ring: RawRing): number {
+  const [[, result] = [0, Number.NaN]] = waitFor(ring, 1);
+  return result;
+}
+
+/** Reads one byte of `path` into `bytes` through entry `index`: the completion's result, 1, or -errno. */
+export function readThrough(ring: RawRing, path: string, bytes: Uint8Array, index: number): number {
+  const fd = openSync(path, "r");
+  try {
+    ring.prepReadFixed(fd, bytes.subarray(0, 1), 0, index, 1);
+    return resultOf(ring);
+  } finally {
+    closeSync(fd);
+  }
+}
