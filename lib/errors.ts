@@ -31,8 +31,6 @@ const hints: Record<string, string> = {
   "EINVAL io_uring_setup":
     "Either the number of entries is out of range (1 to 32768, and no more SQ than CQ entries) or this kernel does not know one of the flags.",
   "ENOMEM io_uring_setup": "Raise the limit on locked memory (ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock= of Docker).",
-  "ENOMEM io_uring_register_buffers":
-    "Registered buffers count against the limit on locked memory: raise it (ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock= of Docker), or make the pool smaller.",
   "EFAULT io_uring_register_buffers": "A buffer is from 1 byte to 1 GiB long.",
   "EINVAL io_uring_register_buffers": "A table has up to 16384 buffers.",
   "EBUSY io_uring_register_buffers": "The ring has buffers: unregister them first, or update the table.",

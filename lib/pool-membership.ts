@@ -2,10 +2,11 @@ import { onAbort } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
 import { assert, checked, UringError } from "./errors.ts";
 import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
+import { checkedRegistration, checkedSetup } from "./memlock.ts";
 import { addressOf, hold, letGo, native } from "./native.ts";
 import type { PoolControl } from "./pool-control.ts";
 import { extentsOf, slotsStart } from "./pool-memory.ts";
-import { cloneRegions, type RawRing, type Region } from "./raw-ring.ts";
+import { cloneRegions, type RawRing, type Region, regionBytes } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
 import { Slots } from "./slots.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -69,8 +70,12 @@ export class PoolMembership {
       longs[2 + 2 * index] = BigInt(start);
       longs[3 + 2 * index] = BigInt(end - start);
     }
-    const result = native().poolCreate(control.address, address + 16, count, address);
-    checked(result, longs[0] === 0n ? "io_uring_setup" : "io_uring_register_buffers");
+    let result = 0;
+    checkedSetup(() => {
+      result = native().poolCreate(control.address, address + 16, count, address);
+      return longs[0] === 0n ? result : 0;
+    });
+    checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
     return new PoolMembership(control, memories, extents, true, Number(longs[0]), Number(longs[1]));
   }
 

@@ -1,8 +1,9 @@
 /** What this machine's io_uring can do, found by trying. */
-import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import { UringError } from "./errors.ts";
 import { clonesOf, type Kernel, kernel } from "./kernel.ts";
+import { type Memlock, memlock } from "./memlock.ts";
+import { field, readProc } from "./proc.ts";
 import * as uapi from "./uapi.ts";
 
 /** What `probe()` returns: plain data. */
@@ -29,32 +30,11 @@ export interface Probe {
     /** Whether that leaves the entries behind its range alone. `RawRing.cloneBuffers` does so in any case. */
     readonly replaceKeepsTail: boolean;
   };
-  readonly memlock: {
-    /** Bytes that may be locked, Infinity without a limit. It does not bind a process with CAP_IPC_LOCK. */
-    readonly limitBytes: number;
-    /** Whether the process has CAP_IPC_LOCK, as root has. */
-    readonly unlimited: boolean;
-    /** Bytes that this process has pinned now. */
-    readonly pinnedBytes: number;
-  };
+  readonly memlock: Memlock;
   /** The sysctl kernel.io_uring_disabled: 0 for all, 1 for a group, 2 for none; undefined before Linux 6.6. */
   readonly ioUringDisabled: number | undefined;
   /** The process's seccomp mode: 0 none, 1 strict, 2 filtered. */
   readonly seccomp: number;
-}
-
-const CAP_IPC_LOCK = 14n;
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-function field(text: string, pattern: RegExp): string | undefined {
-  return pattern.exec(text)?.[1];
 }
 
 function number(text: string | undefined): number | undefined {
@@ -73,16 +53,6 @@ function namesOf({ features, opcodes }: Kernel): { features: string[]; opcodes: 
     }
   }
   return names;
-}
-
-function memlock(status: string): Probe["memlock"] {
-  const limit = field(read("/proc/self/limits"), /^Max locked memory\s+(\S+)/m);
-  const capabilities = BigInt(`0x${field(status, /^CapEff:\s+(\S+)/m) ?? "0"}`);
-  return {
-    limitBytes: limit === undefined || limit === "unlimited" ? Number.POSITIVE_INFINITY : Number(limit),
-    unlimited: ((capabilities >> CAP_IPC_LOCK) & 1n) === 1n,
-    pinnedBytes: Number(field(status, /^VmPin:\s+(\d+)/m) ?? 0) * 1024,
-  };
 }
 
 type Rings = Pick<Probe, "available" | "reason" | "liburing" | "features" | "opcodes" | "clone">;
@@ -130,11 +100,11 @@ let found: (Rings & Pick<Probe, "kernel" | "ioUringDisabled" | "seccomp">) | und
  * @see io_uring_register(2), io_uring_clone_buffers(3)
  */
 export function probe(): Probe {
-  const status = read("/proc/self/status");
+  const status = readProc("/proc/self/status");
   found ??= {
     ...tryRings(),
     kernel: release(),
-    ioUringDisabled: number(field(read("/proc/sys/kernel/io_uring_disabled"), /^(\d)/)),
+    ioUringDisabled: number(field(readProc("/proc/sys/kernel/io_uring_disabled"), /^(\d)/)),
     seccomp: Number(field(status, /^Seccomp:\s+(\d)/m) ?? 0),
   };
   return { ...found, memlock: memlock(status) };

@@ -1,6 +1,7 @@
 import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
 import { clonesOf, kernel } from "./kernel.ts";
+import { checkedRegistration, checkedSetup } from "./memlock.ts";
 import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
@@ -140,6 +141,11 @@ function regionsOf(buffers: readonly Registrable[], tags: readonly number[] | un
   return Array.from(buffers, (buffer, index) => regionOf(buffer, `buffers[${index}]`));
 }
 
+/** Bytes of memory that regions have. */
+export function regionBytes(regions: readonly (Region | null)[]): number {
+  return regions.reduce((sum, region) => sum + (region === null ? 0 : region.end - region.start), 0);
+}
+
 /** Lays out iovecs, and tags where there are any, behind a `headBytes` long struct. */
 function layOut(headBytes: number, regions: readonly (Region | null)[], tags: readonly number[] | undefined) {
   const iovecBytes = 16 * regions.length;
@@ -264,7 +270,7 @@ export class RawRing implements Disposable {
 
     this.#native = native();
     const out = scratch(11 * 8);
-    checked(this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address), "io_uring_setup");
+    checkedSetup(() => this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address));
     const [address, fd, features, sqEntries, completions, sqes, sqHead, sqFlags, cqHead, cqTail, cqes] = Array.from(out.longs.subarray(0, 11), Number);
     this.#address = address ?? 0;
     hold(this.#reachable);
@@ -302,14 +308,14 @@ export class RawRing implements Disposable {
     const regions = regionsOf(buffers, tags);
     if (tags === undefined) {
       const argument = layOut(0, regions, undefined);
-      this.#register(IORING_REGISTER_BUFFERS, argument.iovecs, regions.length, "io_uring_register_buffers");
+      this.#registerMemory(IORING_REGISTER_BUFFERS, argument.iovecs, regions.length, "io_uring_register_buffers", regions);
     } else {
       this.#tagged = true;
       const argument = layOut(32, regions, tags);
       argument.words[0] = regions.length;
       argument.longs[2] = BigInt(argument.iovecs);
       argument.longs[3] = BigInt(argument.tags);
-      this.#register(IORING_REGISTER_BUFFERS2, argument.address, 32, "io_uring_register_buffers");
+      this.#registerMemory(IORING_REGISTER_BUFFERS2, argument.address, 32, "io_uring_register_buffers", regions);
     }
     this.#reachable.table = regions;
   }
@@ -345,7 +351,7 @@ export class RawRing implements Disposable {
     argument.longs[1] = BigInt(argument.iovecs);
     argument.longs[2] = BigInt(argument.tags);
     argument.words[6] = regions.length;
-    const updated = this.#register(IORING_REGISTER_BUFFERS_UPDATE, argument.address, 32, "io_uring_register_buffers_update");
+    const updated = this.#registerMemory(IORING_REGISTER_BUFFERS_UPDATE, argument.address, 32, "io_uring_register_buffers_update", regions);
     this.#reachable.retire(offset, updated);
     this.#fillTable(offset, regions.slice(0, updated));
     this.#forgetRetired();
@@ -614,6 +620,10 @@ export class RawRing implements Disposable {
     return checked(this.#native.ringRegister(this.#address, opcode, address, count), syscall);
   }
 
+  #registerMemory(opcode: number, address: number, count: number, syscall: string, regions: readonly (Region | null)[]): number {
+    return checkedRegistration(this.#native.ringRegister(this.#address, opcode, address, count), syscall, regionBytes(regions));
+  }
+
   #userData(base: number): number {
     return ((this.#cqes[base] ?? 0) >>> 0) + ((this.#cqes[base + 1] ?? 0) >>> 0) * 2 ** 32;
   }
@@ -791,7 +801,7 @@ export class RawRing implements Disposable {
     cloneKeepingTail = (ring, source, destinationOffset, sourceOffset, count) => ring.#cloneKeepingTail(source, destinationOffset, sourceOffset, count);
     registerRegions = (ring, regions) => {
       const started = Bun.nanoseconds();
-      ring.#register(IORING_REGISTER_BUFFERS, layOut(0, regions, undefined).iovecs, regions.length, "io_uring_register_buffers");
+      ring.#registerMemory(IORING_REGISTER_BUFFERS, layOut(0, regions, undefined).iovecs, regions.length, "io_uring_register_buffers", regions);
       ring.#reachable.table = [...regions];
       return Bun.nanoseconds() - started;
     };

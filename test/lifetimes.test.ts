@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, type FixedBuffer, Ring } from "bun-uring";
-import { bufferSource } from "./support/capabilities.ts";
+import { bufferSource, needs } from "./support/capabilities.ts";
 import { directFlags } from "./support/direct.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
@@ -83,7 +83,7 @@ describe("a Worker with reads in flight leaves nothing", () => {
   }
 });
 
-test("nothing is written to a slot after its Worker has ended, though hundreds of block reads were in flight", () =>
+needs("256 MiB of locked memory")("nothing is written to a slot after its Worker has ended, though hundreds of block reads were in flight", () =>
   leavingNothing(async () => {
     const count = 128;
     const size = 2 ** 20;
@@ -109,7 +109,8 @@ test("nothing is written to a slot after its Worker has ended, though hundreds o
         buffer?.release();
       }
     }
-  }));
+  }),
+);
 
 test("a Worker that ends while files are being opened and closed leaves none of them, and closes nobody else's", async () => {
   using folder = new Folder();

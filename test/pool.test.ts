@@ -33,7 +33,7 @@ test("slots show `size` bytes each, begin on pages, and do not overlap", () =>
     expect(pool.available).toBe(10);
   }));
 
-test("create() makes the same pool while the event loop goes on", () =>
+needs("256 MiB of locked memory")("create() makes the same pool while the event loop goes on", () =>
   leavingNothing(async () => {
     let turns = 0;
     let counting = true;
@@ -47,7 +47,8 @@ test("create() makes the same pool while the event loop goes on", () =>
     expect(turns).toBeGreaterThan(16);
     expect([pool.count, pool.size, pool.available, pool.closed]).toEqual([1024, 65536, 1024, false]);
     expect(pool.stats().registrationMs).toBeGreaterThan(0);
-  }));
+  }),
+);
 
 test("a released buffer is of no more use: bytes, release and transfer throw ESTALE, disposal does nothing", async () => {
   using pool = new BufferPool({ count: 1, size: 4096 });
@@ -264,7 +265,7 @@ test("a pool of more than there is of memory is refused before any is taken", as
   }
 });
 
-needs("clone (Linux 6.12)")(
+needs("clone (Linux 6.12)", "4 GiB of locked memory", "6 GiB of memory")(
   "a ring joins 4 GiB and a million slots by one clone of a few entries",
   () =>
     leavingNothing(async () => {

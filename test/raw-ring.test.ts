@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { IORING_SETUP_ATTACH_WQ, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER, RawRing, UringError } from "bun-uring";
+import { needs } from "./support/capabilities.ts";
 import { directFlags } from "./support/direct.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
@@ -60,7 +61,7 @@ for (const [kind, flags] of Object.entries(kinds)) {
   });
 }
 
-test("nothing is written to memory after close has returned, though hundreds of block reads were in flight", () =>
+needs("256 MiB of locked memory")("nothing is written to memory after close has returned, though hundreds of block reads were in flight", () =>
   leavingNothing(() => {
     const count = 256;
     const readBytes = 65536;
@@ -84,7 +85,8 @@ test("nothing is written to memory after close has returned, though hundreds of 
       expect(bytes.every((byte) => byte === 0x5a)).toBe(true);
     }
     closeSync(fd);
-  }));
+  }),
+);
 
 test("200 completions of deferred work are all delivered by one call, though an enter runs 20 of them", () => {
   using ends = sockets();

@@ -6,7 +6,7 @@ import { pipe } from "../support/pipes.ts";
 
 const note = process.env["BUN_URING_NOTE"] ?? "";
 const memoryBytes = 65536;
-const ringCount = 64;
+const ringCount = 24;
 
 /** Leaves rings with reads in flight behind; the pipe's other end is noted in a file, which outlives this global object. */
 export function leaveOpen(): void {

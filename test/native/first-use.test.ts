@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { readFileSync, symlinkSync } from "node:fs";
+import { needs } from "../support/capabilities.ts";
 import { Folder } from "../support/files.ts";
 import { type Outcome, run } from "../support/programs.ts";
 
@@ -30,7 +31,7 @@ test("not on Linux, the first use says so, by name", async () => {
   }
 });
 
-test("with bun:ffi's compiler switched off, the first use says how to switch it on", async () => {
+needs("--no-ffi-cc (Bun 1.4.1)")("with bun:ffi's compiler switched off, the first use says how to switch it on", async () => {
   for (const use of uses(await run("first-use", { bunArgs: ["--no-ffi-cc"] }))) {
     expect([use.code, use.syscall]).toEqual(["ERR_FFI_CC_DISABLED", "cc"]);
     expect(use.hint).toContain("--no-ffi-cc");
@@ -53,19 +54,5 @@ test("with a liburing that lacks what is needed, the first use names the version
   for (const use of uses(await run("first-use", { env: { LD_LIBRARY_PATH: folder.path } }))) {
     expect([use.code, use.syscall]).toEqual(["ENOSYS", "dlsym"]);
     expect(use.hint).toContain("2.3");
-  }
-});
-
-test("where seccomp refuses io_uring, the first use says that seccomp or the sysctl does", async () => {
-  for (const use of uses(await run("first-use", { args: ["seccomp-EPERM"] }))) {
-    expect([use.code, use.syscall]).toEqual(["EPERM", "io_uring_setup"]);
-    for (const cause of ["seccomp", "Docker", "io_uring_disabled"]) expect(use.hint).toContain(cause);
-  }
-});
-
-test("where the kernel has no io_uring, the first use names the kernel that has", async () => {
-  for (const use of uses(await run("first-use", { args: ["seccomp-ENOSYS"] }))) {
-    expect([use.code, use.syscall]).toEqual(["ENOSYS", "io_uring_setup"]);
-    expect(use.hint).toContain("Linux 6.1");
   }
 });

@@ -1,21 +1,40 @@
 /** What this machine can, for tests: one that needs more is skipped, and its name says what for. */
 import { test } from "bun:test";
+import { totalmem } from "node:os";
 import { probe } from "bun-uring";
 
-const { available, clone, opcodes } = probe();
+const { available, clone, opcodes, memlock } = probe();
+
+function mayLock(bytes: number): boolean {
+  return memlock.unlimited || memlock.limitBytes >= bytes;
+}
+
+/** Whether this Bun can switch bun:ffi's compiler off. */
+function switchesCompilerOff(): boolean {
+  const program =
+    'try { require("bun:ffi").cc({ source: "/dev/null", symbols: {} }) } catch (error) { process.exit(error.code === "ERR_FFI_CC_DISABLED" ? 0 : 1) }';
+  return Bun.spawnSync([process.execPath, "--no-ffi-cc", "-e", program], { stderr: "ignore" }).exitCode === 0;
+}
 
 const capabilities = {
-  "clone (Linux 6.12)": clone.whole,
-  "clone of ranges (Linux 6.13)": clone.ranges,
-  "replace that keeps the tail (Linux 6.18.44)": clone.replaceKeepsTail,
-  "READV_FIXED (Linux 6.15)": opcodes.includes("READV_FIXED"),
+  "clone (Linux 6.12)": () => clone.whole,
+  "clone of ranges (Linux 6.13)": () => clone.ranges,
+  "replace that keeps the tail (Linux 6.18.44)": () => clone.replaceKeepsTail,
+  "READV_FIXED (Linux 6.15)": () => opcodes.includes("READV_FIXED"),
+  "256 MiB of locked memory": () => mayLock(2 ** 28),
+  "4 GiB of locked memory": () => mayLock(2 ** 32),
+  "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,
+  "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
+  "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
 } as const;
+
+type Capability = keyof typeof capabilities;
 
 /** How a ring gets one pool, and how it gets several. */
 export const bufferSource = { one: clone.whole ? "cloned" : "registered", several: clone.ranges ? "cloned" : "registered" } as const;
 
-/** `test`, or a skip that names the capability that is missing. Where there is no io_uring at all the test runs, and fails with the reason. */
-export function needs(capability: keyof typeof capabilities): (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void {
-  const missing = available && !capabilities[capability];
-  return (name, body, timeoutMs) => test.skipIf(missing)(missing ? `${name} [skipped: needs ${capability}]` : name, body, timeoutMs);
+/** `test`, or a skip that names the first capability that is missing. Where there is no io_uring at all the test runs, and fails with the reason. */
+export function needs(...needed: readonly Capability[]): (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void {
+  const missing = available ? needed.find((capability) => !capabilities[capability]()) : undefined;
+  return (name, body, timeoutMs) => test.skipIf(missing !== undefined)(missing === undefined ? name : `${name} [skipped: needs ${missing}]`, body, timeoutMs);
 }

@@ -1,0 +1,58 @@
+/** The limit on locked memory, which registered buffers count against. */
+import { checked, UringError } from "./errors.ts";
+import { field, readProc } from "./proc.ts";
+
+/** How this process stands with it. */
+export interface Memlock {
+  /** Bytes that the user may lock, Infinity without a limit. It does not bind a process with CAP_IPC_LOCK. */
+  readonly limitBytes: number;
+  /** Whether the process has CAP_IPC_LOCK, as root has. */
+  readonly unlimited: boolean;
+  /** Bytes that this process has pinned now. The user's other processes count as well. */
+  readonly pinnedBytes: number;
+}
+
+const CAP_IPC_LOCK = 14n;
+const ENOMEM = -12;
+
+/** As /proc says it. */
+export function memlock(status = readProc("/proc/self/status")): Memlock {
+  const limit = field(readProc("/proc/self/limits"), /^Max locked memory\s+(\S+)/m);
+  const capabilities = BigInt(`0x${field(status, /^CapEff:\s+(\S+)/m) ?? "0"}`);
+  return {
+    limitBytes: limit === undefined || limit === "unlimited" ? Number.POSITIVE_INFINITY : Number(limit),
+    unlimited: ((capabilities >> CAP_IPC_LOCK) & 1n) === 1n,
+    pinnedBytes: Number(field(status, /^VmPin:\s+(\d+)/m) ?? 0) * 1024,
+  };
+}
+
+/**
+ * The result of a registration of `bytes` of memory.
+ * @throws UringError: what it failed with; ENOMEM with what was needed, what is allowed, and how to get more
+ */
+export function checkedRegistration(result: number, syscall: string, bytes: number): number {
+  if (result >= 0) return result;
+  const { limitBytes, unlimited, pinnedBytes } = memlock();
+  if (result !== ENOMEM || unlimited) throw new UringError(result, syscall);
+  throw new UringError(result, syscall, {
+    hint:
+      `Registering ${bytes} bytes takes as much of the limit on locked memory, which is ${limitBytes} bytes for all that this user has registered ` +
+      `(this process: ${pinnedBytes}). Raise the limit (\`ulimit -l\`, memlock in /etc/security/limits.conf, LimitMEMLOCK= of systemd, --ulimit memlock= of ` +
+      "Docker), or give the process the capability CAP_IPC_LOCK, which frees it of the limit. Or make the pool smaller.",
+  });
+}
+
+const longestWaitMs = 1000;
+
+/**
+ * Sets rings up. Those that were closed give their own memory back a little later, from a worker of the kernel: where the limit is in the way, waits for that.
+ * @param setUp - returns -errno on failure
+ * @throws UringError: what setting up failed with
+ */
+export function checkedSetup(setUp: () => number): number {
+  for (let waitedMs = 0; ; waitedMs++) {
+    const result = setUp();
+    if (result !== ENOMEM || waitedMs === longestWaitMs || memlock().unlimited) return checked(result, "io_uring_setup");
+    Bun.sleepSync(1);
+  }
+}

@@ -1,0 +1,37 @@
+import { expect, test } from "bun:test";
+import { bufferSource } from "./support/capabilities.ts";
+import { run } from "./support/programs.ts";
+
+async function linesOf(args: readonly string[]): Promise<unknown[]> {
+  const { exitCode, stdout, stderr } = await run("memlock", { args });
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  return stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+const read = { cloned: { bufferSource: "cloned", read: 65536 }, registered: { bufferSource: "registered", read: 65536 } };
+
+/** The second ring's error names what it needed, what is allowed, and both ways to more: a higher limit, and none. */
+function refused(line: unknown): void {
+  expect(line).toEqual({ code: "ENOMEM", syscall: "io_uring_register_buffers", hint: expect.any(String) });
+  for (const part of ["6291456 bytes", "8388608 bytes", "ulimit -l", "limits.conf", "LimitMEMLOCK=", "--ulimit memlock=", "CAP_IPC_LOCK"])
+    expect(JSON.stringify(line)).toContain(part);
+}
+
+test("a pool of 6 MiB under 8 MiB of memlock serves one ring and three clones; where rings must register, the second gets ENOMEM and how to get more", async () => {
+  const lines = await linesOf([]);
+  if (bufferSource.one === "cloned") {
+    expect(lines).toEqual([read.cloned, read.cloned, read.cloned, read.cloned]);
+  } else {
+    refused(lines.shift());
+    expect(lines).toEqual([read.registered]);
+  }
+});
+
+test("as if nothing could be cloned, the first ring registers the pool and the second gets ENOMEM and how to get more", async () => {
+  const [error, ...lines] = await linesOf(["register"]);
+  refused(error);
+  expect(lines).toEqual([read.registered]);
+});

@@ -1,0 +1,27 @@
+/** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. */
+import { closeSync, openSync } from "node:fs";
+import { BufferPool, Ring, UringError } from "bun-uring";
+import { kernel } from "../../lib/kernel.ts";
+import { becomeUser, limitMemlock } from "../support/restrictions.ts";
+
+const found = kernel();
+if (process.argv[2] === "register") Object.assign(found, { cloneAbility: 0 });
+const fd = openSync(process.execPath, "r"); // an ordinary user may not see it
+limitMemlock(8 * 2 ** 20);
+becomeUser(65534);
+
+const pool = new BufferPool({ count: 96, size: 65536 });
+const rings: Ring[] = [];
+try {
+  for (let ring = 0; ring < 4; ring++) rings.push(new Ring({ pool }));
+} catch (error) {
+  if (!(error instanceof UringError)) throw error;
+  console.log(JSON.stringify({ code: error.code, syscall: error.syscall, hint: error.hint }));
+}
+for (const ring of rings) {
+  using buffer = await pool.acquire();
+  console.log(JSON.stringify({ bufferSource: ring.bufferSource, read: await ring.readFixed(fd, buffer, { position: 0 }) }));
+}
+for (const ring of rings) await ring.close();
+pool.close();
+closeSync(fd);

@@ -1,0 +1,16 @@
+import { expect, test } from "bun:test";
+
+const suite = new URL("./refused/refused.suite.ts", import.meta.url).pathname;
+const under = new URL("./programs/under.ts", import.meta.url).pathname;
+
+for (const code of ["EPERM", "ENOSYS"]) {
+  test(`where seccomp answers ${code} to io_uring, every first use says so, and what to do`, async () => {
+    const child = Bun.spawn([process.execPath, under, "--refuse", code, "--", process.execPath, "test", suite], {
+      env: { ...process.env, BUN_URING_REFUSED: code },
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const output = await child.stderr.text();
+    expect([await child.exited, /^ *(\d+) fail$/m.exec(output)?.[1], Number(/^ *(\d+) pass$/m.exec(output)?.[1])], output).toEqual([0, "0", 24]);
+  });
+}

@@ -1,0 +1,62 @@
+/** Takes rights away from this process, and so from those that it starts. */
+import { dlopen, ptr } from "bun:ffi";
+
+const libc = dlopen("libc.so.6", {
+  prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+  setrlimit: { args: ["i32", "ptr"], returns: "i32" },
+  setgroups: { args: ["u64", "ptr"], returns: "i32" },
+  setgid: { args: ["u32"], returns: "i32" },
+  setuid: { args: ["u32"], returns: "i32" },
+}).symbols;
+
+const RLIMIT_MEMLOCK = 8;
+const PR_CAPBSET_READ = 23;
+const PR_CAPBSET_DROP = 24;
+const PR_SET_SECCOMP = 22;
+const PR_SET_NO_NEW_PRIVS = 38;
+const SECCOMP_MODE_FILTER = 2;
+const CAP_IPC_LOCK = 14;
+
+function done(result: number, what: string): void {
+  if (result !== 0) throw new Error(`${what} failed`);
+}
+
+/** No more than this may be locked: by this process once it is not root's, by those that it starts in any case. */
+export function limitMemlock(bytes: number): void {
+  const limit = new BigUint64Array(new SharedArrayBuffer(16)).fill(BigInt(bytes));
+  done(libc.setrlimit(RLIMIT_MEMLOCK, limit), "setrlimit");
+  if (process.getuid?.() === 0 && libc.prctl(PR_CAPBSET_READ, CAP_IPC_LOCK, 0, 0, 0) === 1)
+    done(libc.prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0), "dropping CAP_IPC_LOCK");
+}
+
+/** Becomes an ordinary user, where it is root. */
+export function becomeUser(id: number): void {
+  if (process.getuid?.() !== 0) return;
+  done(libc.setgroups(0, null), "setgroups");
+  done(libc.setgid(id), "setgid");
+  done(libc.setuid(id), "setuid");
+}
+
+/** io_uring_setup, _enter and _register answer with the errno from now on: a classic BPF program, as container runtimes install them. */
+export function refuseIoUring(code: "EPERM" | "ENOSYS"): void {
+  const errno = code === "EPERM" ? 1 : 38;
+  const instructions = [
+    [0x20, 0, 0, 0], // load the system call's number
+    [0x35, 0, 2, 425], // at least io_uring_setup?
+    [0x35, 1, 0, 428], // beyond io_uring_register?
+    [0x06, 0, 0, 0x00050000 | errno], // return errno
+    [0x06, 0, 0, 0x7fff0000], // allow
+  ] as const;
+  const filter = new DataView(new SharedArrayBuffer(instructions.length * 8));
+  for (const [index, [operation, whenTrue, whenFalse, k]] of instructions.entries()) {
+    filter.setUint16(index * 8, operation, true);
+    filter.setUint8(index * 8 + 2, whenTrue);
+    filter.setUint8(index * 8 + 3, whenFalse);
+    filter.setUint32(index * 8 + 4, k, true);
+  }
+  const program = new BigUint64Array(new SharedArrayBuffer(16));
+  program[0] = BigInt(instructions.length);
+  program[1] = BigInt(ptr(new Uint8Array(filter.buffer)));
+  done(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+  done(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ptr(program), 0, 0), "seccomp");
+}
