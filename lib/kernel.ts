@@ -1,7 +1,8 @@
 /** What this machine's kernel and liburing have, found by trying, once in each thread. */
 import { existsSync, realpathSync } from "node:fs";
 import { basename } from "node:path";
-import { checkedSetup } from "./memlock.ts";
+import { checked } from "./errors.ts";
+import { patiently } from "./memlock.ts";
 import { native, text } from "./native.ts";
 import { scratch } from "./scratch.ts";
 
@@ -43,7 +44,10 @@ function supportedOpcodes(bytes: Uint8Array): Set<number> {
 
 function ask(): Kernel {
   const { address, words, longs } = scratch(24 + 16 + 8 * 256);
-  checkedSetup(() => native().probe(address));
+  checked(
+    patiently(() => native().probe(address)),
+    "io_uring_setup",
+  );
   const [features = 0, cloneAbility = 0, , , major = 0, minor = 0] = words;
   const file = text(Number(longs[1]));
   const path = file !== undefined && existsSync(file) ? realpathSync(file) : file;

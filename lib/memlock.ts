@@ -1,5 +1,5 @@
 /** The limit on locked memory, which registered buffers count against. */
-import { checked, UringError } from "./errors.ts";
+import { UringError } from "./errors.ts";
 import { field, readProc } from "./proc.ts";
 
 /** How this process stands with it. */
@@ -26,8 +26,23 @@ export function memlock(status = readProc("/proc/self/status")): Memlock {
   };
 }
 
+const longestWaitMs = 128;
+
 /**
- * The result of a registration of `bytes` of memory.
+ * Calls what takes of the limit. Rings and registrations that were closed give their part back a little later, from a worker of the kernel, up to 100 ms in all:
+ * where the limit is in the way, waits for that, a quarter of a second at most.
+ * @param call - returns -errno on failure
+ */
+export function patiently(call: () => number): number {
+  for (let waitMs = 1; ; waitMs *= 2) {
+    const result = call();
+    if (result !== ENOMEM || waitMs > longestWaitMs || memlock().unlimited) return result;
+    Bun.sleepSync(waitMs);
+  }
+}
+
+/**
+ * The result of registering `bytes` of memory.
  * @throws UringError: what it failed with; ENOMEM with what was needed, what is allowed, and how to get more
  */
 export function checkedRegistration(result: number, syscall: string, bytes: number): number {
@@ -40,19 +55,4 @@ export function checkedRegistration(result: number, syscall: string, bytes: numb
       `(this process: ${pinnedBytes}). Raise the limit (\`ulimit -l\`, memlock in /etc/security/limits.conf, LimitMEMLOCK= of systemd, --ulimit memlock= of ` +
       "Docker), or give the process the capability CAP_IPC_LOCK, which frees it of the limit. Or make the pool smaller.",
   });
-}
-
-const longestWaitMs = 1000;
-
-/**
- * Sets rings up. Those that were closed give their own memory back a little later, from a worker of the kernel: where the limit is in the way, waits for that.
- * @param setUp - returns -errno on failure
- * @throws UringError: what setting up failed with
- */
-export function checkedSetup(setUp: () => number): number {
-  for (let waitedMs = 0; ; waitedMs++) {
-    const result = setUp();
-    if (result !== ENOMEM || waitedMs === longestWaitMs || memlock().unlimited) return checked(result, "io_uring_setup");
-    Bun.sleepSync(1);
-  }
 }

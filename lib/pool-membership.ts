@@ -2,7 +2,7 @@ import { onAbort } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
 import { assert, checked, UringError } from "./errors.ts";
 import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
-import { checkedRegistration, checkedSetup } from "./memlock.ts";
+import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, hold, letGo, native } from "./native.ts";
 import type { PoolControl } from "./pool-control.ts";
 import { extentsOf, slotsStart } from "./pool-memory.ts";
@@ -70,12 +70,12 @@ export class PoolMembership {
       longs[2 + 2 * index] = BigInt(start);
       longs[3 + 2 * index] = BigInt(end - start);
     }
-    let result = 0;
-    checkedSetup(() => {
-      result = native().poolCreate(control.address, address + 16, count, address);
-      return longs[0] === 0n ? result : 0;
+    const result = patiently(() => {
+      longs[0] = 0n; // what it leaves there where it could not set up a ring
+      return native().poolCreate(control.address, address + 16, count, address);
     });
-    checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
+    if (longs[0] === 0n) checked(result, "io_uring_setup");
+    else checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
     return new PoolMembership(control, memories, extents, true, Number(longs[0]), Number(longs[1]));
   }
 

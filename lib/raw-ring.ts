@@ -1,7 +1,7 @@
 import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
 import { clonesOf, kernel } from "./kernel.ts";
-import { checkedRegistration, checkedSetup } from "./memlock.ts";
+import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
@@ -270,7 +270,10 @@ export class RawRing implements Disposable {
 
     this.#native = native();
     const out = scratch(11 * 8);
-    checkedSetup(() => this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address));
+    checked(
+      patiently(() => this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address)),
+      "io_uring_setup",
+    );
     const [address, fd, features, sqEntries, completions, sqes, sqHead, sqFlags, cqHead, cqTail, cqes] = Array.from(out.longs.subarray(0, 11), Number);
     this.#address = address ?? 0;
     hold(this.#reachable);
@@ -621,7 +624,11 @@ export class RawRing implements Disposable {
   }
 
   #registerMemory(opcode: number, address: number, count: number, syscall: string, regions: readonly (Region | null)[]): number {
-    return checkedRegistration(this.#native.ringRegister(this.#address, opcode, address, count), syscall, regionBytes(regions));
+    return checkedRegistration(
+      patiently(() => this.#native.ringRegister(this.#address, opcode, address, count)),
+      syscall,
+      regionBytes(regions),
+    );
   }
 
   #userData(base: number): number {

@@ -35,3 +35,7 @@ test("as if nothing could be cloned, the first ring registers the pool and the s
   refused(error);
   expect(lines).toEqual([read.registered]);
 });
+
+test("what is closed gives its part of the limit back at once: 200 pools of 6 MiB with their rings, one after the other", async () => {
+  expect((await linesOf(["rounds"])).length).toBe(4);
+});
