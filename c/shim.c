@@ -103,10 +103,10 @@ static int replace_keeps_tail(int source)
 	return keeps;
 }
 
-/* What this kernel can clone. An empty source would answer like "unsupported", so it has a dummy. */
+/* What this kernel can clone. An empty source would answer like "unsupported", so it has dummies. */
 static u32 clone_ability(int source)
 {
-	struct iovec dummy = { 0, 0 };
+	struct iovec dummies[2] = { { 0, 0 }, { 0, 0 } }; /* two: with one, Linux 6.18.5 keeps the tail of two by accident */
 	struct io_uring_params params;
 	struct io_uring destination;
 	u32 ability = 0;
@@ -116,7 +116,7 @@ static u32 clone_ability(int source)
 	destination.ring_fd = destination.enter_ring_fd = io_uring_setup(1, &params);
 	if (destination.ring_fd < 0)
 		return 0;
-	if (io_uring_register(source, IORING_REGISTER_BUFFERS, &dummy, 1) >= 0 && clone(&destination, source, 0, 0, 0, 0) >= 0)
+	if (io_uring_register(source, IORING_REGISTER_BUFFERS, dummies, 2) >= 0 && clone(&destination, source, 0, 0, 0, 0) >= 0)
 		ability = CLONES_WHOLE;
 	if (ability && clone(&destination, source, 1, 0, 1, IORING_REGISTER_DST_REPLACE) >= 0)
 		ability |= CLONES_RANGES;

@@ -3,6 +3,7 @@ import { checked, UringError } from "./errors.ts";
 import { clonesOf, kernel } from "./kernel.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
+import { replaceRange } from "./replace.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
 import {
@@ -176,8 +177,6 @@ function layOutFiles(fds: readonly number[], tags: readonly number[] | undefined
 
 /** Queues any request; its memory is the caller's to hold. Position, address and the rest as in writeSqe. */
 export let prepareRequest: (ring: RawRing, ...request: SqeFields) => void;
-/** As cloneBuffers with `replace`, for kernels whose IORING_REGISTER_DST_REPLACE drops what lies behind the range. */
-export let cloneKeepingTail: (ring: RawRing, source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number) => void;
 /** io_uring_register(2) with any opcode. */
 export let registerAny: (ring: RawRing, opcode: number, address: number, count: number, syscall: string) => number;
 /** How many requests can be prepared before the next submission. */
@@ -300,7 +299,7 @@ export class RawRing implements Disposable {
    * Registers buffers, for prepReadFixed and prepWriteFixed to name by index. A `null` is an entry that holds nothing.
    *
    * @param buffers - 1 to 16384 of them, each 1 byte to 1 GiB
-   * @param tags - one for each buffer: when the kernel is done with a buffer, after it was replaced or unregistered, a completion
+   * @param tags - one for each buffer: when the kernel is done with a buffer, after it was replaced, or since Linux 6.13 unregistered, a completion
    *   arrives with its tag as user data; 0 is no tag
    * @throws UringError EBUSY: the ring has a table; ENOMEM: over the memlock limit; EFAULT: a buffer too long; EINVAL: too many
    * @throws TypeError: memory other than a SharedArrayBuffer's
@@ -396,9 +395,7 @@ export class RawRing implements Disposable {
     checkInteger("options.sourceOffset", sourceOffset, 0, 2 ** 32 - 1);
     checkInteger("options.count", count, 0, 2 ** 32 - 1);
     if (typeof replace !== "boolean") throw invalidType("options.replace", "true or false", replace);
-    if (replace && this.#hasTail(source, destinationOffset, count) && !clonesOf(kernel().cloneAbility).replaceKeepsTail)
-      this.#cloneKeepingTail(source, destinationOffset, sourceOffset, count);
-    else this.#cloneFrom(source, destinationOffset, sourceOffset, count, replace);
+    this.#cloneFrom(source, destinationOffset, sourceOffset, count, replace);
   }
 
   /**
@@ -667,39 +664,23 @@ export class RawRing implements Disposable {
     this.#reachable.table = [];
   }
 
-  /** Whether this ring's table goes on, or may, behind what a clone replaces. */
-  #hasTail(source: RawRing | { readonly fd: number }, destinationOffset: number, count: number): boolean {
-    const length = count > 0 ? count : source instanceof RawRing && source.#tableKnown ? source.#reachable.table.length : 0;
-    return !this.#tableKnown || this.#reachable.table.length > destinationOffset + length;
-  }
-
-  /** Replaces a range, then appends what lay behind it anew, from a copy. The tags there are given up: a clone carries none. */
-  #cloneKeepingTail(source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number): void {
-    const sourceKnown = source instanceof RawRing && source.#tableKnown;
-    if (!this.#tableKnown || (count === 0 && !sourceKnown)) {
-      throw new UringError("EOPNOTSUPP", "io_uring_clone_buffers", {
-        message: "this kernel's `replace` drops the entries behind the range, and how many those are is not known here",
-        hint: "Name the `count`, or unregister the table first; Linux 6.18.44 does it right.",
-      });
-    }
-    const end = destinationOffset + (count > 0 ? count : source instanceof RawRing ? source.#reachable.table.length : 0);
-    const tail = this.#reachable.table.slice(end);
-    using copy = new RawRing({ entries: 1 });
-    copy.#clone(this.fd, 0, 0, 0, false, this.#reachable.table);
-    this.#cloneFrom(source, destinationOffset, sourceOffset, count, true);
-    if (tail.length > 0) this.#clone(copy.fd, end, end, tail.length, true, tail);
-  }
-
   #clone(fd: number, destinationOffset: number, sourceOffset: number, count: number, replace: boolean, cloned: readonly (Region | null | undefined)[]): number {
-    const flags = replace ? IORING_REGISTER_DST_REPLACE : 0;
     const started = Bun.nanoseconds();
-    const result = this.#native.ringClone(this.#address, fd, destinationOffset, sourceOffset, count, flags);
+    const { ranges, replaceKeepsTail } = clonesOf(kernel().cloneAbility);
+    const result =
+      replace && ranges && !replaceKeepsTail
+        ? replaceRange(this.#destination, fd, destinationOffset, sourceOffset, count)
+        : this.#native.ringClone(this.#address, fd, destinationOffset, sourceOffset, count, replace ? IORING_REGISTER_DST_REPLACE : 0);
     const tookNs = Bun.nanoseconds() - started;
     checked(result, "io_uring_clone_buffers");
     this.#reachable.retire(destinationOffset, cloned.length);
     this.#fillTable(destinationOffset, cloned);
     this.#forgetRetired();
     return tookNs;
+  }
+
+  get #destination() {
+    return { address: this.#address, fd: this.fd, tableLength: this.#tableKnown ? this.#reachable.table.length : undefined };
   }
 
   #fillTable(offset: number, regions: readonly (Region | null | undefined)[]): void {
@@ -805,7 +786,6 @@ export class RawRing implements Disposable {
     setFileTable = (ring, address, count) => ring.#native.ringFiles(ring.#address, address, count);
     cloneRegions = (ring, fd, offset, regions) => ring.#clone(fd, offset, 0, offset === 0 ? 0 : regions.length, offset !== 0, regions);
     registerAny = (ring, opcode, address, count, syscall) => ring.#register(opcode, address, count, syscall);
-    cloneKeepingTail = (ring, source, destinationOffset, sourceOffset, count) => ring.#cloneKeepingTail(source, destinationOffset, sourceOffset, count);
     registerRegions = (ring, regions) => {
       const started = Bun.nanoseconds();
       ring.#registerMemory(IORING_REGISTER_BUFFERS, layOut(0, regions, undefined).iovecs, regions.length, "io_uring_register_buffers", regions);

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { bufferSource } from "./support/capabilities.ts";
+import { times } from "./support/effort.ts";
 import { run } from "./support/programs.ts";
 
 async function linesOf(args: readonly string[]): Promise<unknown[]> {
@@ -36,6 +37,7 @@ test("as if nothing could be cloned, the first ring registers the pool and the s
   expect(lines).toEqual([read.registered]);
 });
 
-test("what is closed gives its part of the limit back at once: 200 pools of 6 MiB with their rings, one after the other", async () => {
-  expect((await linesOf(["rounds"])).length).toBe(4);
+test(`what is closed gives its part of the limit back at once: ${times(200)} pools of 6 MiB with their rings, one after the other`, async () => {
+  const [first] = (await linesOf(["rounds"])).filter((line) => JSON.stringify(line).includes("read"));
+  expect(first).toEqual(read[bufferSource.one]);
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { BufferPool, type FixedBuffer, Ring, type SlotToken } from "bun-uring";
 import { bufferSource, needs } from "./support/capabilities.ts";
+import { times } from "./support/effort.ts";
 import { Folder } from "./support/files.ts";
 import { leavingNothing, pinnedKb, ringFds } from "./support/resources.ts";
 import { TestWorker } from "./support/workers.ts";
@@ -71,7 +72,10 @@ test("a release in any thread serves an acquire that waits in any other", async 
 
 test("a slot is never granted to two threads, and no waiter is forgotten, under contention of four", async () => {
   using pool = new BufferPool({ count: 3, size: 4096 });
-  const workers = Array.from({ length: 4 }, (_, mark) => new TestWorker<{ stolen: number }>("churner", { pool: pool.share(), mark: mark + 1, rounds: 2000 }));
+  const workers = Array.from(
+    { length: 4 },
+    (_, mark) => new TestWorker<{ stolen: number }>("churner", { pool: pool.share(), mark: mark + 1, rounds: times(2000) }),
+  );
   for (const { stolen } of await Promise.all(workers.map((worker) => worker.answer()))) expect(stolen).toBe(0);
   await Promise.all(workers.map((worker) => worker.ended));
   expect(pool.stats()).toMatchObject({ available: 3, othersAttached: 0, othersWaiting: 0 });

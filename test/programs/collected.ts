@@ -1,9 +1,11 @@
 /** Reads a file through a pool and a clone, with a full garbage collection between any two steps. */
 import { readFileSync } from "node:fs";
 import { BufferPool, probe, RawRing, Ring } from "bun-uring";
+import { times } from "../support/effort.ts";
 
+const parts = 8 * times(32); // by each of the two paths
 const path = process.execPath;
-const expected = readFileSync(path).subarray(0, 512 * 4096);
+const expected = readFileSync(path).subarray(0, 2 * parts * 4096);
 
 const step = <Value>(value: Value): Value => {
   Bun.gc(true);
@@ -14,7 +16,7 @@ let right = 0;
 const pool = step(new BufferPool({ count: 8, size: 4096 }));
 const ring = step(new Ring({ pool: step(BufferPool.attach(step(pool.share()))) }));
 const file = step(await ring.open(path));
-for (let part = 0; part < 256; part += 8) {
+for (let part = 0; part < parts; part += 8) {
   const reads = Array.from({ length: 8 }, async (_, index) => {
     const buffer = step(await pool.acquire());
     const position = (part + index) * 4096;
@@ -39,7 +41,7 @@ if (probe().clone.whole) {
 }
 const pages = Array.from({ length: 8 }, () => new Uint8Array(new SharedArrayBuffer(4096)));
 step(clone.registerBuffers(pages));
-for (let part = 256; part < 512; part += 8) {
+for (let part = parts; part < 2 * parts; part += 8) {
   for (const [index, page] of pages.entries()) step(clone.prepReadFixed(file.fd, page, (part + index) * 4096, index, index));
   step(clone.submitAndWait(8));
   clone.forEachCompletion((index, result) => {
@@ -49,4 +51,4 @@ for (let part = 256; part < 512; part += 8) {
   });
 }
 step(clone.close());
-console.log(`${right} of 512 right, ${ring.inFlight} in flight, ${pool.available} of ${pool.count} free`);
+console.log(`${right} of ${2 * parts} right, ${ring.inFlight} in flight, ${pool.available} of ${pool.count} free`);

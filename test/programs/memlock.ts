@@ -1,17 +1,18 @@
-/** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. "rounds": closes all and begins again, 200 times. */
+/** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. "rounds": closes all and begins again, times(200). */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, Ring, UringError } from "bun-uring";
 import { kernel } from "../../lib/kernel.ts";
+import { times } from "../support/effort.ts";
 import { becomeUser, limitMemlock } from "../support/restrictions.ts";
 
 const found = kernel();
 if (process.argv[2] === "register") Object.assign(found, { cloneAbility: 0 });
 const fd = openSync(process.execPath, "r"); // an ordinary user may not see it
 limitMemlock(8 * 2 ** 20);
-becomeUser(65534);
+becomeUser(2 ** 20 + process.pid); // nobody else's: what a user may lock is counted over all that are theirs
 
 if (process.argv[2] === "rounds") {
-  for (let round = 0; round < 200; round++) {
+  for (let round = 0; round < times(200); round++) {
     using pool = new BufferPool({ count: 96, size: 65536 });
     await using ring = new Ring({ pool });
     using buffer = await pool.acquire();

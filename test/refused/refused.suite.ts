@@ -26,7 +26,7 @@ function isRefusal(error: UringError): void {
   for (const part of expected.hint) expect(error.hint).toContain(part);
   expect(error.message).toContain(error.hint ?? "no hint");
   expect(error.message.startsWith(`${expected.code}: `)).toBe(true);
-  expect(error.stack).toContain("refused.suite.ts");
+  expect(error.stack).toContain("/test/");
 }
 
 for (const [name, use] of Object.entries(uses)) {
@@ -119,10 +119,4 @@ test("the example says why it can't hash, and its exit status is 2", async () =>
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   expect([await child.exited, stdout]).toEqual([2, ""]);
   for (const part of [`checksum: ${expected.code}`, ...expected.hint]) expect(stderr).toContain(part);
-});
-
-test("errors of io_uring are made without it: an errno has its name, its text and its hint", () => {
-  const error = new UringError(-12, "io_uring_setup");
-  expect([error.code, error.errno, error.syscall]).toEqual(["ENOMEM", -12, "io_uring_setup"]);
-  expect(error.hint).toContain("ulimit -l");
 });

@@ -1,7 +1,7 @@
 /** What this machine can, for tests: one that needs more is skipped, and its name says what for. */
 import { test } from "bun:test";
 import { totalmem } from "node:os";
-import { probe } from "bun-uring";
+import { probe, RawRing } from "bun-uring";
 
 const { available, clone, opcodes, memlock } = probe();
 
@@ -16,11 +16,19 @@ function switchesCompilerOff(): boolean {
   return Bun.spawnSync([process.execPath, "--no-ffi-cc", "-e", program], { stderr: "ignore" }).exitCode === 0;
 }
 
+/** Whether giving a table up posts its tags: older kernels post those of entries that are replaced. */
+function unregisteringPostsTags(): boolean {
+  using ring = new RawRing({ entries: 1 });
+  ring.registerBuffers([new SharedArrayBuffer(4096)], [1]);
+  ring.unregisterBuffers();
+  return ring.forEachCompletion(() => undefined) === 1;
+}
+
 const capabilities = {
   "clone (Linux 6.12)": () => clone.whole,
   "clone of ranges (Linux 6.13)": () => clone.ranges,
-  "replace that keeps the tail (Linux 6.18.44)": () => clone.replaceKeepsTail,
   "READV_FIXED (Linux 6.15)": () => opcodes.includes("READV_FIXED"),
+  "tags of tables that are unregistered (Linux 6.13)": unregisteringPostsTags,
   "256 MiB of locked memory": () => mayLock(2 ** 28),
   "4 GiB of locked memory": () => mayLock(2 ** 32),
   "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,

@@ -1,0 +1,50 @@
+/** Virtual machines: a Debian kernel, and a root folder packed into an initramfs on the spot. Processors are emulated. */
+import { chmodSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { output, session } from "./commands.ts";
+import type { Architecture } from "./packages.ts";
+import { packageFolder } from "./root.ts";
+
+const emulators: Readonly<Record<Architecture, readonly string[]>> = {
+  // `max` was unstable, and so were two processors.
+  amd64: ["qemu-system-x86_64", "-cpu", "Haswell-noTSX", "-append", "console=ttyS0 quiet panic=-1"],
+  arm64: ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-append", "console=ttyAMA0 quiet panic=-1"],
+};
+
+/** The kernel's image in a folder that a linux-image package was unpacked to. */
+export function kernelImage(folder: string): string {
+  const boot = join(folder, "boot");
+  const name = readdirSync(boot).find((one) => one.startsWith("vmlinuz-"));
+  if (name === undefined) throw new Error(`compat: there is no kernel in ${boot}`);
+  return join(boot, name);
+}
+
+/** Packs a root folder whose first process mounts what a system has, sets sysctls, runs a command in the package's folder, and powers off. */
+export async function packInitramfs(root: string, file: string, command: string, sysctls: Readonly<Record<string, string>> = {}): Promise<void> {
+  const init = join(root, "init");
+  writeFileSync(
+    init,
+    `#!/usr/bin/busybox sh
+/usr/bin/busybox --install -s /usr/bin
+export PATH=/usr/bin HOME=/root TMPDIR=/tmp NO_COLOR=1 BUN_URING_TEST_EFFORT=0.2
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/shm
+ln -s /proc/self/fd /dev/fd
+${Object.entries(sysctls)
+  .map(([name, value]) => `echo ${value} > /proc/sys/${name.replaceAll(".", "/")}\n`)
+  .join("")}cd /${packageFolder}
+${command}
+poweroff -f
+`,
+  );
+  chmodSync(init, 0o755);
+  await output(["sh", "-c", 'cd "$1" && find . | cpio --quiet -o -H newc > "$2"', "sh", root, file]);
+}
+
+/** Boots a kernel; returns what it printed until it powered off. */
+export async function boot(kernel: string, initramfs: string, architecture: Architecture, memoryMib: number, limitMs: number): Promise<string> {
+  const machine = ["-accel", "tcg", "-m", String(memoryMib), "-smp", "1", "-nographic", "-no-reboot", "-nic", "none", "-kernel", kernel, "-initrd", initramfs];
+  return (await session([...emulators[architecture], ...machine], { PATH: process.env["PATH"] ?? "" }, limitMs)).replaceAll("\r", "");
+}

@@ -1,0 +1,50 @@
+/** Reads what session.sh printed. */
+import type { Probe } from "bun-uring";
+
+/** What one environment had, and how its tests went. */
+export interface Outcome {
+  /** Undefined where not even that was printed. */
+  readonly found: { readonly probe: Probe; readonly bun: string; readonly processor: string } | undefined;
+  readonly passed: number;
+  /** Skipped tests by what each needs. */
+  readonly skipped: ReadonlyMap<string, number>;
+  readonly total: number;
+  /** Why the environment is not green; nothing where it is. */
+  readonly failures: readonly string[];
+  /** The example's digests by path. */
+  readonly digests: ReadonlyMap<string, string>;
+}
+
+/** A test's line, as `bun test` prints it. The summary repeats some, so names count once. */
+const testLine = /^\((pass|fail|skip)\) (.*?)(?: \[skipped: needs (.*)\])?(?: \[[\d.]+m?s\])?$/gm;
+
+export function outcomeOf(printed: string): Outcome {
+  const failures: string[] = [];
+  const results = new Map<string, { result: string; needs: string | undefined }>();
+  for (const [, result = "", name = "", needs] of printed.matchAll(testLine)) results.set(name, { result, needs });
+  const skipped = new Map<string, number>();
+  for (const [name, { result, needs }] of results) {
+    if (result === "fail") failures.push(name);
+    if (result !== "skip") continue;
+    if (needs === undefined) failures.push(`${name}: skipped without a reason`);
+    else skipped.set(needs, (skipped.get(needs) ?? 0) + 1);
+  }
+  const probeLine = /^@probe (\{.*\})$/m.exec(printed)?.[1];
+  const exampleLine = /^@example (\{.*\})$/m.exec(printed)?.[1];
+  const files: readonly { path: string; digest: string }[] = exampleLine === undefined ? [] : JSON.parse(exampleLine).files;
+  const killed = /^@killed .*$/m.exec(printed)?.[0];
+  const count = Number(/^Ran (\d+) tests? across/m.exec(printed)?.[1] ?? 0);
+  if (killed !== undefined) failures.push(killed.slice(1));
+  else if (!/^@end$/m.test(printed)) failures.push("it ended before its time");
+  if (probeLine === undefined) failures.push("nothing was probed");
+  if (/^@tests failed$/m.test(printed) && failures.length === 0) failures.push("bun test failed");
+  if (count !== results.size) failures.push(`${count} tests ran, and ${results.size} were read`);
+  return {
+    found: probeLine === undefined ? undefined : JSON.parse(probeLine),
+    passed: Array.from(results.values()).filter(({ result }) => result === "pass").length,
+    skipped,
+    total: results.size,
+    failures,
+    digests: new Map(files.map(({ path, digest }) => [path, digest])),
+  };
+}
