@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { BufferPool, UringError } from "bun-uring";
+import { BufferPool, probe, UringError } from "bun-uring";
 import { SingleBar } from "cli-progress";
 import { chunkBytes, digestBytes, type FileReport, type Job, type Report, readsInFlight } from "./checksum-job.ts";
 
@@ -128,7 +128,12 @@ for (const { sizeBytes } of files) {
   firstChunks.push(chunkCount);
   chunkCount += Math.ceil(sizeBytes / chunkBytes);
 }
-const workerCount = Math.max(1, Math.min(wanted, chunkCount));
+const { clone, memlock } = probe();
+/** Chunks that may be locked, but for one, which the rings themselves take. */
+const lockable = memlock.unlimited ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(memlock.limitBytes / chunkBytes) - 1);
+/** Where nothing can be cloned, each Worker's ring registers the pool's memory once more. */
+const workerCount = Math.max(1, Math.min(wanted, chunkCount, clone.whole ? wanted : lockable));
+const chunksInFlight = clone.whole ? workerCount * readsInFlight : Math.min(workerCount * readsInFlight, Math.floor(lockable / workerCount));
 
 /** A pool for as many reads as can be in flight at once; fewer, where the limit on locked memory is low. */
 async function makePool(count: number): Promise<BufferPool> {
@@ -141,7 +146,7 @@ async function makePool(count: number): Promise<BufferPool> {
   }
 }
 
-const pool = await makePool(Math.max(1, Math.min(workerCount * readsInFlight, chunkCount)));
+const pool = await makePool(Math.max(1, Math.min(chunksInFlight, chunkCount)));
 
 const job: Job = {
   pool: pool.share(),

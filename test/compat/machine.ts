@@ -1,22 +1,24 @@
 /** Virtual machines: a Debian kernel, and a root folder packed into an initramfs on the spot. Processors are emulated. */
-import { chmodSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { output, session } from "./commands.ts";
-import type { Architecture } from "./packages.ts";
+import type { Architecture, Debian } from "./packages.ts";
 import { packageFolder } from "./root.ts";
 
 const emulators: Readonly<Record<Architecture, readonly string[]>> = {
-  // `max` was unstable, and so were two processors.
-  amd64: ["qemu-system-x86_64", "-cpu", "Haswell-noTSX", "-append", "console=ttyS0 quiet panic=-1"],
+  // `max` was unstable, and so were two processors; emulated cmpxchg16b spoils the flags register now and then.
+  amd64: ["qemu-system-x86_64", "-cpu", "Haswell-noTSX,-cx16", "-append", "console=ttyS0 quiet panic=-1"],
   arm64: ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-append", "console=ttyAMA0 quiet panic=-1"],
 };
 
-/** The kernel's image in a folder that a linux-image package was unpacked to. */
-export function kernelImage(folder: string): string {
-  const boot = join(folder, "boot");
-  const name = readdirSync(boot).find((one) => one.startsWith("vmlinuz-"));
-  if (name === undefined) throw new Error(`compat: there is no kernel in ${boot}`);
-  return join(boot, name);
+/** The image of a kernel, of a package linux-image-…; newer ones have it in linux-binary-…. */
+export async function kernelImage(debian: Debian, name: string, architecture: Architecture): Promise<string> {
+  for (const one of [name, name.replace("linux-image-", "linux-binary-")]) {
+    const boot = join(await debian.unpacked(one, architecture), "boot");
+    const image = existsSync(boot) ? readdirSync(boot).find((file) => file.startsWith("vmlinuz-")) : undefined;
+    if (image !== undefined) return join(boot, image);
+  }
+  throw new Error(`compat: there is no kernel in ${name}`);
 }
 
 /** Packs a root folder whose first process mounts what a system has, sets sysctls, runs a command in the package's folder, and powers off. */
@@ -32,6 +34,7 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/shm
 ln -s /proc/self/fd /dev/fd
+echo
 ${Object.entries(sysctls)
   .map(([name, value]) => `echo ${value} > /proc/sys/${name.replaceAll(".", "/")}\n`)
   .join("")}cd /${packageFolder}

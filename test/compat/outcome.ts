@@ -18,7 +18,9 @@ export interface Outcome {
 /** A test's line, as `bun test` prints it. The summary repeats some, so names count once. */
 const testLine = /^\((pass|fail|skip)\) (.*?)(?: \[skipped: needs (.*)\])?(?: \[[\d.]+m?s\])?$/gm;
 
-export function outcomeOf(printed: string): Outcome {
+export function outcomeOf(output: string): Outcome {
+  // Consoles and progress bars move the cursor about.
+  const printed = Bun.stripANSI(output);
   const failures: string[] = [];
   const results = new Map<string, { result: string; needs: string | undefined }>();
   for (const [, result = "", name = "", needs] of printed.matchAll(testLine)) results.set(name, { result, needs });

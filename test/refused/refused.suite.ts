@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { release } from "node:os";
-import { BufferPool, type PoolHandle, probe, RawRing, Ring, UringError } from "bun-uring";
+import { BufferPool, type PoolHandle, probe, RawRing, Ring, type UringError } from "bun-uring";
 import { thrown, uringError } from "../support/errors.ts";
 import { run } from "../support/programs.ts";
 import { leavingNothing } from "../support/resources.ts";
