@@ -124,6 +124,8 @@ enum {
 	IORING_ASYNC_CANCEL_ALL = 1, IORING_ASYNC_CANCEL_ANY = 4,
 };
 
+enum { SYS_io_uring_enter = 426 };
+
 #if defined(__x86_64__)
 enum { SYS_futex = 202 };
 #elif defined(__aarch64__)

@@ -57,12 +57,12 @@ static int advise(void *address, u64 length, int advice)
 	return madvise(address, length, advice) < 0 ? -*__errno_location() : 0;
 }
 
-/* Whether entry 1 of the ring holds `page`: a read of an eventfd that has something to read completes at once. */
+/* Whether entry 1 of the ring holds `page`: a read of an eventfd that has something to read completes at once. No, where it can't be tried. */
 static int holds(struct io_uring *uring, void *page)
 {
 	struct io_uring_sqe *sqe = uring->sq.sqes;
 	struct io_uring_cqe *cqe;
-	int file = eventfd(1, EFD_FLAGS), result;
+	int file = eventfd(1, EFD_FLAGS), result = 0;
 
 	if (file < 0)
 		return 0;
@@ -74,14 +74,15 @@ static int holds(struct io_uring *uring, void *page)
 	sqe->len = 8;
 	((u16 *)sqe->rest)[0] = 1; /* buf_index */
 	uring->sq.sqe_tail++;
-	while (io_uring_submit_and_wait(uring, 1), !io_uring_peek_batch_cqe(uring, &cqe, 1))
-		;
-	result = cqe->res;
+	do {
+		result = io_uring_submit_and_wait(uring, 1);
+	} while (result == -EINTR);
+	result = result >= 0 && io_uring_peek_batch_cqe(uring, &cqe, 1) && cqe->res > 0;
 	close(file);
-	return result > 0;
+	return result;
 }
 
-/* Whether a clone with IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone. No, where it can't be tried. */
+/* Whether a clone with IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone. No, where it can't be tried: the slower way is right anywhere. */
 static int replace_keeps_tail(int source)
 {
 	struct io_uring_params params;
@@ -103,27 +104,30 @@ static int replace_keeps_tail(int source)
 	return keeps;
 }
 
-/* What this kernel can clone. An empty source would answer like "unsupported", so it has dummies. */
-static u32 clone_ability(int source)
+/* What this kernel can clone, or what kept it from saying. It says EINVAL to what it does not know, and so to an empty source: that has dummies. */
+static int clone_ability(int source)
 {
 	struct iovec dummies[2] = { { 0, 0 }, { 0, 0 } }; /* two: with one, Linux 6.18.5 keeps the tail of two by accident */
 	struct io_uring_params params;
 	struct io_uring destination;
-	u32 ability = 0;
+	int result, ability = 0;
 
 	fill(&params, sizeof(params));
 	fill(&destination, sizeof(destination));
 	destination.ring_fd = destination.enter_ring_fd = io_uring_setup(1, &params);
 	if (destination.ring_fd < 0)
-		return 0;
-	if (io_uring_register(source, IORING_REGISTER_BUFFERS, dummies, 2) >= 0 && clone(&destination, source, 0, 0, 0, 0) >= 0)
+		return destination.ring_fd;
+	result = io_uring_register(source, IORING_REGISTER_BUFFERS, dummies, 2);
+	if (result >= 0)
+		result = clone(&destination, source, 0, 0, 0, 0);
+	if (result >= 0) {
 		ability = CLONES_WHOLE;
-	if (ability && clone(&destination, source, 1, 0, 1, IORING_REGISTER_DST_REPLACE) >= 0)
-		ability |= CLONES_RANGES;
-	if (ability & CLONES_RANGES && replace_keeps_tail(source))
-		ability |= REPLACE_KEEPS_TAIL;
+		result = clone(&destination, source, 1, 0, 1, IORING_REGISTER_DST_REPLACE);
+	}
 	close(destination.ring_fd);
-	return ability;
+	if (result < 0)
+		return result == -EINVAL ? ability : result;
+	return ability | CLONES_RANGES | (replace_keeps_tail(source) ? REPLACE_KEEPS_TAIL : 0);
 }
 
 /* What this kernel and this liburing have; returns 0 or -errno. */
@@ -131,7 +135,7 @@ static int probe(struct probed *out)
 {
 	struct io_uring_params params;
 	struct dl_info library = { 0 };
-	int ring;
+	int ring, result;
 
 	fill(&params, sizeof(params));
 	ring = io_uring_setup(1, &params);
@@ -139,8 +143,12 @@ static int probe(struct probed *out)
 		return ring;
 	out->features = params.features;
 	io_uring_register(ring, IORING_REGISTER_PROBE, out->opcodes, 256);
-	out->clone_ability = clone_ability(ring);
+	/* A filter may let one of the three system calls pass and not the others. */
+	result = syscall(SYS_io_uring_enter, ring, 0, 0, 0, 0, 0) < 0 ? -*__errno_location() : clone_ability(ring);
 	close(ring);
+	if (result < 0)
+		return result;
+	out->clone_ability = result;
 	if (dladdr(io_uring_setup, &library))
 		out->liburing_path = library.dli_fname;
 	if (io_uring_major_version && io_uring_minor_version) {

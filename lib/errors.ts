@@ -32,7 +32,7 @@ const hints: Record<string, string> = {
     "Either the number of entries is out of range (1 to 32768, and no more SQ than CQ entries) or this kernel does not know one of the flags.",
   "ENOMEM io_uring_setup": "Raise the limit on locked memory (ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock= of Docker).",
   "EFAULT io_uring_register_buffers": "A buffer is from 1 byte to 1 GiB long.",
-  "EINVAL io_uring_register_buffers": "A table has up to 16384 buffers.",
+  "EINVAL io_uring_register_buffers": "A table has up to 16384 buffers, and an entry that holds nothing has no tag.",
   "EBUSY io_uring_register_buffers": "The ring has buffers: unregister them first, or update the table.",
   "EBUSY io_uring_clone_buffers":
     "The destination has a buffer table, even if only a sparse one: unregister it first, or clone with `replace: true` (Linux 6.13).",
@@ -44,6 +44,8 @@ const hints: Record<string, string> = {
   "EBADF io_uring_register_files": "Each entry is an open descriptor, and not that of an io_uring, or -1.",
   "EMFILE io_uring_register_files": "A file table may not be larger than the limit of open files (ulimit -n).",
   "EMFILE io_uring_register_files_sparse": "A file table may not be larger than the limit of open files (ulimit -n).",
+  "EINVAL io_uring_register_buffers_update": "The range goes past the table's end, or an entry that is to hold nothing has a tag.",
+  "EINVAL io_uring_register_files_update": "The range goes past the table's end, or an entry that is to hold nothing has a tag.",
   "ENXIO io_uring_register_files_update": "The ring has no file table: register one first, sparse if need be.",
   "ENXIO io_uring_unregister_files": "The ring has no file table.",
   "EEXIST io_uring_clone_buffers": "A source ring with IORING_SETUP_SINGLE_ISSUER can be cloned from by its own thread only: clone from a plain one.",

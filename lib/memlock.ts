@@ -6,9 +6,9 @@ import { field, readProc } from "./proc.ts";
 export interface Memlock {
   /** Bytes that the user may lock, Infinity without a limit. It does not bind a process with CAP_IPC_LOCK. */
   readonly limitBytes: number;
-  /** Whether the process has CAP_IPC_LOCK, as root has. */
+  /** Whether the process has CAP_IPC_LOCK, as root has; root of a user namespace, as in a rootless container, has not. */
   readonly unlimited: boolean;
-  /** Bytes that this process has pinned now. The user's other processes count as well. */
+  /** Bytes that this process has pinned now, as the kernel counts them: Linux 7.3 does so only where the limit binds. The user's other processes count as well. */
   readonly pinnedBytes: number;
 }
 
@@ -21,7 +21,7 @@ export function memlock(status = readProc("/proc/self/status")): Memlock {
   const capabilities = BigInt(`0x${field(status, /^CapEff:\s+(\S+)/m) ?? "0"}`);
   return {
     limitBytes: limit === undefined || limit === "unlimited" ? Number.POSITIVE_INFINITY : Number(limit),
-    unlimited: ((capabilities >> CAP_IPC_LOCK) & 1n) === 1n,
+    unlimited: ((capabilities >> CAP_IPC_LOCK) & 1n) === 1n && /^\s*0\s+0\s+4294967295\s*$/.test(readProc("/proc/self/uid_map")),
     pinnedBytes: Number(field(status, /^VmPin:\s+(\d+)/m) ?? 0) * 1024,
   };
 }
@@ -32,13 +32,19 @@ const longestWaitMs = 128;
  * Calls what takes of the limit. Rings and registrations that were closed give their part back a little later, from a worker of the kernel, up to 100 ms in all:
  * where the limit is in the way, waits for that, a quarter of a second at most.
  * @param call - returns -errno on failure
+ * @param bytes - what it takes at least
  */
-export function patiently(call: () => number): number {
+export function patiently(call: () => number, bytes = 0): number {
   for (let waitMs = 1; ; waitMs *= 2) {
     const result = call();
-    if (result !== ENOMEM || waitMs > longestWaitMs || memlock().unlimited) return result;
+    if (result !== ENOMEM || waitMs > longestWaitMs || !binds(memlock(), bytes)) return result;
     Bun.sleepSync(waitMs);
   }
+}
+
+/** Whether the limit is what is in the way of so many bytes, and not for good. */
+function binds({ limitBytes, unlimited }: Memlock, bytes: number): boolean {
+  return !unlimited && limitBytes !== Number.POSITIVE_INFINITY && bytes <= limitBytes;
 }
 
 /**
@@ -48,11 +54,12 @@ export function patiently(call: () => number): number {
 export function checkedRegistration(result: number, syscall: string, bytes: number): number {
   if (result >= 0) return result;
   const { limitBytes, unlimited, pinnedBytes } = memlock();
-  if (result !== ENOMEM || unlimited) throw new UringError(result, syscall);
+  if (result !== ENOMEM || unlimited || limitBytes === Number.POSITIVE_INFINITY) throw new UringError(result, syscall);
   throw new UringError(result, syscall, {
     hint:
-      `Registering ${bytes} bytes takes as much of the limit on locked memory, which is ${limitBytes} bytes for all that this user has registered ` +
-      `(this process: ${pinnedBytes}). Raise the limit (\`ulimit -l\`, memlock in /etc/security/limits.conf, LimitMEMLOCK= of systemd, --ulimit memlock= of ` +
-      "Docker), or give the process the capability CAP_IPC_LOCK, which frees it of the limit. Or make the pool smaller.",
+      `Registering ${bytes} bytes, and the rest of the huge pages that they lie in, takes as much of the limit on locked memory, which is ${limitBytes} bytes ` +
+      `for all that this user has registered (this process: ${pinnedBytes}). Raise the limit (\`ulimit -l\`, memlock in /etc/security/limits.conf, ` +
+      "LimitMEMLOCK= of systemd, --ulimit memlock= of Docker), or give the process the capability CAP_IPC_LOCK (of the machine, not of a container's user " +
+      "namespace), which frees it of the limit. Or make the pool smaller.",
   });
 }

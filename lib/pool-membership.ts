@@ -73,7 +73,7 @@ export class PoolMembership {
     const result = patiently(() => {
       longs[0] = 0n; // what it leaves there where it could not set up a ring
       return native().poolCreate(control.address, address + 16, count, address);
-    });
+    }, regionBytes(extents));
     if (longs[0] === 0n) checked(result, "io_uring_setup");
     else checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
     return new PoolMembership(control, memories, extents, true, Number(longs[0]), Number(longs[1]));
@@ -194,7 +194,7 @@ export class PoolMembership {
   cloneTo(ring: RawRing, offset: number): number {
     const tookNs = this.control.locked(() => {
       this.assertOpen("io_uring_clone_buffers");
-      return cloneRegions(ring, this.control.ringFd(this.#participant), offset, this.extents);
+      return cloneRegions(ring, this.control.ringFd(this.#participant), offset, this.extents, this.control.clones);
     });
     this.#rings++;
     return tookNs;

@@ -101,11 +101,13 @@ let found: (Rings & Pick<Probe, "kernel" | "ioUringDisabled" | "seccomp">) | und
  */
 export function probe(): Probe {
   const status = readProc("/proc/self/status");
-  found ??= {
+  const now = found ?? {
     ...tryRings(),
     kernel: release(),
     ioUringDisabled: number(field(readProc("/proc/sys/kernel/io_uring_disabled"), /^(\d)/)),
     seccomp: Number(field(status, /^Seccomp:\s+(\d)/m) ?? 0),
   };
-  return { ...found, memlock: memlock(status) };
+  // What passes, passes: only for now there is no descriptor, or no memory.
+  if (!["EMFILE", "ENFILE", "ENOMEM"].includes(now.reason?.code ?? "")) found = now;
+  return { ...now, memlock: memlock(status) };
 }

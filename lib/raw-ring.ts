@@ -1,6 +1,6 @@
 import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
-import { clonesOf, kernel } from "./kernel.ts";
+import { type Clones, clonesOf, kernel } from "./kernel.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
 import { replaceRange } from "./replace.ts";
@@ -39,6 +39,11 @@ import {
   IORING_SQ_TASKRUN,
   IORING_UNREGISTER_BUFFERS,
   IORING_UNREGISTER_FILES,
+  IOSQE_ASYNC,
+  IOSQE_FIXED_FILE,
+  IOSQE_IO_DRAIN,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
 } from "./uapi.ts";
 
 /** Options of `new RawRing()`. */
@@ -101,6 +106,8 @@ const noHead = new Uint32Array(0);
 class ReachableMemory {
   /** The buffer table, as far as it is known: a clone of a bare descriptor is not. */
   table: (Region | null | undefined)[] = [];
+  /** Whether entries may have tags. */
+  tagged = false;
   /** What has left the table, or was never seen in it, while requests may still use it. */
   readonly retired = new Set<SharedArrayBuffer>();
   /** The iovecs of vectored requests, by the submission queue entry that names them: the kernel has copied them when it has taken the entry. */
@@ -111,11 +118,24 @@ class ReachableMemory {
   }
 }
 
-function checkTransfer(fd: number, position: number | bigint, bufferIndex: number, userData: number): void {
+function replacesWrongly(clones: Clones | undefined): boolean {
+  return clones?.ranges === true && !clones.replaceKeepsTail;
+}
+
+/** Flags that need no more than themselves. A completion that is skipped (IOSQE_CQE_SKIP_SUCCESS) would never say that the kernel is done. */
+const sqeFlagsAllowed = IOSQE_FIXED_FILE | IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC;
+
+function checkRequest(userData: number, sqeFlags: number): void {
+  checkInteger("userData", userData, 0, largestUserData);
+  checkInteger("sqeFlags", sqeFlags, 0, 255);
+  if ((sqeFlags & ~sqeFlagsAllowed) !== 0) throw outOfRange("sqeFlags", "of IOSQE_FIXED_FILE, IO_DRAIN, IO_LINK, IO_HARDLINK and ASYNC", sqeFlags);
+}
+
+function checkTransfer(fd: number, position: number | bigint, bufferIndex: number, userData: number, sqeFlags: number): void {
   checkInteger("fd", fd, 0, largestFd);
   checkPosition("position", position, -1);
   checkInteger("bufferIndex", bufferIndex, 0, largestTable - 1);
-  checkInteger("userData", userData, 0, largestUserData);
+  checkRequest(userData, sqeFlags);
 }
 
 function regionOf(buffer: Registrable, name: string): Region | null {
@@ -186,7 +206,7 @@ export let ringEventfd: (ring: RawRing) => number;
 /** Tells the teardown of the descriptors that the ring owns, see file-table.ts. */
 export let setFileTable: (ring: RawRing, address: number, count: number) => void;
 /** Appends a clone of all of another ring's buffers at `offset` of the table; returns the nanoseconds that the call took. */
-export let cloneRegions: (ring: RawRing, fd: number, offset: number, regions: readonly Region[]) => number;
+export let cloneRegions: (ring: RawRing, fd: number, offset: number, regions: readonly Region[], clones: Clones) => number;
 /** Registers memory by its addresses; returns the nanoseconds that it took. */
 export let registerRegions: (ring: RawRing, regions: readonly Region[]) => number;
 /**
@@ -298,10 +318,10 @@ export class RawRing implements Disposable {
   /**
    * Registers buffers, for prepReadFixed and prepWriteFixed to name by index. A `null` is an entry that holds nothing.
    *
-   * @param buffers - 1 to 16384 of them, each 1 byte to 1 GiB
+   * @param buffers - 1 to 16384 of them, each 1 byte to 1 GiB (Linux 7.3 takes longer ones)
    * @param tags - one for each buffer: when the kernel is done with a buffer, after it was replaced, or since Linux 6.13 unregistered, a completion
    *   arrives with its tag as user data; 0 is no tag
-   * @throws UringError EBUSY: the ring has a table; ENOMEM: over the memlock limit; EFAULT: a buffer too long; EINVAL: too many
+   * @throws UringError EBUSY: the ring has a table; ENOMEM: over the memlock limit; EFAULT: a buffer too long; EINVAL: too many, or a tag for an entry that holds nothing
    * @throws TypeError: memory other than a SharedArrayBuffer's
    * @see io_uring_register_buffers(3), io_uring_register_buffers_tags(3)
    */
@@ -320,6 +340,7 @@ export class RawRing implements Disposable {
       this.#registerMemory(IORING_REGISTER_BUFFERS2, argument.address, 32, "io_uring_register_buffers", regions);
     }
     this.#reachable.table = regions;
+    this.#reachable.tagged = tags !== undefined;
   }
 
   /**
@@ -347,7 +368,10 @@ export class RawRing implements Disposable {
     this.#assertOpen("io_uring_register_buffers_update");
     checkInteger("offset", offset, 0, largestTable - 1);
     const regions = regionsOf(buffers, tags);
-    if (tags !== undefined) this.#tagged = true;
+    if (tags !== undefined) {
+      this.#tagged = true;
+      this.#reachable.tagged = true;
+    }
     const argument = layOut(32, regions, tags);
     argument.words[0] = offset;
     argument.longs[1] = BigInt(argument.iovecs);
@@ -370,6 +394,7 @@ export class RawRing implements Disposable {
     this.#register(IORING_UNREGISTER_BUFFERS, 0, 0, "io_uring_unregister_buffers");
     this.#reachable.retire(0, this.#reachable.table.length);
     this.#reachable.table = [];
+    this.#reachable.tagged = false;
     this.#tableKnown = true;
     this.#forgetRetired();
   }
@@ -380,7 +405,8 @@ export class RawRing implements Disposable {
    * memory behind it stays, is then the caller's business. BufferPool takes care of both.
    *
    * @throws UringError EBUSY: the ring has a table, and no `replace`; ENXIO: the source has none; EINVAL, EOVERFLOW: the range; EEXIST: a source
-   *   with IORING_SETUP_SINGLE_ISSUER, of another thread; EOPNOTSUPP: not a ring; EBADF: not a descriptor. Since Linux 6.12, with options 6.13.
+   *   with IORING_SETUP_SINGLE_ISSUER, of another thread; EOPNOTSUPP: not a ring; EBADF: not a descriptor. Before Linux 6.18.44 `replace` takes rings of
+   *   its own for a moment (EMFILE, ENOMEM), and refuses a table that has tags (EOPNOTSUPP). Since Linux 6.12, with options 6.13.
    * @see io_uring_clone_buffers(3), io_uring_clone_buffers_offset(3)
    */
   cloneBuffers(source: RawRing | { readonly fd: number }, options: CloneOptions = {}): void {
@@ -434,9 +460,11 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Replaces entries of the file table from `offset` on; returns how many. Requests in flight keep the file they began with.
+   * Replaces entries of the file table from `offset` on; returns how many: fewer where one can't be, which then holds nothing. Requests in flight keep the
+   * file they began with.
    * @param fds - -1 empties an entry, IORING_REGISTER_FILES_SKIP leaves it alone
-   * @throws UringError ENXIO: no file table; EINVAL: past its end; EBADF: not a descriptor, or an io_uring's
+   * @throws UringError ENXIO: no file table; EINVAL: past its end, or a tag for an entry that is to hold nothing; EBADF: the first is not a descriptor, or an
+   *   io_uring's, and its entry holds nothing now
    * @see io_uring_register_files_update_tag(3)
    */
   updateFiles(offset: number, fds: readonly number[], tags?: readonly number[]): number {
@@ -490,12 +518,13 @@ export class RawRing implements Disposable {
   /**
    * Queues a request that does nothing but complete with 0.
    * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1, as in every prep method
+   * @param sqeFlags - IOSQE_FIXED_FILE (the descriptor is an index of the file table), IOSQE_IO_DRAIN, IO_LINK, IO_HARDLINK, ASYNC; default 0, as in every prep method
    * @throws UringError EBUSY: the submission queue is full; submit, then prepare again
    * @see io_uring_prep_nop(3)
    */
-  prepNop(userData: number): void {
-    checkInteger("userData", userData, 0, largestUserData);
-    this.#prepare(IORING_OP_NOP, 0, -1, 0, 0, 0, 0, userData, 0);
+  prepNop(userData: number, sqeFlags = 0): void {
+    checkRequest(userData, sqeFlags);
+    this.#prepare(IORING_OP_NOP, sqeFlags, -1, 0, 0, 0, 0, userData, 0);
   }
 
   /**
@@ -506,8 +535,8 @@ export class RawRing implements Disposable {
    * @throws RangeError: `bytes` are not within the registered buffer
    * @see io_uring_prep_read_fixed(3)
    */
-  prepReadFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number): void {
-    this.#prepareFixed(IORING_OP_READ_FIXED, fd, bytes, position, bufferIndex, userData);
+  prepReadFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
+    this.#prepareFixed(IORING_OP_READ_FIXED, fd, bytes, position, bufferIndex, userData, sqeFlags);
   }
 
   /**
@@ -515,8 +544,8 @@ export class RawRing implements Disposable {
    * Arguments and errors are those of prepReadFixed.
    * @see io_uring_prep_write_fixed(3)
    */
-  prepWriteFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number): void {
-    this.#prepareFixed(IORING_OP_WRITE_FIXED, fd, bytes, position, bufferIndex, userData);
+  prepWriteFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
+    this.#prepareFixed(IORING_OP_WRITE_FIXED, fd, bytes, position, bufferIndex, userData, sqeFlags);
   }
 
   /**
@@ -526,16 +555,16 @@ export class RawRing implements Disposable {
    * @throws RangeError: a part is not within the registered buffer
    * @see io_uring_prep_readv_fixed(3)
    */
-  prepReadvFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number): void {
-    this.#prepareVectored(IORING_OP_READV_FIXED, fd, buffers, position, bufferIndex, userData);
+  prepReadvFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
+    this.#prepareVectored(IORING_OP_READV_FIXED, fd, buffers, position, bufferIndex, userData, sqeFlags);
   }
 
   /**
    * Queues a write of several parts of the registered buffer `bufferIndex`. Arguments and errors are those of prepReadvFixed. Since Linux 6.15.
    * @see io_uring_prep_writev_fixed(3)
    */
-  prepWritevFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number): void {
-    this.#prepareVectored(IORING_OP_WRITEV_FIXED, fd, buffers, position, bufferIndex, userData);
+  prepWritevFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
+    this.#prepareVectored(IORING_OP_WRITEV_FIXED, fd, buffers, position, bufferIndex, userData, sqeFlags);
   }
 
   /**
@@ -621,10 +650,11 @@ export class RawRing implements Disposable {
   }
 
   #registerMemory(opcode: number, address: number, count: number, syscall: string, regions: readonly (Region | null)[]): number {
+    const bytes = regionBytes(regions);
     return checkedRegistration(
-      patiently(() => this.#native.ringRegister(this.#address, opcode, address, count)),
+      patiently(() => this.#native.ringRegister(this.#address, opcode, address, count), bytes),
       syscall,
-      regionBytes(regions),
+      bytes,
     );
   }
 
@@ -656,7 +686,13 @@ export class RawRing implements Disposable {
   #cloneFrom(source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number, replace: boolean): void {
     const whole = source instanceof RawRing ? source.#reachable.table : [];
     const cloned = count === 0 ? whole : Array.from({ length: Math.min(count, largestTable) }, (_, index) => whole[sourceOffset + index]);
-    this.#clone(source.fd, destinationOffset, sourceOffset, count, replace, cloned);
+    const clones = replace ? clonesOf(kernel().cloneAbility) : undefined;
+    if (replacesWrongly(clones) && this.#reachable.tagged)
+      throw new UringError("EOPNOTSUPP", "io_uring_clone_buffers", {
+        message: "this kernel's `replace` is wrong, and where it is done in another way the table's tags would come at once",
+        hint: "Unregister the table first, or use no tags; Linux 6.18.44 does it right.",
+      });
+    this.#clone(source.fd, destinationOffset, sourceOffset, count, clones, cloned);
     if (count > 0 || (source instanceof RawRing && source.#tableKnown)) return;
     // How much of the table another's whole one has replaced is not known: nothing in it is, any more.
     this.#tableKnown = false;
@@ -664,13 +700,18 @@ export class RawRing implements Disposable {
     this.#reachable.table = [];
   }
 
-  #clone(fd: number, destinationOffset: number, sourceOffset: number, count: number, replace: boolean, cloned: readonly (Region | null | undefined)[]): number {
+  #clone(
+    fd: number,
+    destinationOffset: number,
+    sourceOffset: number,
+    count: number,
+    replace: Clones | undefined,
+    cloned: readonly (Region | null | undefined)[],
+  ): number {
     const started = Bun.nanoseconds();
-    const { ranges, replaceKeepsTail } = clonesOf(kernel().cloneAbility);
-    const result =
-      replace && ranges && !replaceKeepsTail
-        ? replaceRange(this.#destination, fd, destinationOffset, sourceOffset, count)
-        : this.#native.ringClone(this.#address, fd, destinationOffset, sourceOffset, count, replace ? IORING_REGISTER_DST_REPLACE : 0);
+    const result = replacesWrongly(replace)
+      ? replaceRange(this.#destination, fd, destinationOffset, sourceOffset, count)
+      : this.#native.ringClone(this.#address, fd, destinationOffset, sourceOffset, count, replace === undefined ? 0 : IORING_REGISTER_DST_REPLACE);
     const tookNs = Bun.nanoseconds() - started;
     checked(result, "io_uring_clone_buffers");
     this.#reachable.retire(destinationOffset, cloned.length);
@@ -693,15 +734,24 @@ export class RawRing implements Disposable {
     if (this.#finished === this.#prepared && !this.#tagged) this.#reachable.retired.clear();
   }
 
-  #prepareFixed(opcode: number, fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number): void {
-    checkTransfer(fd, position, bufferIndex, userData);
+  #prepareFixed(opcode: number, fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags: number): void {
+    checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
     const address = this.#addressWithin(bytes, bufferIndex, "bytes");
-    this.#prepare(opcode, 0, fd, position, address, bytes.length, 0, userData, bufferIndex);
+    this.#prepare(opcode, sqeFlags, fd, position, address, bytes.length, 0, userData, bufferIndex);
   }
 
-  #prepareVectored(opcode: number, fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number): void {
+  #prepareVectored(
+    opcode: number,
+    fd: number,
+    buffers: readonly Uint8Array[],
+    position: number | bigint,
+    bufferIndex: number,
+    userData: number,
+    sqeFlags: number,
+  ): void {
     const syscall = opcode === IORING_OP_READV_FIXED ? "readv_fixed" : "writev_fixed";
-    checkTransfer(fd, position, bufferIndex, userData);
+    this.#assertOpen(syscall);
+    checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
     if (!Array.isArray(buffers)) throw invalidType("buffers", "an array of Uint8Arrays", buffers);
     if (buffers.length < 1 || buffers.length > largestVector) throw outOfRange("buffers.length", `from 1 to ${largestVector}`, buffers.length);
     if (!kernel().opcodes.has(opcode))
@@ -721,7 +771,7 @@ export class RawRing implements Disposable {
       vector[2 * index] = BigInt(addresses[index] ?? 0);
       vector[2 * index + 1] = BigInt(bytes.length);
     }
-    this.#prepare(opcode, 0, fd, position, addressOf(vector), buffers.length, 0, userData, bufferIndex);
+    this.#prepare(opcode, sqeFlags, fd, position, addressOf(vector), buffers.length, 0, userData, bufferIndex);
   }
 
   /** The address of bytes that have to lie within a registered buffer. */
@@ -756,7 +806,6 @@ export class RawRing implements Disposable {
     userData: number,
     bufferIndex: number,
   ): void {
-    this.#assertOpen("io_uring_get_sqe");
     this.#assertSpace();
     const tail = this.#sqTail;
     const base = ((tail & (this.sqEntries - 1)) << this.#sqeShift) * sqeWords;
@@ -766,6 +815,7 @@ export class RawRing implements Disposable {
   }
 
   #assertSpace(): void {
+    this.#assertOpen("io_uring_get_sqe");
     if (this.#submissionSpace() > 0) return;
     throw new UringError("EBUSY", "io_uring_get_sqe", {
       message: `the submission queue is full (${this.sqEntries} entries)`,
@@ -784,7 +834,8 @@ export class RawRing implements Disposable {
     submissionSpace = (ring) => ring.#submissionSpace();
     ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");
     setFileTable = (ring, address, count) => ring.#native.ringFiles(ring.#address, address, count);
-    cloneRegions = (ring, fd, offset, regions) => ring.#clone(fd, offset, 0, offset === 0 ? 0 : regions.length, offset !== 0, regions);
+    cloneRegions = (ring, fd, offset, regions, clones) =>
+      ring.#clone(fd, offset, 0, offset === 0 ? 0 : regions.length, offset === 0 ? undefined : clones, regions);
     registerAny = (ring, opcode, address, count, syscall) => ring.#register(opcode, address, count, syscall);
     registerRegions = (ring, regions) => {
       const started = Bun.nanoseconds();

@@ -8,6 +8,7 @@ import {
   IORING_OP_READV_FIXED,
   IORING_REGISTER_BUFFERS,
   IORING_REGISTER_BUFFERS_UPDATE,
+  IORING_REGISTER_BUFFERS2,
   IORING_REGISTER_FILES_SKIP,
   IORING_SETUP_SQPOLL,
   IOSQE_FIXED_FILE,
@@ -269,9 +270,12 @@ describe("tables", () => {
     using folder = new Folder();
     using ring = new RawRing({ entries: 4 });
     const page = shared(4096);
-    const tooLong = new SharedArrayBuffer(2 ** 30 + 4096);
+    const broken = iovecs(32, [addressOf(page), 4096], [0, 4096], [1, 2]); // the last are the tags
+    broken.words[0] = 2;
+    broken.longs[2] = BigInt(broken.address + 32);
+    broken.longs[3] = BigInt(broken.address + 64);
     const fd = openSync(folder.write("file", "x"), "r");
-    expect(await codeOf(() => ring.registerBuffers([page, tooLong], [1, 2]))).toBe("EFAULT");
+    expect(await codeOf(() => registerAny(ring, IORING_REGISTER_BUFFERS2, broken.address, 32, "io_uring_register_buffers"))).toBe("EFAULT");
     expect(await codeOf(() => ring.registerFiles([fd, 2 ** 31 - 1], [3, 4]))).toBe("EBADF");
     closeSync(fd);
     // A tag that does come, after the time that theirs would have taken.
@@ -310,7 +314,7 @@ describe("tables", () => {
     closeSync(first);
     closeSync(second);
     const read = (index: number) => {
-      prepareRequest(ring, IORING_OP_READ_FIXED, IOSQE_FIXED_FILE, index, 0, addressOf(page), 1, 0, 1, 0);
+      ring.prepReadFixed(index, page.subarray(0, 1), 0, 0, 1, IOSQE_FIXED_FILE);
       const result = resultOf(ring);
       return result === 1 ? String.fromCharCode(page[0] ?? 0) : result;
     };

@@ -5,9 +5,9 @@ import { bufferSource, needs } from "./support/capabilities.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
-import { leavingNothing, pinnedKb, ringFds } from "./support/resources.ts";
+import { countedKb, leavingNothing, pinnedKb, ringFds } from "./support/resources.ts";
 
-needs("clone (Linux 6.12)")("a pool's memory is pinned once, when it is made", () =>
+needs("clone (Linux 6.12)", "VmPin that counts for root (not Linux 7.3)")("a pool's memory is pinned once, when it is made", () =>
   leavingNothing(() => {
     const before = pinnedKb();
     using pool = new BufferPool({ count: 10, size: 5000, hugePages: false });
@@ -44,7 +44,7 @@ needs("256 MiB of locked memory")("create() makes the same pool while the event 
     setImmediate(count);
     using pool = await BufferPool.create({ count: 1024, size: 65536 });
     counting = false;
-    expect(turns).toBeGreaterThan(16);
+    expect(turns).toBeGreaterThan(0); // as many as there are parts, but for memory that happens to be there already
     expect([pool.count, pool.size, pool.available, pool.closed]).toEqual([1024, 65536, 1024, false]);
     expect(pool.stats().registrationMs).toBeGreaterThan(0);
   }),
@@ -134,7 +134,7 @@ test("closing never waits: pending acquires reject, new ones throw, what is out 
     const file = await ring.open(path);
     expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
     expect(Buffer.compare(buffer.bytes, content)).toBe(0);
-    expect(pinnedKb()).toBeGreaterThan(pinned);
+    expect(pinnedKb() - pinned).toBe(countedKb(4));
     buffer.release();
     await ring.close();
   }));

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import { BufferPool, probe } from "bun-uring";
 import { run } from "./support/programs.ts";
-import { leavingNothing, pinnedKb } from "./support/resources.ts";
+import { countedKb, leavingNothing, pinnedKb } from "./support/resources.ts";
 
 test("probe() says what this machine has, as /proc and the kernel say it, and leaves nothing", () =>
   leavingNothing(() => {
@@ -23,9 +23,24 @@ test("probe() says what this machine has, as /proc and the kernel say it, and le
 test("what a process pins is asked for anew each time; the rest is found once", () => {
   const before = probe();
   using pool = new BufferPool({ count: 16, size: 4096 });
-  expect(probe().memlock.pinnedBytes - before.memlock.pinnedBytes).toBe(before.clone.whole ? pool.stats().memoryBytes : 0); // without clones the rings register
+  expect(probe().memlock.pinnedBytes - before.memlock.pinnedBytes).toBe(before.clone.whole ? countedKb(pool.stats().memoryBytes) : 0); // without clones the rings register
   expect(probe().memlock.pinnedBytes).toBe(pinnedKb() * 1024);
   expect(probe().opcodes).toBe(before.opcodes);
+});
+
+test("a filter that refuses io_uring_enter alone is found, and holds nobody up", async () => {
+  const { exitCode, stdout, stderr } = await run("probe", { args: ["enter"] });
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  expect(JSON.parse(stdout)).toMatchObject({ first: "EPERM", available: false, code: "EPERM" });
+});
+
+test("a want of descriptors at the first probe is not what is remembered", async () => {
+  const { whole, ranges } = probe().clone;
+  for (const free of [0, 1, 2, 3, 4]) {
+    const program = new URL("./programs/probe.ts", import.meta.url).pathname;
+    const child = Bun.spawn(["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, program, String(free)], { stdout: "pipe" });
+    expect([free, JSON.parse(await child.stdout.text())]).toEqual([free, expect.objectContaining({ available: true, whole, ranges })]);
+  }
 });
 
 test("where io_uring can't be used probe() does not throw: it says why and what to do", async () => {

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import { IORING_SETUP_ATTACH_WQ, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER, RawRing, UringError } from "bun-uring";
+import {
+  IORING_SETUP_ATTACH_WQ,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_IOPOLL,
+  IORING_SETUP_SINGLE_ISSUER,
+  IOSQE_CQE_SKIP_SUCCESS,
+  RawRing,
+  UringError,
+} from "bun-uring";
 import { needs } from "./support/capabilities.ts";
 import { directFlags } from "./support/direct.ts";
 import { times } from "./support/effort.ts";
@@ -198,6 +206,12 @@ test("every method of a closed ring throws EBADF, and closing again does nothing
     prepNop: () => ring.prepNop(1),
     prepReadFixed: () => ring.prepReadFixed(0, bytes, 0, 0, 1),
     prepWriteFixed: () => ring.prepWriteFixed(0, bytes, 0, 0, 1),
+    prepReadvFixed: () => ring.prepReadvFixed(0, [bytes], 0, 0, 1),
+    prepWritevFixed: () => ring.prepWritevFixed(0, [bytes], 0, 0, 1),
+    registerFiles: () => ring.registerFiles([0]),
+    registerSparseFiles: () => ring.registerSparseFiles(1),
+    updateFiles: () => ring.updateFiles(0, [0]),
+    unregisterFiles: () => ring.unregisterFiles(),
     submit: () => ring.submit(),
     submitAndWait: () => ring.submitAndWait(0),
     forEachCompletion: () => ring.forEachCompletion(() => undefined),
@@ -257,6 +271,11 @@ test("a bad argument throws before anything reaches the kernel, names the value,
     [apply(ring.submitAndWait, 1e9), "ERR_OUT_OF_RANGE", "1000000000"],
     [apply(ring.forEachCompletion, "x"), "ERR_INVALID_ARG_TYPE", '"x"'],
     [apply(ring.prepNop, 0.1), "ERR_OUT_OF_RANGE", "0.1"],
+    [apply(ring.prepNop, 1, IOSQE_CQE_SKIP_SUCCESS), "ERR_OUT_OF_RANGE", "64"],
+    [apply(ring.prepNop, 1, 1.5), "ERR_OUT_OF_RANGE", "1.5"],
+    [apply(ring.registerFiles, []), "ERR_OUT_OF_RANGE", "0"],
+    [apply(ring.registerFiles, ["x"]), "ERR_INVALID_ARG_TYPE", '"x"'],
+    [apply(ring.updateFiles, -1, [0]), "ERR_OUT_OF_RANGE", "-1"],
   ];
   for (const [call, code, value] of cases) {
     const error = await thrown(call);

@@ -1,5 +1,5 @@
 /** Virtual machines: a Debian kernel, and a root folder packed into an initramfs on the spot. Processors are emulated. */
-import { chmodSync, existsSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { output, session } from "./commands.ts";
 import type { Architecture, Debian } from "./packages.ts";
@@ -11,14 +11,12 @@ const emulators: Readonly<Record<Architecture, readonly string[]>> = {
   arm64: ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-append", "console=ttyAMA0 quiet panic=-1"],
 };
 
-/** The image of a kernel, of a package linux-image-…; newer ones have it in linux-binary-…. */
+/** The image of a kernel, of a package linux-image-…; newer ones have it elsewhere. */
 export async function kernelImage(debian: Debian, name: string, architecture: Architecture): Promise<string> {
-  for (const one of [name, name.replace("linux-image-", "linux-binary-")]) {
-    const boot = join(await debian.unpacked(one, architecture), "boot");
-    const image = existsSync(boot) ? readdirSync(boot).find((file) => file.startsWith("vmlinuz-")) : undefined;
-    if (image !== undefined) return join(boot, image);
-  }
-  throw new Error(`compat: there is no kernel in ${name}`);
+  const image = join(await debian.unpacked(name, architecture), name.replace("linux-image-", "boot/vmlinuz-"));
+  if (existsSync(image)) return image;
+  const release = name.replace("linux-image-", "");
+  return join(await debian.unpacked(`linux-binary-${release}`, architecture), `usr/lib/modules/${release}/vmlinuz`);
 }
 
 /** Packs a root folder whose first process mounts what a system has, sets sysctls, runs a command in the package's folder, and powers off. */

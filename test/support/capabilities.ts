@@ -2,6 +2,7 @@
 import { test } from "bun:test";
 import { totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
+import { pinsCounted } from "./resources.ts";
 
 const { available, clone, opcodes, memlock } = probe();
 
@@ -29,6 +30,7 @@ const capabilities = {
   "clone of ranges (Linux 6.13)": () => clone.ranges,
   "READV_FIXED (Linux 6.15)": () => opcodes.includes("READV_FIXED"),
   "tags of tables that are unregistered (Linux 6.13)": unregisteringPostsTags,
+  "VmPin that counts for root (not Linux 7.3)": pinsCounted,
   "256 MiB of locked memory": () => mayLock(2 ** 28),
   "4 GiB of locked memory": () => mayLock(2 ** 32),
   "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,

@@ -1,0 +1,23 @@
+/** Probes where something is in the way, and prints what came of it. Argument "enter": io_uring_enter is refused; a number: so many descriptors are free at first. */
+import { closeSync, openSync } from "node:fs";
+import { probe } from "bun-uring";
+import { native } from "../../lib/native.ts";
+import { refuseIoUring } from "../support/restrictions.ts";
+
+const [what] = process.argv.slice(2);
+native(); // compiling takes descriptors
+const taken: number[] = [];
+if (what === "enter") {
+  refuseIoUring("EPERM", "enter");
+} else {
+  try {
+    for (;;) taken.push(openSync("/dev/null", "r"));
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EMFILE")) throw error;
+  }
+  for (const fd of taken.splice(0, Number(what))) closeSync(fd);
+}
+const first = probe();
+for (const fd of taken) closeSync(fd);
+const { available, reason, clone } = probe();
+console.log(JSON.stringify({ first: first.reason?.code, available, code: reason?.code, whole: clone.whole, ranges: clone.ranges }));
