@@ -8,10 +8,19 @@ export async function output(command: readonly string[], env: Readonly<Record<st
   return stdout;
 }
 
+const running = new Set<{ kill(): void }>();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => {
+    for (const child of running) child.kill();
+    process.exit(1);
+  });
+
 /** All that a command prints, whatever it exits with; killed, and its children with it, after `limitMs`. */
 export async function session(command: readonly string[], env: Readonly<Record<string, string>>, limitMs: number): Promise<string> {
   const seconds = String(Math.ceil(limitMs / 1000));
   const child = Bun.spawn(["timeout", "--signal=KILL", seconds, "sh", "-c", 'exec "$@" 2>&1', "sh", ...command], { env, stdin: "ignore", stdout: "pipe" });
+  running.add(child);
   const printed = await child.stdout.text();
+  running.delete(child);
   return (await child.exited) === 137 ? `${printed}\n@killed after ${seconds} s\n` : printed;
 }

@@ -111,7 +111,7 @@ function ordinaryUser(name: string): Environment {
 export async function environments(debian: Debian): Promise<Environment[]> {
   const libraries = async (release: string) => join(await debian.unpacked("liburing2", "amd64", release), "usr/lib/x86_64-linux-gnu");
   const image = (which: "oldest" | "newest", version: string, architecture: Architecture) =>
-    debian.find(which, new RegExp(`^linux-image-(${version}\\.[\\w.]*)(?:-\\d+|\\+deb\\d+)-cloud-${architecture}$`));
+    debian.find(which, new RegExp(`^linux-image-(${version}\\.[\\w.]*(?:-\\d+)?)(?:\\+deb\\d+)?-cloud-${architecture}$`));
   const [armBun, oldBun, newBun, refusedBun] = await Promise.all([
     bunBinary(Bun.version, "linux-aarch64"),
     bunBinary(oldestBun, "linux-x64"),
