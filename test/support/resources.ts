@@ -43,7 +43,7 @@ export function pinsCounted(): boolean {
   return counted;
 }
 
-/** How much more is to be counted as pinned after `kb` were. */
+/** The least that is to be counted as pinned when `kb` are: memory may lie in huge pages that were there before, and those count whole. */
 export function countedKb(kb: number): number {
   return pinsCounted() ? kb : 0;
 }
