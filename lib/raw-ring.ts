@@ -524,7 +524,7 @@ export class RawRing implements Disposable {
    */
   prepNop(userData: number, sqeFlags = 0): void {
     checkRequest(userData, sqeFlags);
-    this.#prepare(IORING_OP_NOP, sqeFlags, -1, 0, 0, 0, 0, userData, 0);
+    this.#prepare(IORING_OP_NOP, sqeFlags, -1, 0, 0, 0, 0, userData, 0, 0);
   }
 
   /**
@@ -737,7 +737,7 @@ export class RawRing implements Disposable {
   #prepareFixed(opcode: number, fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags: number): void {
     checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
     const address = this.#addressWithin(bytes, bufferIndex, "bytes");
-    this.#prepare(opcode, sqeFlags, fd, position, address, bytes.length, 0, userData, bufferIndex);
+    this.#prepare(opcode, sqeFlags, fd, position, address, bytes.length, 0, userData, bufferIndex, 0);
   }
 
   #prepareVectored(
@@ -771,7 +771,7 @@ export class RawRing implements Disposable {
       vector[2 * index] = BigInt(addresses[index] ?? 0);
       vector[2 * index + 1] = BigInt(bytes.length);
     }
-    this.#prepare(opcode, sqeFlags, fd, position, addressOf(vector), buffers.length, 0, userData, bufferIndex);
+    this.#prepare(opcode, sqeFlags, fd, position, addressOf(vector), buffers.length, 0, userData, bufferIndex, 0);
   }
 
   /** The address of bytes that have to lie within a registered buffer. */
@@ -805,11 +805,12 @@ export class RawRing implements Disposable {
     operationFlags: number,
     userData: number,
     bufferIndex: number,
+    spliceFd: number,
   ): void {
     this.#assertSpace();
     const tail = this.#sqTail;
     const base = ((tail & (this.sqEntries - 1)) << this.#sqeShift) * sqeWords;
-    writeSqe(this.#sqes, base, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex);
+    writeSqe(this.#sqes, base, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd);
     this.#sqTail = (tail + 1) >>> 0;
     this.#prepared++;
   }
@@ -828,8 +829,8 @@ export class RawRing implements Disposable {
   }
 
   static {
-    prepareRequest = (ring, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex) =>
-      ring.#prepare(opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex);
+    prepareRequest = (ring, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd = 0) =>
+      ring.#prepare(opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd);
     takeCompletions = (ring, take) => ring.#takeCompletions(take);
     submissionSpace = (ring) => ring.#submissionSpace();
     ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");

@@ -33,11 +33,16 @@ export interface Request {
   readonly length: number;
   readonly operationFlags: number;
   readonly bufferIndex: number;
+  readonly spliceFd: number;
+  /** An errno, negative, that is this request's way to succeed; 0: there is none. */
+  readonly expectedErrno: number;
   readonly kind: (typeof requestKind)[keyof typeof requestKind];
   /** The slot that `address` lies in. */
   readonly slot: Slot | undefined;
-  /** Other memory that `address` lies in. */
-  readonly memory: SharedArrayBuffer | undefined;
+  /** Where there are several, the others. */
+  readonly moreSlots: readonly Slot[];
+  /** Other memory that the request names. */
+  readonly memory: SharedArrayBuffer | readonly SharedArrayBuffer[] | undefined;
   /** For its error to name. */
   readonly path: string | undefined;
   /** Of the file table: for a close, whose descriptor it is. */
@@ -56,8 +61,11 @@ export const bareRequest = {
   length: 0,
   operationFlags: 0,
   bufferIndex: 0,
+  spliceFd: 0,
+  expectedErrno: 0,
   kind: requestKind.plain,
   slot: undefined,
+  moreSlots: [],
   memory: undefined,
   path: undefined,
   fileEntry: -1,
@@ -86,6 +94,7 @@ class Operation {
   end(): void {
     this.forget?.();
     this.request.slot?.endUse();
+    for (const slot of this.request.moreSlots) slot.endUse();
   }
 
   fail(reason: unknown): void {
@@ -183,6 +192,7 @@ export class RequestQueue {
     const operation = new Operation(request, signal);
     if (signal !== undefined) operation.forget = onAbort(signal, () => this.#abort(operation));
     request.slot?.beginUse();
+    for (const slot of request.moreSlots) slot.beginUse();
     this.#enqueue(operation);
   }
 
@@ -254,6 +264,7 @@ export class RequestQueue {
       request.operationFlags,
       operation.userData,
       request.bufferIndex,
+      request.spliceFd,
     );
     return true;
   }
@@ -354,7 +365,7 @@ export class RequestQueue {
       this.#inKernel--;
       if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
       operation.end();
-      if (result < 0) {
+      if (result < 0 && result !== request.expectedErrno) {
         operation.fail(new UringError(result, request.syscall, request.path === undefined ? {} : { path: request.path }));
       } else if (!operation.settled) {
         operation.settled = true;

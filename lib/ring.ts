@@ -1,23 +1,21 @@
-import { constants } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue, outOfRange } from "./arguments.ts";
 import { descriptorOf, RingFile } from "./file.ts";
-import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
-import { addressOf } from "./native.ts";
-import { openFlags } from "./open-flags.ts";
+import { FixedBuffer, type Slot, slotOf } from "./fixed-buffer.ts";
+import { kernel } from "./kernel.ts";
+import * as operations from "./operations.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { registerRegions } from "./raw-ring.ts";
 import { bareRequest, RequestQueue, requestKind } from "./request-queue.ts";
+import type { Statx } from "./statx.ts";
 import {
-  IORING_OP_OPENAT,
   IORING_OP_READ_FIXED,
+  IORING_OP_READV_FIXED,
   IORING_OP_WRITE_FIXED,
   IORING_SETUP_DEFER_TASKRUN,
   IORING_SETUP_HYBRID_IOPOLL,
   IORING_SETUP_IOPOLL,
   IORING_SETUP_SINGLE_ISSUER,
-  IOSQE_ASYNC,
 } from "./uapi.ts";
 
 /** Options of `new Ring()`. */
@@ -35,20 +33,42 @@ export interface RingOptions {
   readonly flags?: number;
 }
 
-/** Options of `Ring.readFixed` and `Ring.writeFixed`. */
-export interface FixedTransferOptions {
+/** Options of every operation. */
+export interface OperationOptions {
+  /** Rejects the promise with its reason when aborted; what the operation uses stays its own until the kernel is done with it. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of reads and writes. */
+export interface TransferOptions extends OperationOptions {
   /** In the file, in bytes. Omitted: the file's own position. */
   readonly position?: number | bigint;
+}
+
+/** A part of a slot. */
+export interface FixedPart {
+  readonly buffer: FixedBuffer;
   /** In the slot, in bytes. Default 0. */
   readonly offset?: number;
   /** In bytes. Default: to the slot's end. */
   readonly length?: number;
-  /** Rejects the promise with its reason when aborted; the buffer stays the operation's until the kernel is done with it. */
-  readonly signal?: AbortSignal;
 }
 
-const AT_FDCWD = -100;
-const noOptions: FixedTransferOptions = {};
+/** Options of `Ring.readFixed` and `Ring.writeFixed`. */
+export interface FixedTransferOptions extends TransferOptions {
+  /** In the slot, in bytes. Default 0. */
+  readonly offset?: number;
+  /** In bytes. Default: to the slot's end. */
+  readonly length?: number;
+}
+
+const noOptions = {};
+const signalOnly = ["signal"];
+const transferOptions = ["position", "signal"];
+/** MAX_RW_COUNT of the kernel. */
+const largestTransferBytes = 0x7ffff000;
+/** STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN */
+const STATX_ALL = 0x2fff;
 
 /** A ring's pools, each with where its buffers begin in the ring's table. */
 type JoinedPools = readonly { readonly membership: PoolMembership; readonly base: number }[];
@@ -86,13 +106,6 @@ function join(requests: RequestQueue, memberships: readonly PoolMembership[]): {
     throw error;
   }
   return { pools, cloned, tookNs };
-}
-
-function pathOf(path: string | URL): string {
-  const name = path instanceof URL ? fileURLToPath(path) : path;
-  if (typeof name !== "string") throw invalidType("path", "a string or a file: URL", path);
-  if (name === "" || name.includes("\0")) throw invalidValue(`path must be a path without zero bytes, not ${JSON.stringify(name)}`);
-  return name;
 }
 
 /**
@@ -170,30 +183,8 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_openat(3)
    */
   async open(path: string | URL, flags: string | number = "r", mode = 0o666): Promise<RingFile> {
-    const name = pathOf(path);
-    const operationFlags = openFlags(flags);
-    checkInteger("mode", mode, 0, 0o7777);
-    const encoded = new TextEncoder().encode(`${name}\0`);
-    const memory = new SharedArrayBuffer(encoded.length);
-    new Uint8Array(memory).set(encoded);
-    const { promise, resolve, reject } = Promise.withResolvers<RingFile>();
-    this.#requests.start({
-      ...bareRequest,
-      opcode: IORING_OP_OPENAT,
-      // The kernel's first attempt would be a nonblocking one, and that opens a FIFO otherwise than open(2) does.
-      sqeFlags: (operationFlags & constants.O_NONBLOCK) === 0 ? IOSQE_ASYNC : 0,
-      syscall: "openat",
-      fd: AT_FDCWD,
-      address: addressOf(memory),
-      length: mode,
-      operationFlags,
-      kind: requestKind.open,
-      memory,
-      path: name,
-      succeed: (fd, fileEntry) => resolve(new RingFile(this.#requests, fd, fileEntry)),
-      fail: reject,
-    });
-    return promise;
+    const { fd, fileEntry } = await this.#run(() => operations.open(path, flags, mode), noOptions);
+    return new RingFile(this.#requests, fd, fileEntry);
   }
 
   /**
@@ -214,6 +205,209 @@ export class Ring implements AsyncDisposable {
    */
   writeFixed(file: number | RingFile, buffer: FixedBuffer, options: FixedTransferOptions = noOptions): Promise<number> {
     return this.#transfer(IORING_OP_WRITE_FIXED, "write_fixed", file, buffer, options);
+  }
+
+  /**
+   * Reads into several slots, or parts of slots, one after the other, as one request. Resolves to the number of bytes read in all. Where the parts do not lie in one
+   * registered buffer, or the kernel has no such request (before Linux 6.15), they are read as memory like any other.
+   * @param parts - 1 to 1024
+   * @throws TypeError, RangeError, UringError: as readFixed
+   * @see io_uring_prep_readv_fixed(3)
+   */
+  readvFixed(file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
+    return this.#transferParts("read", file, parts, options);
+  }
+
+  /**
+   * Writes from several slots, or parts of slots. Arguments and errors are those of readvFixed.
+   * @see io_uring_prep_writev_fixed(3)
+   */
+  writevFixed(file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
+    return this.#transferParts("write", file, parts, options);
+  }
+
+  /**
+   * Reads into memory of any SharedArrayBuffer, registered or not. Resolves to the number of bytes read, which may be fewer than asked for, and is 0 at the
+   * file's end. More than 2 GiB are read by several requests, one after the other.
+   * @throws TypeError: memory other than a SharedArrayBuffer's, which could move or go while the kernel writes it
+   * @see io_uring_prep_read(3)
+   */
+  read(file: number | RingFile, bytes: Uint8Array, options: TransferOptions = noOptions): Promise<number> {
+    return this.#transferBytes("read", file, bytes, options);
+  }
+
+  /**
+   * Writes from memory of any SharedArrayBuffer. Resolves to the number of bytes written, which may be fewer than asked for. Arguments and errors are those of read.
+   * @see io_uring_prep_write(3)
+   */
+  write(file: number | RingFile, bytes: Uint8Array, options: TransferOptions = noOptions): Promise<number> {
+    return this.#transferBytes("write", file, bytes, options);
+  }
+
+  /**
+   * Reads into several pieces of memory, one after the other, as one request. Resolves to the number of bytes read in all.
+   * @param buffers - 1 to 1024, of any SharedArrayBuffers
+   * @see io_uring_prep_readv(3)
+   */
+  readv(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
+    return this.#run(() => operations.vectoredTransfer("read", this.#descriptor(file, "readv"), buffers, options.position), options, transferOptions);
+  }
+
+  /**
+   * Writes several pieces of memory. Arguments and errors are those of readv.
+   * @see io_uring_prep_writev(3)
+   */
+  writev(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
+    return this.#run(() => operations.vectoredTransfer("write", this.#descriptor(file, "writev"), buffers, options.position), options, transferOptions);
+  }
+
+  /**
+   * Resolves when the file's content and metadata are on stable storage.
+   * @see io_uring_prep_fsync(3), fsync(2)
+   */
+  fsync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
+    return this.#run(() => operations.sync("fsync", this.#descriptor(file, "fsync")), options);
+  }
+
+  /**
+   * Resolves when the file's content, and the metadata needed to read it back, are on stable storage.
+   * @see io_uring_prep_fsync(3), fdatasync(2)
+   */
+  fdatasync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
+    return this.#run(() => operations.sync("fdatasync", this.#descriptor(file, "fdatasync")), options);
+  }
+
+  /**
+   * A file's metadata.
+   * @param file - opened by this ring, a descriptor, or a path
+   * @param options.mask - STATX_*: what is wanted. Default STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN.
+   * @param options.flags - AT_*: 0x100 (AT_SYMLINK_NOFOLLOW) is about a link itself. Default 0.
+   * @throws UringError ENOENT, EACCES, … with the path in the message
+   * @see io_uring_prep_statx(3), statx(2)
+   */
+  statx(file: number | RingFile | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
+    const { mask = STATX_ALL, flags = 0 } = options;
+    return this.#run(
+      () => operations.statx(typeof file === "string" || file instanceof URL ? file : this.#descriptor(file, "statx"), mask, flags),
+      options,
+      ["mask", "flags", "signal"],
+    );
+  }
+
+  /**
+   * Cuts a file off, or lengthens it with zeros. Since Linux 6.9.
+   * @param length - in bytes
+   * @throws UringError EOPNOTSUPP: an older kernel
+   * @see io_uring_prep_ftruncate(3)
+   */
+  ftruncate(file: number | RingFile, length: number | bigint, options: OperationOptions = noOptions): Promise<void> {
+    return this.#run(() => operations.ftruncate(this.#descriptor(file, "ftruncate"), length), options);
+  }
+
+  /**
+   * Allocates a file's space, or with a mode punches holes, zeroes, inserts or collapses ranges.
+   * @param length - in bytes
+   * @param options.position - where it begins, in bytes. Default 0.
+   * @param options.mode - FALLOC_FL_*. Default 0.
+   * @see io_uring_prep_fallocate(3), fallocate(2)
+   */
+  fallocate(
+    file: number | RingFile,
+    length: number,
+    options: OperationOptions & { readonly position?: number | bigint; readonly mode?: number } = noOptions,
+  ): Promise<void> {
+    const { position = 0, mode = 0 } = options;
+    return this.#run(() => operations.fallocate(this.#descriptor(file, "fallocate"), mode, position, length), options, ["position", "mode", "signal"]);
+  }
+
+  /**
+   * Tells the kernel how a file will be read.
+   * @param options.position - where that begins, in bytes. Default 0.
+   * @param options.length - how far it goes, in bytes; 0: to the file's end. Default 0.
+   * @see io_uring_prep_fadvise(3), posix_fadvise(2)
+   */
+  fadvise(
+    file: number | RingFile,
+    advice: operations.Advice,
+    options: OperationOptions & { readonly position?: number | bigint; readonly length?: number } = noOptions,
+  ): Promise<void> {
+    const { position = 0, length = 0 } = options;
+    return this.#run(() => operations.fadvise(this.#descriptor(file, "fadvise"), advice, position, length), options, ["position", "length", "signal"]);
+  }
+
+  /**
+   * Removes a file's name; with the flag 0x200 (AT_REMOVEDIR) an empty folder.
+   * @see io_uring_prep_unlink(3), unlinkat(2)
+   */
+  unlink(path: string | URL, options: OperationOptions & { readonly flags?: number } = noOptions): Promise<void> {
+    return this.#run(() => operations.unlink(path, options.flags ?? 0), options, ["flags", "signal"]);
+  }
+
+  /**
+   * Renames a file, replacing what has the name.
+   * @param options.flags - RENAME_*: 1 (RENAME_NOREPLACE) fails with EEXIST instead, 2 (RENAME_EXCHANGE) swaps the two. Default 0.
+   * @see io_uring_prep_rename(3), renameat2(2)
+   */
+  rename(from: string | URL, to: string | URL, options: OperationOptions & { readonly flags?: number } = noOptions): Promise<void> {
+    return this.#run(() => operations.rename(from, to, options.flags ?? 0), options, ["flags", "signal"]);
+  }
+
+  /**
+   * Makes a folder.
+   * @param mode - its permissions, less the umask. Default 0o777.
+   * @see io_uring_prep_mkdir(3)
+   */
+  mkdir(path: string | URL, mode = 0o777, options: OperationOptions = noOptions): Promise<void> {
+    return this.#run(() => operations.mkdir(path, mode), options);
+  }
+
+  /**
+   * Moves bytes between a pipe and a file or another pipe, without their passing through memory of the process. Resolves to how many.
+   * @param length - at most, in bytes
+   * @param options.fromPosition - in a file that is read from. Default: its own position.
+   * @param options.toPosition - in a file that is written to. Default: its own position.
+   * @param options.flags - SPLICE_F_*. Default 0.
+   * @throws UringError EINVAL: neither end is a pipe, or a position was given for one; ESPIPE
+   * @see io_uring_prep_splice(3), splice(2)
+   */
+  splice(
+    from: number | RingFile,
+    to: number | RingFile,
+    length: number,
+    options: OperationOptions & { readonly fromPosition?: number; readonly toPosition?: number | bigint; readonly flags?: number } = noOptions,
+  ): Promise<number> {
+    const { fromPosition, toPosition, flags = 0 } = options;
+    return this.#run(
+      () => operations.splice(this.#descriptor(from, "splice"), this.#descriptor(to, "splice"), length, fromPosition, toPosition, flags),
+      options,
+      ["fromPosition", "toPosition", "flags", "signal"],
+    );
+  }
+
+  /**
+   * Waits until a descriptor is ready. Resolves to the events that it is ready for.
+   * @param events - POLLIN (1), POLLOUT (4), …: what is waited for; POLLERR (8) and POLLHUP (16) always are
+   * @see io_uring_prep_poll_add(3), poll(2)
+   */
+  poll(file: number | RingFile, events: number, options: OperationOptions = noOptions): Promise<number> {
+    return this.#run(() => operations.poll(this.#descriptor(file, "poll"), events), options);
+  }
+
+  /**
+   * Resolves after a time, by the kernel's monotonic clock.
+   * @param timeoutMs - milliseconds, with fractions down to a nanosecond
+   * @see io_uring_prep_timeout(3)
+   */
+  timeout(timeoutMs: number, options: OperationOptions = noOptions): Promise<void> {
+    return this.#run(() => operations.timeout(timeoutMs), options);
+  }
+
+  /**
+   * Does nothing, by way of the kernel.
+   * @see io_uring_prep_nop(3)
+   */
+  nop(options: OperationOptions = noOptions): Promise<void> {
+    return this.#run(operations.nop, options);
   }
 
   /**
@@ -261,6 +455,9 @@ export class Ring implements AsyncDisposable {
           bufferIndex: this.#baseOf(slot.membership) + slot.membership.extentOf(slot.index),
           kind: requestKind.plain,
           slot,
+          moreSlots: bareRequest.moreSlots,
+          spliceFd: 0,
+          expectedErrno: 0,
           memory: undefined,
           path: undefined,
           fileEntry: -1,
@@ -273,6 +470,79 @@ export class Ring implements AsyncDisposable {
       reject(error);
     }
     return promise;
+  }
+
+  /** Starts an operation; whatever is wrong with it rejects. */
+  #run<Result>(
+    describe: () => operations.Operation<Result>,
+    options: OperationOptions,
+    known: readonly string[] = signalOnly,
+    slots: readonly Slot[] = [],
+  ): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    try {
+      if (options !== noOptions) checkOptions(options, known);
+      const { request, result } = describe();
+      const succeed = (value: number, fileEntry: number) => resolve(result(value, fileEntry));
+      this.#requests.start({ ...bareRequest, ...request, moreSlots: slots, succeed, fail: reject }, options.signal);
+    } catch (error) {
+      reject(error);
+    }
+    return promise;
+  }
+
+  #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
+    if (bytes?.length > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
+    return this.#run(() => operations.transfer(direction, this.#descriptor(file, direction), bytes, options.position), options, transferOptions);
+  }
+
+  /** One request after the other, until one is short. */
+  async #transferLong(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
+    let done = 0;
+    while (done < bytes.length) {
+      const part = bytes.subarray(done, done + largestTransferBytes);
+      const position = options.position === undefined ? {} : { position: typeof options.position === "bigint" ? options.position + BigInt(done) : options.position + done };
+      const transferred = await this.#transferBytes(direction, file, part, { ...options, ...position });
+      done += transferred;
+      if (transferred < part.length) break;
+    }
+    return done;
+  }
+
+  #transferParts(direction: "read" | "write", file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions): Promise<number> {
+    const slots: Slot[] = [];
+    return this.#run(
+      () => {
+        const syscall = `${direction}v_fixed`;
+        operations.checkVector(parts);
+        const fd = this.#descriptor(file, syscall);
+        const ranges = parts.map((part, index) => {
+          const { buffer, offset = 0, length } = part instanceof FixedBuffer ? { buffer: part, length: undefined } : part;
+          const range = this.#rangeOf(buffer, offset, length, syscall, `parts[${index}]`);
+          slots.push(range.slot);
+          return range;
+        });
+        const [{ bufferIndex } = { bufferIndex: 0 }] = ranges;
+        return kernel().opcodes.has(IORING_OP_READV_FIXED) && ranges.every((range) => range.bufferIndex === bufferIndex)
+          ? operations.vectoredFixedTransfer(direction, fd, ranges, options.position, bufferIndex)
+          : operations.vectoredTransferOf(direction, fd, ranges, options.position);
+      },
+      options,
+      transferOptions,
+      slots,
+    );
+  }
+
+  /** A range of a slot, as a request names it. */
+  #rangeOf(buffer: FixedBuffer, offset: number, length: number | undefined, syscall: string, name: string) {
+    if (!(buffer instanceof FixedBuffer)) throw invalidType(`${name}.buffer`, "a FixedBuffer", buffer);
+    const slot = slotOf(buffer);
+    slot.assertHeld(syscall);
+    const size = slot.membership.control.plan.sizeBytes;
+    checkInteger(`${name}.offset`, offset, 0, size);
+    if (length !== undefined) checkInteger(`${name}.length`, length, 0, size - offset);
+    const bufferIndex = this.#baseOf(slot.membership) + slot.membership.extentOf(slot.index);
+    return { slot, address: slot.address + offset, length: length ?? size - offset, bufferIndex };
   }
 
   #descriptor(file: number | RingFile, syscall: string): number {

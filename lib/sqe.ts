@@ -13,6 +13,7 @@ const twoTo32 = 2 ** 32;
  * @param address - `sqe->addr`
  * @param operationFlags - `sqe->rw_flags` and its other names
  * @param bufferIndex - `sqe->buf_index`
+ * @param spliceFd - `sqe->splice_fd_in` and its other names
  */
 export function writeSqe(
   words: Int32Array,
@@ -26,6 +27,7 @@ export function writeSqe(
   operationFlags: number,
   userData: number,
   bufferIndex: number,
+  spliceFd = 0,
 ): void {
   words[base] = opcode | (sqeFlags << 8);
   words[base + 1] = fd;
@@ -43,7 +45,7 @@ export function writeSqe(
   words[base + 8] = userData;
   words[base + 9] = Math.floor(userData / twoTo32);
   words[base + 10] = bufferIndex;
-  words[base + 11] = 0;
+  words[base + 11] = spliceFd;
   words[base + 12] = 0;
   words[base + 13] = 0;
   words[base + 14] = 0;

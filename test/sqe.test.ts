@@ -20,10 +20,11 @@ test("an entry has every field where struct io_uring_sqe has it, whatever stood 
       u32,
       safe,
       u16,
+      fc.integer({ min: -1, max: 2 ** 31 - 1 }),
       fc.nat({ max: 3 }),
-      (opcode, sqeFlags, fd, off, address, length, flags, userData, index, entry) => {
+      (opcode, sqeFlags, fd, off, address, length, flags, userData, index, spliceFd, entry) => {
         const words = new Int32Array(4 * sqeWords).fill(-1);
-        writeSqe(words, entry * sqeWords, opcode, sqeFlags, fd, off, address, length, flags, userData, index);
+        writeSqe(words, entry * sqeWords, opcode, sqeFlags, fd, off, address, length, flags, userData, index, spliceFd);
         const sqe = new DataView(words.buffer, entry * 64, 64);
         expect({
           opcode: sqe.getUint8(0),
@@ -51,7 +52,7 @@ test("an entry has every field where struct io_uring_sqe has it, whatever stood 
           userData: BigInt(userData),
           bufIndex: index,
           personality: 0,
-          spliceFd: 0,
+          spliceFd,
           rest: [0n, 0n],
         });
         const others = words.filter((_, index) => Math.floor(index / sqeWords) !== entry);

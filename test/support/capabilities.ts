@@ -29,6 +29,7 @@ const capabilities = {
   "clone (Linux 6.12)": () => clone.whole,
   "clone of ranges (Linux 6.13)": () => clone.ranges,
   "READV_FIXED (Linux 6.15)": () => opcodes.includes("READV_FIXED"),
+  "FTRUNCATE (Linux 6.9)": () => opcodes.includes("FTRUNCATE"),
   "tags of tables that are unregistered (Linux 6.13)": unregisteringPostsTags,
   "VmPin that counts for root (not Linux 7.3)": pinsCounted,
   "256 MiB of locked memory": () => mayLock(2 ** 28),

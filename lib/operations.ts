@@ -1,0 +1,304 @@
+/** What each operation asks of the kernel: its opcode, its fields, the memory it needs, and what its result means. Nothing is started here. */
+import { constants } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange } from "./arguments.ts";
+import { UringError } from "./errors.ts";
+import { kernel } from "./kernel.ts";
+import { addressOf } from "./native.ts";
+import { openFlags } from "./open-flags.ts";
+import { type Request, requestKind } from "./request-queue.ts";
+import { parseStatx, type Statx, statxBytes } from "./statx.ts";
+import {
+  IORING_FSYNC_DATASYNC,
+  IORING_OP_FADVISE,
+  IORING_OP_FALLOCATE,
+  IORING_OP_FSYNC,
+  IORING_OP_FTRUNCATE,
+  IORING_OP_MKDIRAT,
+  IORING_OP_NOP,
+  IORING_OP_OPENAT,
+  IORING_OP_POLL_ADD,
+  IORING_OP_READ,
+  IORING_OP_READV,
+  IORING_OP_READV_FIXED,
+  IORING_OP_RENAMEAT,
+  IORING_OP_SPLICE,
+  IORING_OP_STATX,
+  IORING_OP_TIMEOUT,
+  IORING_OP_UNLINKAT,
+  IORING_OP_WRITE,
+  IORING_OP_WRITEV,
+  IORING_OP_WRITEV_FIXED,
+  IOSQE_ASYNC,
+} from "./uapi.ts";
+
+/** A request that can be started, and what its result, no error, means. */
+export interface Operation<Result> {
+  readonly request: Pick<Request, "opcode" | "syscall"> & Partial<Request>;
+  result(value: number, fileEntry: number): Result;
+}
+
+const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const ETIME = -62;
+/** UIO_MAXIOV */
+const largestVector = 1024;
+const largestMode = 0o7777;
+const largestUnsigned = 2 ** 32 - 1;
+
+const nothing = () => undefined;
+const asIs = (value: number) => value;
+
+/** A path, as given and as the kernel takes it. */
+function pathMemory(path: string | URL, name = "path"): { text: string; memory: SharedArrayBuffer; address: number } {
+  const text = path instanceof URL ? fileURLToPath(path) : path;
+  if (typeof text !== "string") throw invalidType(name, "a string or a file: URL", path);
+  if (text === "" || text.includes("\0")) throw invalidValue(`${name} must be a path without zero bytes, not ${JSON.stringify(text)}`);
+  const encoded = new TextEncoder().encode(`${text}\0`);
+  const memory = new SharedArrayBuffer(encoded.length);
+  new Uint8Array(memory).set(encoded);
+  return { text, memory, address: addressOf(memory) };
+}
+
+/** Requires memory that cannot move while the kernel uses it. */
+function checkShared(bytes: Uint8Array, name: string): SharedArrayBuffer {
+  if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof SharedArrayBuffer))
+    throw invalidType(name, "a Uint8Array of a SharedArrayBuffer (other memory can move or go while the kernel uses it)", bytes);
+  return bytes.buffer;
+}
+
+/** Requires an opcode that older kernels lack. */
+function checkOpcode(opcode: number, syscall: string, since: string): void {
+  if (!kernel().opcodes.has(opcode))
+    throw new UringError("EOPNOTSUPP", syscall, { message: "this kernel has no such request", hint: `Linux ${since} or newer is needed.` });
+}
+
+/** Lays out iovecs. */
+export function vectorOf(parts: readonly { readonly address: number; readonly length: number }[]): { memory: SharedArrayBuffer; address: number } {
+  const memory = new SharedArrayBuffer(16 * parts.length);
+  const words = new BigUint64Array(memory);
+  for (const [index, { address, length }] of parts.entries()) {
+    words[2 * index] = BigInt(address);
+    words[2 * index + 1] = BigInt(length);
+  }
+  return { memory, address: addressOf(memory) };
+}
+
+/** Requires an array of 1 to 1024 elements. */
+export function checkVector(buffers: readonly unknown[]): void {
+  if (!Array.isArray(buffers)) throw invalidType("buffers", "an array", buffers);
+  if (buffers.length < 1 || buffers.length > largestVector) throw outOfRange("buffers.length", `from 1 to ${largestVector}`, buffers.length);
+}
+
+type Position = number | bigint | undefined;
+
+function positionOf(position: Position): number | bigint {
+  if (position === undefined) return -1;
+  checkPosition("options.position", position, 0);
+  return position;
+}
+
+export function open(path: string | URL, flags: string | number, mode: number): Operation<{ fd: number; fileEntry: number }> {
+  const { text, memory, address } = pathMemory(path);
+  const operationFlags = openFlags(flags);
+  checkInteger("mode", mode, 0, largestMode);
+  return {
+    request: {
+      opcode: IORING_OP_OPENAT,
+      syscall: "openat",
+      // The kernel's first attempt would be a nonblocking one, and that opens a FIFO otherwise than open(2) does.
+      sqeFlags: (operationFlags & constants.O_NONBLOCK) === 0 ? IOSQE_ASYNC : 0,
+      fd: AT_FDCWD,
+      address,
+      length: mode,
+      operationFlags,
+      kind: requestKind.open,
+      memory,
+      path: text,
+    },
+    result: (fd, fileEntry) => ({ fd, fileEntry }),
+  };
+}
+
+export function transfer(direction: "read" | "write", fd: number, bytes: Uint8Array, position: Position): Operation<number> {
+  const memory = checkShared(bytes, "bytes");
+  return {
+    request: {
+      opcode: direction === "read" ? IORING_OP_READ : IORING_OP_WRITE,
+      syscall: direction,
+      fd,
+      position: positionOf(position),
+      address: bytes.length === 0 ? 0 : addressOf(bytes),
+      length: bytes.length,
+      memory,
+    },
+    result: asIs,
+  };
+}
+
+export function vectoredTransfer(direction: "read" | "write", fd: number, buffers: readonly Uint8Array[], position: Position): Operation<number> {
+  checkVector(buffers);
+  const memories = buffers.map((bytes, index) => checkShared(bytes, `buffers[${index}]`));
+  const parts = buffers.map((bytes) => ({ address: bytes.length === 0 ? 0 : addressOf(bytes), length: bytes.length }));
+  const { request, result } = vectoredTransferOf(direction, fd, parts, position);
+  return { request: { ...request, memory: [...memories, ...[request.memory ?? []].flat()] }, result };
+}
+
+/** Of any parts that have an address; the caller holds their memory. */
+export function vectoredTransferOf(
+  direction: "read" | "write",
+  fd: number,
+  parts: readonly { readonly address: number; readonly length: number }[],
+  position: Position,
+): Operation<number> {
+  const { memory, address } = vectorOf(parts);
+  const opcode = direction === "read" ? IORING_OP_READV : IORING_OP_WRITEV;
+  return { request: { opcode, syscall: `${direction}v`, fd, position: positionOf(position), address, length: parts.length, memory }, result: asIs };
+}
+
+/** Of parts of one registered buffer; the caller has the slots they lie in. */
+export function vectoredFixedTransfer(
+  direction: "read" | "write",
+  fd: number,
+  parts: readonly { readonly address: number; readonly length: number }[],
+  position: Position,
+  bufferIndex: number,
+): Operation<number> {
+  const opcode = direction === "read" ? IORING_OP_READV_FIXED : IORING_OP_WRITEV_FIXED;
+  const syscall = `${direction}v_fixed`;
+  checkOpcode(opcode, syscall, "6.15");
+  const { memory, address } = vectorOf(parts);
+  return { request: { opcode, syscall, fd, position: positionOf(position), address, length: parts.length, bufferIndex, memory }, result: asIs };
+}
+
+export function sync(kind: "fsync" | "fdatasync", fd: number): Operation<undefined> {
+  return {
+    request: { opcode: IORING_OP_FSYNC, syscall: kind, fd, operationFlags: kind === "fsync" ? 0 : IORING_FSYNC_DATASYNC },
+    result: nothing,
+  };
+}
+
+export function statx(file: number | string | URL, mask: number, flags: number): Operation<Statx> {
+  checkInteger("options.mask", mask, 0, largestUnsigned);
+  checkInteger("options.flags", flags, 0, largestUnsigned);
+  const memory = new SharedArrayBuffer(statxBytes);
+  const path = typeof file === "number" ? undefined : pathMemory(file);
+  const empty = new SharedArrayBuffer(1);
+  return {
+    request: {
+      opcode: IORING_OP_STATX,
+      syscall: "statx",
+      fd: typeof file === "number" ? file : AT_FDCWD,
+      position: addressOf(memory),
+      address: path?.address ?? addressOf(empty),
+      length: mask,
+      operationFlags: typeof file === "number" ? flags | AT_EMPTY_PATH : flags,
+      memory: [memory, path?.memory ?? empty],
+      path: path?.text,
+    },
+    result: () => parseStatx(memory),
+  };
+}
+
+export function ftruncate(fd: number, length: number | bigint): Operation<undefined> {
+  checkPosition("length", length, 0);
+  checkOpcode(IORING_OP_FTRUNCATE, "ftruncate", "6.9");
+  return { request: { opcode: IORING_OP_FTRUNCATE, syscall: "ftruncate", fd, position: length }, result: nothing };
+}
+
+export function fallocate(fd: number, mode: number, position: number | bigint, length: number): Operation<undefined> {
+  checkInteger("options.mode", mode, 0, largestUnsigned);
+  checkPosition("options.position", position, 0);
+  checkInteger("length", length, 1, Number.MAX_SAFE_INTEGER);
+  return { request: { opcode: IORING_OP_FALLOCATE, syscall: "fallocate", fd, position, address: length, length: mode }, result: nothing };
+}
+
+const advices = { normal: 0, random: 1, sequential: 2, willneed: 3, dontneed: 4, noreuse: 5 } as const;
+
+/** What posix_fadvise(3) takes, without its prefix. */
+export type Advice = keyof typeof advices;
+
+function isAdvice(advice: unknown): advice is Advice {
+  return typeof advice === "string" && Object.hasOwn(advices, advice);
+}
+
+export function fadvise(fd: number, advice: Advice, position: number | bigint, length: number): Operation<undefined> {
+  if (!isAdvice(advice)) throw invalidValue(`advice must be one of ${Object.keys(advices).join(", ")}, not ${JSON.stringify(advice)}`);
+  checkPosition("options.position", position, 0);
+  // Linux 6.9 takes longer ones; 0, to the file's end, is as good for all that is longer.
+  checkInteger("options.length", length, 0, largestUnsigned);
+  return { request: { opcode: IORING_OP_FADVISE, syscall: "fadvise", fd, position, length, operationFlags: advices[advice] }, result: nothing };
+}
+
+export function unlink(path: string | URL, flags: number): Operation<undefined> {
+  checkInteger("options.flags", flags, 0, largestUnsigned);
+  const { text, memory, address } = pathMemory(path);
+  return { request: { opcode: IORING_OP_UNLINKAT, syscall: "unlinkat", fd: AT_FDCWD, address, operationFlags: flags, memory, path: text }, result: nothing };
+}
+
+export function rename(from: string | URL, to: string | URL, flags: number): Operation<undefined> {
+  checkInteger("options.flags", flags, 0, largestUnsigned);
+  const source = pathMemory(from, "from");
+  const target = pathMemory(to, "to");
+  return {
+    request: {
+      opcode: IORING_OP_RENAMEAT,
+      syscall: "renameat2",
+      fd: AT_FDCWD,
+      address: source.address,
+      length: AT_FDCWD,
+      position: target.address,
+      operationFlags: flags,
+      memory: [source.memory, target.memory],
+      path: `${source.text}' -> '${target.text}`,
+    },
+    result: nothing,
+  };
+}
+
+export function mkdir(path: string | URL, mode: number): Operation<undefined> {
+  checkInteger("mode", mode, 0, largestMode);
+  const { text, memory, address } = pathMemory(path);
+  return { request: { opcode: IORING_OP_MKDIRAT, syscall: "mkdirat", fd: AT_FDCWD, address, length: mode, memory, path: text }, result: nothing };
+}
+
+export function splice(fromFd: number, toFd: number, length: number, fromPosition: Position, toPosition: Position, flags: number): Operation<number> {
+  checkInteger("length", length, 0, largestUnsigned);
+  checkInteger("options.flags", flags, 0, largestUnsigned);
+  if (fromPosition !== undefined) checkInteger("options.fromPosition", fromPosition, 0, Number.MAX_SAFE_INTEGER);
+  if (toPosition !== undefined) checkPosition("options.toPosition", toPosition, 0);
+  return {
+    request: {
+      opcode: IORING_OP_SPLICE,
+      syscall: "splice",
+      fd: toFd,
+      position: toPosition ?? -1,
+      address: fromPosition ?? -1,
+      length,
+      operationFlags: flags,
+      spliceFd: fromFd,
+    },
+    result: asIs,
+  };
+}
+
+export function poll(fd: number, events: number): Operation<number> {
+  checkInteger("events", events, 1, largestUnsigned);
+  return { request: { opcode: IORING_OP_POLL_ADD, syscall: "poll", fd, operationFlags: events }, result: asIs };
+}
+
+export function timeout(timeoutMs: number): Operation<undefined> {
+  if (typeof timeoutMs !== "number") throw invalidType("timeoutMs", "a number", timeoutMs);
+  if (!(timeoutMs >= 0 && timeoutMs <= Number.MAX_SAFE_INTEGER)) throw outOfRange("timeoutMs", `from 0 to ${Number.MAX_SAFE_INTEGER}`, timeoutMs);
+  const memory = new SharedArrayBuffer(16);
+  const seconds = Math.floor(timeoutMs / 1000);
+  new BigInt64Array(memory).set([BigInt(seconds), BigInt(Math.floor((timeoutMs - seconds * 1000) * 1e6))]);
+  return {
+    request: { opcode: IORING_OP_TIMEOUT, syscall: "timeout", address: addressOf(memory), length: 1, memory, expectedErrno: ETIME },
+    result: nothing,
+  };
+}
+
+export function nop(): Operation<undefined> {
+  return { request: { opcode: IORING_OP_NOP, syscall: "nop" }, result: nothing };
+}
