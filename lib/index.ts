@@ -5,10 +5,10 @@
 export { UringError } from "./errors.ts";
 export { RingFile } from "./file.ts";
 export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";
+export type { Advice } from "./operations.ts";
 export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool.ts";
 export { type Probe, probe } from "./probe.ts";
 export { type CloneOptions, RawRing, type RawRingOptions, type Registrable } from "./raw-ring.ts";
-export type { Advice } from "./operations.ts";
 export { type FixedPart, type FixedTransferOptions, type OperationOptions, Ring, type RingOptions, type TransferOptions } from "./ring.ts";
 export type { Statx } from "./statx.ts";
 export * from "./uapi.ts";

@@ -6,7 +6,7 @@ import { UringError } from "./errors.ts";
 import { kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
 import { openFlags } from "./open-flags.ts";
-import { type Request, requestKind } from "./request-queue.ts";
+import { type Prepared, requestKind } from "./request-queue.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 import {
   IORING_FSYNC_DATASYNC,
@@ -31,12 +31,6 @@ import {
   IORING_OP_WRITEV_FIXED,
   IOSQE_ASYNC,
 } from "./uapi.ts";
-
-/** A request that can be started, and what its result, no error, means. */
-export interface Operation<Result> {
-  readonly request: Pick<Request, "opcode" | "syscall"> & Partial<Request>;
-  result(value: number, fileEntry: number): Result;
-}
 
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
@@ -98,7 +92,7 @@ function positionOf(position: Position): number | bigint {
   return position;
 }
 
-export function open(path: string | URL, flags: string | number, mode: number): Operation<{ fd: number; fileEntry: number }> {
+export function open(path: string | URL, flags: string | number, mode: number): Prepared<{ fd: number; fileEntry: number }> {
   const { text, memory, address } = pathMemory(path);
   const operationFlags = openFlags(flags);
   checkInteger("mode", mode, 0, largestMode);
@@ -120,7 +114,7 @@ export function open(path: string | URL, flags: string | number, mode: number): 
   };
 }
 
-export function transfer(direction: "read" | "write", fd: number, bytes: Uint8Array, position: Position): Operation<number> {
+export function transfer(direction: "read" | "write", fd: number, bytes: Uint8Array, position: Position): Prepared<number> {
   const memory = checkShared(bytes, "bytes");
   return {
     request: {
@@ -136,7 +130,7 @@ export function transfer(direction: "read" | "write", fd: number, bytes: Uint8Ar
   };
 }
 
-export function vectoredTransfer(direction: "read" | "write", fd: number, buffers: readonly Uint8Array[], position: Position): Operation<number> {
+export function vectoredTransfer(direction: "read" | "write", fd: number, buffers: readonly Uint8Array[], position: Position): Prepared<number> {
   checkVector(buffers);
   const memories = buffers.map((bytes, index) => checkShared(bytes, `buffers[${index}]`));
   const parts = buffers.map((bytes) => ({ address: bytes.length === 0 ? 0 : addressOf(bytes), length: bytes.length }));
@@ -150,7 +144,7 @@ export function vectoredTransferOf(
   fd: number,
   parts: readonly { readonly address: number; readonly length: number }[],
   position: Position,
-): Operation<number> {
+): Prepared<number> {
   const { memory, address } = vectorOf(parts);
   const opcode = direction === "read" ? IORING_OP_READV : IORING_OP_WRITEV;
   return { request: { opcode, syscall: `${direction}v`, fd, position: positionOf(position), address, length: parts.length, memory }, result: asIs };
@@ -163,7 +157,7 @@ export function vectoredFixedTransfer(
   parts: readonly { readonly address: number; readonly length: number }[],
   position: Position,
   bufferIndex: number,
-): Operation<number> {
+): Prepared<number> {
   const opcode = direction === "read" ? IORING_OP_READV_FIXED : IORING_OP_WRITEV_FIXED;
   const syscall = `${direction}v_fixed`;
   checkOpcode(opcode, syscall, "6.15");
@@ -171,42 +165,42 @@ export function vectoredFixedTransfer(
   return { request: { opcode, syscall, fd, position: positionOf(position), address, length: parts.length, bufferIndex, memory }, result: asIs };
 }
 
-export function sync(kind: "fsync" | "fdatasync", fd: number): Operation<undefined> {
+export function sync(kind: "fsync" | "fdatasync", fd: number): Prepared<undefined> {
   return {
     request: { opcode: IORING_OP_FSYNC, syscall: kind, fd, operationFlags: kind === "fsync" ? 0 : IORING_FSYNC_DATASYNC },
     result: nothing,
   };
 }
 
-export function statx(file: number | string | URL, mask: number, flags: number): Operation<Statx> {
+export function statx(file: number | string | URL, mask: number, flags: number): Prepared<Statx> {
   checkInteger("options.mask", mask, 0, largestUnsigned);
   checkInteger("options.flags", flags, 0, largestUnsigned);
   const memory = new SharedArrayBuffer(statxBytes);
   const path = typeof file === "number" ? undefined : pathMemory(file);
-  const empty = new SharedArrayBuffer(1);
+  const pathBytes = path?.memory ?? new SharedArrayBuffer(1); // "": the descriptor itself
   return {
     request: {
       opcode: IORING_OP_STATX,
       syscall: "statx",
       fd: typeof file === "number" ? file : AT_FDCWD,
       position: addressOf(memory),
-      address: path?.address ?? addressOf(empty),
+      address: addressOf(pathBytes),
       length: mask,
       operationFlags: typeof file === "number" ? flags | AT_EMPTY_PATH : flags,
-      memory: [memory, path?.memory ?? empty],
+      memory: [memory, pathBytes],
       path: path?.text,
     },
     result: () => parseStatx(memory),
   };
 }
 
-export function ftruncate(fd: number, length: number | bigint): Operation<undefined> {
+export function ftruncate(fd: number, length: number | bigint): Prepared<undefined> {
   checkPosition("length", length, 0);
   checkOpcode(IORING_OP_FTRUNCATE, "ftruncate", "6.9");
   return { request: { opcode: IORING_OP_FTRUNCATE, syscall: "ftruncate", fd, position: length }, result: nothing };
 }
 
-export function fallocate(fd: number, mode: number, position: number | bigint, length: number): Operation<undefined> {
+export function fallocate(fd: number, mode: number, position: number | bigint, length: number): Prepared<undefined> {
   checkInteger("options.mode", mode, 0, largestUnsigned);
   checkPosition("options.position", position, 0);
   checkInteger("length", length, 1, Number.MAX_SAFE_INTEGER);
@@ -222,7 +216,7 @@ function isAdvice(advice: unknown): advice is Advice {
   return typeof advice === "string" && Object.hasOwn(advices, advice);
 }
 
-export function fadvise(fd: number, advice: Advice, position: number | bigint, length: number): Operation<undefined> {
+export function fadvise(fd: number, advice: Advice, position: number | bigint, length: number): Prepared<undefined> {
   if (!isAdvice(advice)) throw invalidValue(`advice must be one of ${Object.keys(advices).join(", ")}, not ${JSON.stringify(advice)}`);
   checkPosition("options.position", position, 0);
   // Linux 6.9 takes longer ones; 0, to the file's end, is as good for all that is longer.
@@ -230,13 +224,13 @@ export function fadvise(fd: number, advice: Advice, position: number | bigint, l
   return { request: { opcode: IORING_OP_FADVISE, syscall: "fadvise", fd, position, length, operationFlags: advices[advice] }, result: nothing };
 }
 
-export function unlink(path: string | URL, flags: number): Operation<undefined> {
+export function unlink(path: string | URL, flags: number): Prepared<undefined> {
   checkInteger("options.flags", flags, 0, largestUnsigned);
   const { text, memory, address } = pathMemory(path);
   return { request: { opcode: IORING_OP_UNLINKAT, syscall: "unlinkat", fd: AT_FDCWD, address, operationFlags: flags, memory, path: text }, result: nothing };
 }
 
-export function rename(from: string | URL, to: string | URL, flags: number): Operation<undefined> {
+export function rename(from: string | URL, to: string | URL, flags: number): Prepared<undefined> {
   checkInteger("options.flags", flags, 0, largestUnsigned);
   const source = pathMemory(from, "from");
   const target = pathMemory(to, "to");
@@ -256,13 +250,13 @@ export function rename(from: string | URL, to: string | URL, flags: number): Ope
   };
 }
 
-export function mkdir(path: string | URL, mode: number): Operation<undefined> {
+export function mkdir(path: string | URL, mode: number): Prepared<undefined> {
   checkInteger("mode", mode, 0, largestMode);
   const { text, memory, address } = pathMemory(path);
   return { request: { opcode: IORING_OP_MKDIRAT, syscall: "mkdirat", fd: AT_FDCWD, address, length: mode, memory, path: text }, result: nothing };
 }
 
-export function splice(fromFd: number, toFd: number, length: number, fromPosition: Position, toPosition: Position, flags: number): Operation<number> {
+export function splice(fromFd: number, toFd: number, length: number, fromPosition: Position, toPosition: Position, flags: number): Prepared<number> {
   checkInteger("length", length, 0, largestUnsigned);
   checkInteger("options.flags", flags, 0, largestUnsigned);
   if (fromPosition !== undefined) checkInteger("options.fromPosition", fromPosition, 0, Number.MAX_SAFE_INTEGER);
@@ -282,12 +276,12 @@ export function splice(fromFd: number, toFd: number, length: number, fromPositio
   };
 }
 
-export function poll(fd: number, events: number): Operation<number> {
+export function poll(fd: number, events: number): Prepared<number> {
   checkInteger("events", events, 1, largestUnsigned);
   return { request: { opcode: IORING_OP_POLL_ADD, syscall: "poll", fd, operationFlags: events }, result: asIs };
 }
 
-export function timeout(timeoutMs: number): Operation<undefined> {
+export function timeout(timeoutMs: number): Prepared<undefined> {
   if (typeof timeoutMs !== "number") throw invalidType("timeoutMs", "a number", timeoutMs);
   if (!(timeoutMs >= 0 && timeoutMs <= Number.MAX_SAFE_INTEGER)) throw outOfRange("timeoutMs", `from 0 to ${Number.MAX_SAFE_INTEGER}`, timeoutMs);
   const memory = new SharedArrayBuffer(16);
@@ -299,6 +293,6 @@ export function timeout(timeoutMs: number): Operation<undefined> {
   };
 }
 
-export function nop(): Operation<undefined> {
+export function nop(): Prepared<undefined> {
   return { request: { opcode: IORING_OP_NOP, syscall: "nop" }, result: nothing };
 }

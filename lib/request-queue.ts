@@ -73,6 +73,12 @@ export const bareRequest = {
   fail: undefined,
 } as const satisfies Partial<Request>;
 
+/** A request that can be started, and what its result, no error, means. */
+export interface Prepared<Result> {
+  readonly request: Pick<Request, "opcode" | "syscall"> & Partial<Request>;
+  result(value: number, fileEntry: number): Result;
+}
+
 class Operation {
   readonly request: Request;
   readonly signal: AbortSignal | undefined;
@@ -194,6 +200,19 @@ export class RequestQueue {
     request.slot?.beginUse();
     for (const slot of request.moreSlots) slot.beginUse();
     this.#enqueue(operation);
+  }
+
+  /** Starts what `prepare` returns; whatever is wrong with it rejects. */
+  run<Result>(prepare: () => Prepared<Result>, signal?: AbortSignal, slots: readonly Slot[] = bareRequest.moreSlots): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    try {
+      const { request, result } = prepare();
+      const succeed = (value: number, fileEntry: number) => resolve(result(value, fileEntry));
+      this.start({ ...bareRequest, ...request, moreSlots: slots, succeed, fail: reject }, signal);
+    } catch (error) {
+      reject(error);
+    }
+    return promise;
   }
 
   /** Closes a descriptor of the file table, also while the ring closes. */

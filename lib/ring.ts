@@ -6,8 +6,8 @@ import * as operations from "./operations.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { registerRegions } from "./raw-ring.ts";
-import { bareRequest, RequestQueue, requestKind } from "./request-queue.ts";
-import type { Statx } from "./statx.ts";
+import { bareRequest, type Prepared, RequestQueue, requestKind } from "./request-queue.ts";
+import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
 import {
   IORING_OP_READ_FIXED,
   IORING_OP_READV_FIXED,
@@ -67,8 +67,6 @@ const signalOnly = ["signal"];
 const transferOptions = ["position", "signal"];
 /** MAX_RW_COUNT of the kernel. */
 const largestTransferBytes = 0x7ffff000;
-/** STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN */
-const STATX_ALL = 0x2fff;
 
 /** A ring's pools, each with where its buffers begin in the ring's table. */
 type JoinedPools = readonly { readonly membership: PoolMembership; readonly base: number }[];
@@ -286,12 +284,12 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_statx(3), statx(2)
    */
   statx(file: number | RingFile | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
-    const { mask = STATX_ALL, flags = 0 } = options;
-    return this.#run(
-      () => operations.statx(typeof file === "string" || file instanceof URL ? file : this.#descriptor(file, "statx"), mask, flags),
-      options,
-      ["mask", "flags", "signal"],
-    );
+    const { mask = STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN, flags = 0 } = options;
+    return this.#run(() => operations.statx(typeof file === "string" || file instanceof URL ? file : this.#descriptor(file, "statx"), mask, flags), options, [
+      "mask",
+      "flags",
+      "signal",
+    ]);
   }
 
   /**
@@ -472,23 +470,13 @@ export class Ring implements AsyncDisposable {
     return promise;
   }
 
-  /** Starts an operation; whatever is wrong with it rejects. */
-  #run<Result>(
-    describe: () => operations.Operation<Result>,
-    options: OperationOptions,
-    known: readonly string[] = signalOnly,
-    slots: readonly Slot[] = [],
-  ): Promise<Result> {
-    const { promise, resolve, reject } = Promise.withResolvers<Result>();
-    try {
+  /** Starts an operation; whatever is wrong with it, or with its options, rejects. */
+  #run<Result>(prepare: () => Prepared<Result>, options: OperationOptions, known: readonly string[] = signalOnly, slots?: readonly Slot[]): Promise<Result> {
+    const checked = () => {
       if (options !== noOptions) checkOptions(options, known);
-      const { request, result } = describe();
-      const succeed = (value: number, fileEntry: number) => resolve(result(value, fileEntry));
-      this.#requests.start({ ...bareRequest, ...request, moreSlots: slots, succeed, fail: reject }, options.signal);
-    } catch (error) {
-      reject(error);
-    }
-    return promise;
+      return prepare();
+    };
+    return this.#requests.run(checked, options?.signal, slots);
   }
 
   #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
@@ -501,7 +489,8 @@ export class Ring implements AsyncDisposable {
     let done = 0;
     while (done < bytes.length) {
       const part = bytes.subarray(done, done + largestTransferBytes);
-      const position = options.position === undefined ? {} : { position: typeof options.position === "bigint" ? options.position + BigInt(done) : options.position + done };
+      const position =
+        options.position === undefined ? {} : { position: typeof options.position === "bigint" ? options.position + BigInt(done) : options.position + done };
       const transferred = await this.#transferBytes(direction, file, part, { ...options, ...position });
       done += transferred;
       if (transferred < part.length) break;

@@ -1,5 +1,10 @@
 /** What statx(2) tells of a file, read from its struct. */
 
+/** What every file system knows, when the file was born, and how O_DIRECT wants to be aligned. @see statx(2) */
+export const STATX_BASIC_STATS = 0x7ff;
+export const STATX_BTIME = 0x800;
+export const STATX_DIOALIGN = 0x2000;
+
 /** Bytes of struct statx. */
 export const statxBytes = 256;
 

@@ -76,7 +76,16 @@ describe("read and write", () => {
         // Of two pools, so of two registered buffers.
         expect(await ring.readvFixed(file, [third, { buffer: first, length: 10 }], { position: 1 })).toBe(4106);
         expect(Buffer.compare(Buffer.concat([third.bytes, first.bytes.subarray(0, 10)]), content.subarray(1, 4107))).toBe(0);
-        expect(await ring.writevFixed(file, [{ buffer: second, offset: 96, length: 1000 }, { buffer: third, length: 1 }], { position: 0 })).toBe(1001);
+        expect(
+          await ring.writevFixed(
+            file,
+            [
+              { buffer: second, offset: 96, length: 1000 },
+              { buffer: third, length: 1 },
+            ],
+            { position: 0 },
+          ),
+        ).toBe(1001);
         const expected = Buffer.concat([second.bytes.subarray(96, 1096), third.bytes.subarray(0, 1)]);
         expect(Buffer.compare(readFileSync(path).subarray(0, 1001), expected)).toBe(0);
         expect([pool.available, other.available]).toEqual([1, 0]);
@@ -160,7 +169,8 @@ needs("FTRUNCATE (Linux 6.9)")("ftruncate cuts and lengthens", () =>
     await ring.ftruncate(file, 200n);
     expect(Buffer.compare(readFileSync(path), Buffer.concat([content.subarray(0, 100), Buffer.alloc(100)]))).toBe(0);
     expect((await thrown(() => ring.ftruncate(file, -1))).name).toBe("RangeError");
-  }));
+  }),
+);
 
 test("ftruncate on a kernel without it names the version of Linux that has it", () =>
   withFile(async (ring, path) => {

@@ -1,0 +1,171 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync, statSync } from "node:fs";
+import { type FileHandle, open as openWithNode } from "node:fs/promises";
+import { Ring, type RingFile } from "bun-uring";
+import { thrown, uringError } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
+import { fc } from "./support/properties.ts";
+import { leavingNothing } from "./support/resources.ts";
+
+type Handle = Pick<RingFile, "read" | "write" | "readFile" | "writeFile" | "appendFile" | "stat" | "sync" | "datasync">;
+type Step = { readonly name: string; run(file: Handle): Promise<unknown> };
+
+const small = fc.nat(6000);
+const position = fc.oneof(fc.constant(null), fc.constant(undefined), fc.constant(-1), small, small.map(BigInt));
+const bytes = fc.uint8Array({ maxLength: 5000, size: "max" });
+const encoding = fc.constantFrom("utf8", "hex", "base64", "latin1", "utf16le") as fc.Arbitrary<BufferEncoding>;
+
+/** Any kind of memory, with the same content. */
+const memory = fc.constantFrom<(content: Uint8Array) => Uint8Array>(
+  (content) => content.slice(),
+  (content) => Buffer.from(content),
+  (content) => {
+    const shared = new Uint8Array(new SharedArrayBuffer(content.length));
+    shared.set(content);
+    return shared;
+  },
+);
+
+async function readOf(read: Promise<{ bytesRead: number; buffer: NodeJS.ArrayBufferView }>): Promise<unknown> {
+  const { bytesRead, buffer } = await read;
+  return [bytesRead, Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength).toString("hex")];
+}
+
+async function writtenOf(write: Promise<{ bytesWritten: number; buffer: unknown }>, data: unknown): Promise<unknown> {
+  const { bytesWritten, buffer } = await write;
+  return [bytesWritten, buffer === data];
+}
+
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  fc.tuple(bytes, memory, small, small, position).map(([content, kind, offset, length, at]) => ({
+    name: `read ${content.length} ${offset} ${length} ${at}`,
+    run: (file: Handle) =>
+      readOf(file.read(kind(content), Math.min(offset, content.length), Math.min(length, content.length - Math.min(offset, content.length)), at)),
+  })),
+  fc.tuple(bytes, memory, position).map(([content, kind, at]) => ({
+    name: `read by options ${content.length} ${at}`,
+    run: (file: Handle) => readOf(file.read({ buffer: kind(content), ...(at === undefined ? {} : { position: at }) })),
+  })),
+  fc.constant({ name: "read of its own", run: (file: Handle) => readOf(file.read()) }),
+  fc.tuple(bytes, memory, small, position).map(([content, kind, offset, at]) => ({
+    name: `write ${content.length} ${offset} ${at}`,
+    run: (file: Handle) => {
+      const data = kind(content);
+      return writtenOf(file.write(data, Math.min(offset, content.length), null, typeof at === "bigint" ? Number(at) : at), data);
+    },
+  })),
+  fc.tuple(fc.string({ maxLength: 300, unit: "grapheme" }), small).map(([text, at]) => ({
+    name: `write ${JSON.stringify(text)} ${at}`,
+    run: (file: Handle) => writtenOf(file.write(text, at), text),
+  })),
+  encoding.map((name) => ({ name: `readFile ${name}`, run: (file: Handle) => file.readFile(name) })),
+  fc.constant({ name: "readFile", run: async (file: Handle) => (await file.readFile()).toString("hex") }),
+  fc.tuple(bytes, memory).map(([content, kind]) => ({ name: `writeFile ${content.length}`, run: (file: Handle) => file.writeFile(kind(content)) })),
+  fc.tuple(fc.string({ maxLength: 300 }), encoding).map(([text, name]) => ({ name: `appendFile ${name}`, run: (file: Handle) => file.appendFile(text, name) })),
+  fc.constant({ name: "stat", run: async (file: Handle) => (await file.stat()).size }),
+  fc.constant({ name: "sync", run: (file: Handle) => file.sync() }),
+  fc.constant({ name: "datasync", run: (file: Handle) => file.datasync() }),
+);
+
+/** What a step brings: a value, or an error's code. */
+async function outcomeOf(step: Step, file: Handle): Promise<unknown> {
+  try {
+    return await step.run(file);
+  } catch (error) {
+    return error instanceof Error && "code" in error ? `${error.code}` : error;
+  }
+}
+
+for (const flags of ["r+", "r", "w+", "a+", "w"]) {
+  test(`any program of operations on a file opened with "${flags}" gives what node:fs/promises gives`, () =>
+    leavingNothing(async () => {
+      await using ring = new Ring();
+      await fc.assert(
+        fc.asyncProperty(fc.array(steps, { maxLength: 12, size: "max" }), bytes, async (program, content) => {
+          using folder = new Folder();
+          const mine = folder.write("mine", content);
+          const theirs = folder.write("theirs", content);
+          await using file = await ring.open(mine, flags);
+          const handle: FileHandle = await openWithNode(theirs, flags);
+          try {
+            for (const step of program) {
+              // FileHandle has more overloads than Handle, and the same for these calls.
+              expect([step.name, await outcomeOf(step, file)]).toEqual([step.name, await outcomeOf(step, handle as unknown as Handle)]);
+            }
+          } finally {
+            await handle.close();
+          }
+          expect(Buffer.compare(readFileSync(mine), readFileSync(theirs))).toBe(0);
+        }),
+        { numRuns: 60 },
+      );
+    }));
+}
+
+describe("a file", () => {
+  test("has the metadata that node:fs has", async () => {
+    using folder = new Folder();
+    const { path } = folder.random("file", 12_345);
+    await using ring = new Ring();
+    await using file = await ring.open(path);
+    const found = await file.stat();
+    expect(found).toEqual(statSync(path));
+    expect([found.isFile(), found.isDirectory(), found.mtime]).toEqual([true, false, statSync(path).mtime]);
+    await using device = await ring.open("/dev/null");
+    expect((await device.stat()).rdev).toBe(statSync("/dev/null").rdev);
+  });
+
+  test("reads all of what has no size, like a file of /proc", async () => {
+    await using ring = new Ring();
+    await using file = await ring.open("/proc/version");
+    expect(await file.readFile("utf8")).toBe(readFileSync("/proc/version", "utf8"));
+  });
+
+  test("that is closed refuses everything with EBADF", async () => {
+    await using ring = new Ring();
+    const file = await ring.open(process.execPath);
+    await file.close();
+    for (const step of [
+      () => file.read(),
+      () => file.write("x"),
+      () => file.readFile(),
+      () => file.writeFile("x"),
+      () => file.stat(),
+      () => file.sync(),
+      () => file.datasync(),
+    ])
+      expect((await uringError(step)).code).toBe("EBADF");
+  });
+
+  test("refuses arguments that are wrong, with the value, and starts nothing", async () => {
+    await using ring = new Ring();
+    await using file = await ring.open(process.execPath);
+    const apply = (method: (...values: never[]) => unknown, ...values: unknown[]) => Reflect.apply(method, file, values);
+    const cases: [call: () => unknown, code: string, shown: string][] = [
+      [() => apply(file.read, 7), "ERR_INVALID_ARG_TYPE", "7"],
+      [() => apply(file.read, Buffer.alloc(4), 5), "ERR_OUT_OF_RANGE", "5"],
+      [() => apply(file.read, Buffer.alloc(4), 0, 5), "ERR_OUT_OF_RANGE", "5"],
+      [() => apply(file.read, Buffer.alloc(4), 0, 4, -2), "ERR_OUT_OF_RANGE", "-2"],
+      [() => apply(file.read, { buffer: Buffer.alloc(4), lenght: 1 }), "ERR_INVALID_ARG_VALUE", "lenght"],
+      [() => apply(file.write, 7), "ERR_INVALID_ARG_TYPE", "7"],
+      [() => apply(file.writeFile, {}), "ERR_INVALID_ARG_TYPE", "Object"],
+      [() => apply(file.readFile, "utf7"), "ERR_INVALID_ARG_TYPE", "utf7"],
+      [() => apply(file.readFile, { signal: 1 }), "ERR_INVALID_ARG_TYPE", "1"],
+    ];
+    for (const [call, code, value] of cases) {
+      const error = await thrown(call);
+      expect([error.code, error.message]).toEqual([code, expect.stringContaining(value)]);
+    }
+    expect(ring.inFlight).toBe(0);
+  });
+
+  test("stops reading and writing when its signal is aborted", async () => {
+    await using ring = new Ring();
+    await using file = await ring.open("/dev/zero", "r+"); // never ends
+    const reason = new Error("enough");
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(reason), 5);
+    expect(await thrown(() => file.readFile({ signal: controller.signal }))).toBe(reason);
+    expect(await thrown(() => file.writeFile("x", { signal: AbortSignal.abort(reason) }))).toBe(reason);
+  });
+});
