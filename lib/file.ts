@@ -169,6 +169,7 @@ export class RingFile implements AsyncDisposable {
     }
     if (typeof length === "string") throw invalidType("length", "a number", length);
     const given = transferOf("buffer", buffer, offset, length, position);
+    if (ArrayBuffer.isView(buffer) && buffer.byteLength === 0 && !this.closed) return { bytesWritten: 0, buffer };
     return { bytesWritten: await this.#transfer("write", given.bytes, given.position), buffer };
   }
 
