@@ -173,6 +173,40 @@ export class RingFile implements AsyncDisposable {
     return { bytesWritten: await this.#transfer("write", given.bytes, given.position), buffer };
   }
 
+  /**
+   * Reads into several buffers, one after the other, as FileHandle.readv does.
+   * @param buffers - 1 to 1024 views
+   * @param position - in the file, in bytes; null: its own position, which moves on. Default null.
+   * @see io_uring_prep_readv(3)
+   */
+  async readv<Views extends readonly NodeJS.ArrayBufferView[]>(
+    buffers: Views,
+    position?: number | bigint | null,
+  ): Promise<{ bytesRead: number; buffers: Views }> {
+    return { bytesRead: await this.#transferSeveral("read", buffers, position), buffers };
+  }
+
+  /**
+   * Writes several buffers, as FileHandle.writev does. Arguments are those of readv.
+   * @see io_uring_prep_writev(3)
+   */
+  async writev<Views extends readonly NodeJS.ArrayBufferView[]>(
+    buffers: Views,
+    position?: number | bigint | null,
+  ): Promise<{ bytesWritten: number; buffers: Views }> {
+    return { bytesWritten: await this.#transferSeveral("write", buffers, position), buffers };
+  }
+
+  /**
+   * Cuts the file off, or lengthens it with zeros. Since Linux 6.9.
+   * @param length - in bytes. Default 0.
+   * @throws UringError EOPNOTSUPP: an older kernel
+   * @see io_uring_prep_ftruncate(3)
+   */
+  truncate(length: number | null = 0): Promise<void> {
+    return this.#requests.run(() => operations.ftruncate(this.#descriptor("ftruncate"), length ?? 0));
+  }
+
   /** Resolves when content and metadata are on stable storage. @see io_uring_prep_fsync(3) */
   sync(): Promise<void> {
     return this.#requests.run(() => operations.sync("fsync", this.#descriptor("fsync")));
@@ -258,6 +292,21 @@ export class RingFile implements AsyncDisposable {
     if (moves && direction === "write") memory.set(bytes);
     const transferred = await this.#requests.run(() => operations.transfer(direction, this.#descriptor(direction), memory, position), signal);
     if (moves && direction === "read") bytes.set(memory.subarray(0, transferred));
+    return transferred;
+  }
+
+  async #transferSeveral(direction: "read" | "write", buffers: readonly NodeJS.ArrayBufferView[], at: unknown): Promise<number> {
+    operations.checkVector(buffers);
+    const views = buffers.map((view, index) => bytesOf(`buffers[${index}]`, view));
+    const position = positionOf(at);
+    const copies = views.map((view) => (view.buffer instanceof SharedArrayBuffer ? view : new Uint8Array(new SharedArrayBuffer(view.length))));
+    if (direction === "write") for (const [index, copy] of copies.entries()) if (copy !== views[index]) copy.set(views[index] ?? copy);
+    const transferred = await this.#requests.run(() => operations.vectoredTransfer(direction, this.#descriptor(`${direction}v`), copies, position));
+    let left = direction === "read" ? transferred : 0;
+    for (const [index, copy] of copies.entries()) {
+      if (copy !== views[index]) views[index]?.set(copy.subarray(0, left));
+      left = Math.max(0, left - copy.length);
+    }
     return transferred;
   }
 

@@ -1,13 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync, statSync } from "node:fs";
 import { type FileHandle, open as openWithNode } from "node:fs/promises";
-import { Ring, type RingFile } from "bun-uring";
+import { IORING_OP_FTRUNCATE, Ring, type RingFile } from "bun-uring";
+import { kernel } from "../lib/kernel.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing } from "./support/resources.ts";
 
-type Handle = Pick<RingFile, "read" | "write" | "readFile" | "writeFile" | "appendFile" | "stat" | "sync" | "datasync">;
+type Handle = Pick<RingFile, "read" | "write" | "readv" | "writev" | "truncate" | "readFile" | "writeFile" | "appendFile" | "stat" | "sync" | "datasync">;
 type Step = { readonly name: string; run(file: Handle): Promise<unknown> };
 
 const small = fc.nat(6000);
@@ -62,6 +63,23 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   fc.constant({ name: "readFile", run: async (file: Handle) => (await file.readFile()).toString("hex") }),
   fc.tuple(bytes, memory).map(([content, kind]) => ({ name: `writeFile ${content.length}`, run: (file: Handle) => file.writeFile(kind(content)) })),
   fc.tuple(fc.string({ maxLength: 300 }), encoding).map(([text, name]) => ({ name: `appendFile ${name}`, run: (file: Handle) => file.appendFile(text, name) })),
+  fc.tuple(fc.array(fc.tuple(bytes, memory), { minLength: 1, maxLength: 5 }), position).map(([parts, at]) => ({
+    name: `readv ${parts.length} ${at}`,
+    run: async (file: Handle) => {
+      const buffers = parts.map(([content, kind]) => kind(content));
+      const read = await file.readv(buffers, typeof at === "bigint" ? Number(at) : at);
+      return [read.bytesRead, read.buffers === buffers, Buffer.concat(buffers).toString("hex")];
+    },
+  })),
+  fc.tuple(fc.array(fc.tuple(bytes, memory), { minLength: 1, maxLength: 5 }), position).map(([parts, at]) => ({
+    name: `writev ${parts.length} ${at}`,
+    run: async (file: Handle) => {
+      const buffers = parts.map(([content, kind]) => kind(content));
+      const written = await file.writev(buffers, typeof at === "bigint" ? Number(at) : at);
+      return [written.bytesWritten, written.buffers === buffers];
+    },
+  })),
+  ...(kernel().opcodes.has(IORING_OP_FTRUNCATE) ? [small.map((length) => ({ name: `truncate ${length}`, run: (file: Handle) => file.truncate(length) }))] : []),
   fc.constant({ name: "stat", run: async (file: Handle) => (await file.stat()).size }),
   fc.constant({ name: "sync", run: (file: Handle) => file.sync() }),
   fc.constant({ name: "datasync", run: (file: Handle) => file.datasync() }),
