@@ -65,6 +65,7 @@ export interface UringErrorDetails {
   readonly message?: string;
   readonly hint?: string;
   readonly path?: string;
+  readonly destination?: string;
   readonly cause?: unknown;
 }
 
@@ -89,6 +90,8 @@ export class UringError extends Error {
   declare readonly hint?: string;
   /** The path that was given, where there was one. */
   declare readonly path?: string;
+  /** The second path, where there were two. */
+  declare readonly dest?: string;
 
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
     const errno = typeof error === "number" ? error : (errnoByCode.get(error) ?? 0);
@@ -96,7 +99,7 @@ export class UringError extends Error {
     const text = details.message ?? descriptions[code] ?? util.getSystemErrorMap().get(errno)?.[1] ?? "failed";
     const hint = details.hint ?? hints[`${code} ${syscall}`];
     super(
-      `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${hint === undefined ? "" : `. ${hint}`}`,
+      `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${details.destination === undefined ? "" : ` -> '${details.destination}'`}${hint === undefined ? "" : `. ${hint}`}`,
       details.cause === undefined ? undefined : { cause: details.cause },
     );
     this.code = code;
@@ -104,6 +107,7 @@ export class UringError extends Error {
     this.syscall = syscall;
     if (hint !== undefined) this.hint = hint;
     if (details.path !== undefined) this.path = details.path;
+    if (details.destination !== undefined) this.dest = details.destination;
   }
 }
 

@@ -2,11 +2,34 @@ import { Stats } from "node:fs";
 import { checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import * as operations from "./operations.ts";
-import type { RequestQueue } from "./request-queue.ts";
+import type { Prepared, RequestQueue, Usable } from "./request-queue.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
 
 /** What a ring needs of a file: its descriptor, where it is open and that ring's. */
 export let descriptorOf: (file: RingFile, requests: RequestQueue, syscall: string) => number;
+/** What such a request uses, until its completion: the file closes after that. */
+export let usesOf: (file: RingFile) => readonly Usable[];
+
+/** Requests that use a file's descriptor. The kernel may look it up long after they were submitted, so it may not be another's by then. */
+class FileUse implements Usable {
+  #pending = 0;
+  #whenIdle: (() => void) | undefined;
+
+  beginUse(): void {
+    this.#pending++;
+  }
+
+  endUse(): void {
+    this.#pending--;
+    if (this.#pending === 0) this.#whenIdle?.();
+  }
+
+  /** Calls back when nothing uses the file: now, or once. */
+  whenIdle(callback: () => void): void {
+    if (this.#pending === 0) callback();
+    else this.#whenIdle = callback;
+  }
+}
 
 /** Arguments of `RingFile.read` and `RingFile.write`, by name. */
 export interface ReadOptions<View> {
@@ -106,6 +129,7 @@ export class RingFile implements AsyncDisposable {
   readonly #requests: RequestQueue;
   readonly #fd: number;
   readonly #entry: number;
+  readonly #uses: readonly [FileUse] = [new FileUse()];
   #closing: Promise<void> | undefined;
 
   /** Rings make these: `Ring.open`. */
@@ -204,22 +228,22 @@ export class RingFile implements AsyncDisposable {
    * @see io_uring_prep_ftruncate(3)
    */
   truncate(length: number | null = 0): Promise<void> {
-    return this.#requests.run(() => operations.ftruncate(this.#descriptor("ftruncate"), length ?? 0));
+    return this.#run(() => operations.ftruncate(this.#descriptor("ftruncate"), length ?? 0));
   }
 
   /** Resolves when content and metadata are on stable storage. @see io_uring_prep_fsync(3) */
   sync(): Promise<void> {
-    return this.#requests.run(() => operations.sync("fsync", this.#descriptor("fsync")));
+    return this.#run(() => operations.sync("fsync", this.#descriptor("fsync")));
   }
 
   /** Resolves when the content, and the metadata needed to read it back, are on stable storage. @see io_uring_prep_fsync(3) */
   datasync(): Promise<void> {
-    return this.#requests.run(() => operations.sync("fdatasync", this.#descriptor("fdatasync")));
+    return this.#run(() => operations.sync("fdatasync", this.#descriptor("fdatasync")));
   }
 
   /** The file's metadata, as node:fs has it. @see io_uring_prep_statx(3) */
   async stat(): Promise<Stats> {
-    return statsOf(await this.#requests.run(() => operations.statx(this.#descriptor("statx"), STATX_BASIC_STATS | STATX_BTIME, 0)));
+    return statsOf(await this.#run(() => operations.statx(this.#descriptor("statx"), STATX_BASIC_STATS | STATX_BTIME, 0)));
   }
 
   /**
@@ -266,12 +290,16 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Closes the file; requests in flight go on with it. Again: the same promise.
+   * Closes the file as soon as no operation uses it, aborted ones included; new ones are refused at once. Again: the same promise.
    * @throws UringError EIO, ENOSPC, EDQUOT: what the file system reports on close; the descriptor is gone all the same
    * @see io_uring_prep_close(3)
    */
   close(): Promise<void> {
-    this.#closing ??= this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(this.#fd, this.#entry);
+    if (this.#closing === undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#closing = promise;
+      this.#uses[0].whenIdle(() => resolve(this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(this.#fd, this.#entry)));
+    }
     return this.#closing;
   }
 
@@ -285,12 +313,19 @@ export class RingFile implements AsyncDisposable {
     return this.#fd;
   }
 
+  #run<Result>(prepare: () => Prepared<Result>, signal?: AbortSignal): Promise<Result> {
+    return this.#requests.run((uses) => {
+      uses.push(...this.#uses);
+      return prepare();
+    }, signal);
+  }
+
   /** Memory that can move is copied: out of it before a write, into it after a read. */
   async #transfer(direction: "read" | "write", bytes: Uint8Array, position: number | bigint | undefined, signal?: AbortSignal): Promise<number> {
     const moves = !(bytes.buffer instanceof SharedArrayBuffer);
     const memory = moves ? new Uint8Array(new SharedArrayBuffer(bytes.length)) : bytes;
     if (moves && direction === "write") memory.set(bytes);
-    const transferred = await this.#requests.run(() => operations.transfer(direction, this.#descriptor(direction), memory, position), signal);
+    const transferred = await this.#run(() => operations.transfer(direction, this.#descriptor(direction), memory, position), signal);
     if (moves && direction === "read") bytes.set(memory.subarray(0, transferred));
     return transferred;
   }
@@ -301,7 +336,7 @@ export class RingFile implements AsyncDisposable {
     const position = positionOf(at);
     const copies = views.map((view) => (view.buffer instanceof SharedArrayBuffer ? view : new Uint8Array(new SharedArrayBuffer(view.length))));
     if (direction === "write") for (const [index, copy] of copies.entries()) if (copy !== views[index]) copy.set(views[index] ?? copy);
-    const transferred = await this.#requests.run(() => operations.vectoredTransfer(direction, this.#descriptor(`${direction}v`), copies, position));
+    const transferred = await this.#run(() => operations.vectoredTransfer(direction, this.#descriptor(`${direction}v`), copies, position));
     let left = direction === "read" ? transferred : 0;
     for (const [index, copy] of copies.entries()) {
       if (copy !== views[index]) views[index]?.set(copy.subarray(0, left));
@@ -316,5 +351,6 @@ export class RingFile implements AsyncDisposable {
         throw new UringError("EXDEV", syscall, { message: "the file belongs to another ring", hint: "Use the ring that opened it." });
       return file.#descriptor(syscall);
     };
+    usesOf = (file) => file.#uses;
   }
 }

@@ -6,6 +6,7 @@ import { UringError } from "./errors.ts";
 import { kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
 import { openFlags } from "./open-flags.ts";
+import { isPoolMemory } from "./pool-memory.ts";
 import { type Prepared, requestKind } from "./request-queue.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 import {
@@ -35,6 +36,10 @@ import {
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const ETIME = -62;
+/** MAX_RW_COUNT of the kernel. */
+export const largestTransferBytes = 0x7ffff000;
+/** Reads and writes of more than this go to the kernel's workers: copied from the page cache at once they would stop the event loop. */
+const inlineBytes = 4 * 2 ** 20;
 /** UIO_MAXIOV */
 const largestVector = 1024;
 const largestMode = 0o7777;
@@ -58,6 +63,7 @@ function pathMemory(path: string | URL, name = "path"): { text: string; memory: 
 function checkShared(bytes: Uint8Array, name: string): SharedArrayBuffer {
   if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof SharedArrayBuffer))
     throw invalidType(name, "a Uint8Array of a SharedArrayBuffer (other memory can move or go while the kernel uses it)", bytes);
+  if (isPoolMemory(bytes.buffer)) throw invalidValue(`${name} is a pool's memory: use readFixed, writeFixed, readvFixed or writevFixed, which keep its slot`);
   return bytes.buffer;
 }
 
@@ -120,6 +126,7 @@ export function transfer(direction: "read" | "write", fd: number, bytes: Uint8Ar
     request: {
       opcode: direction === "read" ? IORING_OP_READ : IORING_OP_WRITE,
       syscall: direction,
+      sqeFlags: bytes.length > inlineBytes ? IOSQE_ASYNC : 0,
       fd,
       position: positionOf(position),
       address: bytes.length === 0 ? 0 : addressOf(bytes),
@@ -132,7 +139,7 @@ export function transfer(direction: "read" | "write", fd: number, bytes: Uint8Ar
 
 export function vectoredTransfer(direction: "read" | "write", fd: number, buffers: readonly Uint8Array[], position: Position): Prepared<number> {
   checkVector(buffers);
-  const memories = buffers.map((bytes, index) => checkShared(bytes, `buffers[${index}]`));
+  const memories = Array.from(buffers, (bytes, index) => checkShared(bytes, `buffers[${index}]`));
   const parts = buffers.map((bytes) => ({ address: bytes.length === 0 ? 0 : addressOf(bytes), length: bytes.length }));
   const { request, result } = vectoredTransferOf(direction, fd, parts, position);
   return { request: { ...request, memory: [...memories, ...[request.memory ?? []].flat()] }, result };
@@ -219,7 +226,6 @@ function isAdvice(advice: unknown): advice is Advice {
 export function fadvise(fd: number, advice: Advice, position: number | bigint, length: number): Prepared<undefined> {
   if (!isAdvice(advice)) throw invalidValue(`advice must be one of ${Object.keys(advices).join(", ")}, not ${JSON.stringify(advice)}`);
   checkPosition("options.position", position, 0);
-  // Linux 6.9 takes longer ones; 0, to the file's end, is as good for all that is longer.
   checkInteger("options.length", length, 0, largestUnsigned);
   return { request: { opcode: IORING_OP_FADVISE, syscall: "fadvise", fd, position, length, operationFlags: advices[advice] }, result: nothing };
 }
@@ -244,7 +250,8 @@ export function rename(from: string | URL, to: string | URL, flags: number): Pre
       position: target.address,
       operationFlags: flags,
       memory: [source.memory, target.memory],
-      path: `${source.text}' -> '${target.text}`,
+      path: source.text,
+      destination: target.text,
     },
     result: nothing,
   };

@@ -5,7 +5,7 @@ import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, hold, letGo, native } from "./native.ts";
 import type { PoolControl } from "./pool-control.ts";
-import { extentsOf, slotsStart } from "./pool-memory.ts";
+import { extentsOf, notePoolMemory, slotsStart } from "./pool-memory.ts";
 import { cloneRegions, type RawRing, type Region, regionBytes } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
 import { Slots } from "./slots.ts";
@@ -58,6 +58,7 @@ export class PoolMembership {
     this.#address = address;
     this.#participant = participant;
     this.#slots = new Slots(control.hints, control.owners, () => this.#wakeOthers());
+    notePoolMemory(memories);
     hold(this);
   }
 

@@ -67,6 +67,18 @@ export function slotsStart(plan: PoolPlan, index: number, address: number): numb
   return isHuge(plan, index) ? hugePageBytes - (address % hugePageBytes) : 0;
 }
 
+const poolMemories = new WeakSet<SharedArrayBuffer>();
+
+/** Notes memory as a pool's, in this thread. */
+export function notePoolMemory(memories: readonly SharedArrayBuffer[]): void {
+  for (const memory of memories) poolMemories.add(memory);
+}
+
+/** Whether memory is a pool's, as far as this thread knows. */
+export function isPoolMemory(memory: SharedArrayBuffer): boolean {
+  return poolMemories.has(memory);
+}
+
 /** Allocates a pool's memories; nothing is faulted in yet. */
 export function allocateMemories(plan: PoolPlan): SharedArrayBuffer[] {
   const totalBytes = plan.count * plan.strideBytes;

@@ -13,6 +13,8 @@ import { Wakeup } from "./wakeup.ts";
 
 /** user_data, 53 bits: kind, generation, index of the operation. The teardown in C reads the kind and the index. */
 export const indexSpan = 2 ** 24;
+const EINTR = -4;
+const ECANCELED = -125;
 const generationSpan = 2 ** 27;
 export const kindUnit = indexSpan * generationSpan;
 
@@ -21,6 +23,12 @@ const completionsPerTurn = 1024;
 
 /** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
 export const requestKind = { plain: 0, open: 1, close: 2 } as const;
+
+/** What requests use: it is told when each begins and ends. */
+export interface Usable {
+  beginUse(): void;
+  endUse(): void;
+}
 
 /** One request, and what belongs to it from its start to its completion: as long as it is here its memory cannot go. */
 export interface Request {
@@ -39,12 +47,14 @@ export interface Request {
   readonly kind: (typeof requestKind)[keyof typeof requestKind];
   /** The slot that `address` lies in. */
   readonly slot: Slot | undefined;
-  /** Where there are several, the others. */
-  readonly moreSlots: readonly Slot[];
+  /** What else is used from the request's start to its completion: the files, and where there are several slots the others. */
+  readonly uses: readonly Usable[];
   /** Other memory that the request names. */
   readonly memory: SharedArrayBuffer | readonly SharedArrayBuffer[] | undefined;
   /** For its error to name. */
   readonly path: string | undefined;
+  /** The second path, where there are two. */
+  readonly destination: string | undefined;
   /** Of the file table: for a close, whose descriptor it is. */
   readonly fileEntry: number;
   /** Turns a result that is no error into what the promise resolves to; called once, before anything else can run. */
@@ -65,9 +75,10 @@ export const bareRequest = {
   expectedErrno: 0,
   kind: requestKind.plain,
   slot: undefined,
-  moreSlots: [],
+  uses: [],
   memory: undefined,
   path: undefined,
+  destination: undefined,
   fileEntry: -1,
   succeed: undefined,
   fail: undefined,
@@ -77,6 +88,10 @@ export const bareRequest = {
 export interface Prepared<Result> {
   readonly request: Pick<Request, "opcode" | "syscall"> & Partial<Request>;
   result(value: number, fileEntry: number): Result;
+}
+
+function pathsOf({ path, destination }: Request): { path?: string; destination?: string } {
+  return { ...(path === undefined ? {} : { path }), ...(destination === undefined ? {} : { destination }) };
 }
 
 class Operation {
@@ -100,7 +115,7 @@ class Operation {
   end(): void {
     this.forget?.();
     this.request.slot?.endUse();
-    for (const slot of this.request.moreSlots) slot.endUse();
+    for (const use of this.request.uses) use.endUse();
   }
 
   fail(reason: unknown): void {
@@ -198,17 +213,18 @@ export class RequestQueue {
     const operation = new Operation(request, signal);
     if (signal !== undefined) operation.forget = onAbort(signal, () => this.#abort(operation));
     request.slot?.beginUse();
-    for (const slot of request.moreSlots) slot.beginUse();
+    for (const use of request.uses) use.beginUse();
     this.#enqueue(operation);
   }
 
-  /** Starts what `prepare` returns; whatever is wrong with it rejects. */
-  run<Result>(prepare: () => Prepared<Result>, signal?: AbortSignal, slots: readonly Slot[] = bareRequest.moreSlots): Promise<Result> {
+  /** Starts what `prepare` returns; whatever is wrong with it rejects. What it adds to `uses` is used until the request's completion. */
+  run<Result>(prepare: (uses: Usable[]) => Prepared<Result>, signal?: AbortSignal): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     try {
-      const { request, result } = prepare();
+      const uses: Usable[] = [];
+      const { request, result } = prepare(uses);
       const succeed = (value: number, fileEntry: number) => resolve(result(value, fileEntry));
-      this.start({ ...bareRequest, ...request, moreSlots: slots, succeed, fail: reject }, signal);
+      this.start({ ...bareRequest, ...request, uses, succeed, fail: reject }, signal);
     } catch (error) {
       reject(error);
     }
@@ -371,7 +387,7 @@ export class RequestQueue {
     assert(operation?.userData === userData, `a completion of an operation in flight, not of ${userData}`);
     const { kind } = operation.request;
     if (kind === requestKind.open && result >= 0) operation.fileEntry = this.files.add(result);
-    if (kind === requestKind.close && result !== -125) this.files.remove(operation.fileEntry);
+    if (kind === requestKind.close && result !== ECANCELED) this.files.remove(operation.fileEntry);
     this.#completed.push({ operation, result });
   };
 
@@ -385,7 +401,7 @@ export class RequestQueue {
       if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
       operation.end();
       if (result < 0 && result !== request.expectedErrno) {
-        operation.fail(new UringError(result, request.syscall, request.path === undefined ? {} : { path: request.path }));
+        operation.fail(new UringError(this.#errnoOf(result), request.syscall, pathsOf(request)));
       } else if (!operation.settled) {
         operation.settled = true;
         request.succeed?.(result, operation.fileEntry);
@@ -393,6 +409,12 @@ export class RequestQueue {
         this.#closeUnseen(result, operation.fileEntry);
       }
     }
+  }
+
+  /** A request that a signal or a cancellation interrupts may complete with an errno of the kernel's own, ERESTARTSYS and its like. */
+  #errnoOf(result: number): number {
+    if (result > -512 || result < -516) return result;
+    return this.closed ? ECANCELED : EINTR;
   }
 
   /** Closes a file whose open was aborted: nobody is there to hear of it. */

@@ -1,12 +1,13 @@
 import { checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue, outOfRange } from "./arguments.ts";
-import { descriptorOf, RingFile } from "./file.ts";
-import { FixedBuffer, type Slot, slotOf } from "./fixed-buffer.ts";
+import { UringError } from "./errors.ts";
+import { descriptorOf, RingFile, usesOf } from "./file.ts";
+import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
 import * as operations from "./operations.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { registerRegions } from "./raw-ring.ts";
-import { bareRequest, type Prepared, RequestQueue, requestKind } from "./request-queue.ts";
+import { bareRequest, type Prepared, RequestQueue, requestKind, type Usable } from "./request-queue.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
 import {
   IORING_OP_READ_FIXED,
@@ -41,7 +42,10 @@ export interface OperationOptions {
 
 /** Options of reads and writes. */
 export interface TransferOptions extends OperationOptions {
-  /** In the file, in bytes. Omitted: the file's own position. */
+  /**
+   * In the file, in bytes. Omitted: the file's own position, which the kernel takes when the request runs and moves on when it completes: wait for one before
+   * the next, or they may overlap.
+   */
   readonly position?: number | bigint;
 }
 
@@ -65,8 +69,6 @@ export interface FixedTransferOptions extends TransferOptions {
 const noOptions = {};
 const signalOnly = ["signal"];
 const transferOptions = ["position", "signal"];
-/** MAX_RW_COUNT of the kernel. */
-const largestTransferBytes = 0x7ffff000;
 
 /** A ring's pools, each with where its buffers begin in the ring's table. */
 type JoinedPools = readonly { readonly membership: PoolMembership; readonly base: number }[];
@@ -110,7 +112,12 @@ function join(requests: RequestQueue, memberships: readonly PoolMembership[]): {
  * An io_uring on Bun's event loop: operations are promises, those of one tick travel in one system call, and the process lives exactly as long as one is
  * in flight. For the thread that made it.
  *
- * Every method rejects with a UringError: EBADF where the ring is closed, otherwise the errno of the request.
+ * What fails rejects with a UringError: EBADF where the ring is closed, otherwise the errno of the request. A wrong argument rejects with a TypeError or a
+ * RangeError, an abort with the signal's reason.
+ *
+ * Where a descriptor is given as a number, keep it open until the operation's completion, which after an abort comes later than its promise's rejection: the
+ * kernel may look it up only then. A RingFile does so itself. Opening FIFOs that have no other end occupies the kernel's workers, of which a thread has eight
+ * or so: open those with O_NONBLOCK.
  *
  * @example
  * ```ts
@@ -225,7 +232,7 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Reads into memory of any SharedArrayBuffer, registered or not. Resolves to the number of bytes read, which may be fewer than asked for, and is 0 at the
+   * Reads into memory of any SharedArrayBuffer that is not a pool's: slots have readFixed, which keeps them until the kernel is done. Resolves to the number of bytes read, which may be fewer than asked for, and is 0 at the
    * file's end. More than 2 GiB are read by several requests, one after the other.
    * @throws TypeError: memory other than a SharedArrayBuffer's, which could move or go while the kernel writes it
    * @see io_uring_prep_read(3)
@@ -248,7 +255,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_readv(3)
    */
   readv(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run(() => operations.vectoredTransfer("read", this.#descriptor(file, "readv"), buffers, options.position), options, transferOptions);
+    return this.#run((uses) => operations.vectoredTransfer("read", this.#descriptor(file, "readv", uses), buffers, options.position), options, transferOptions);
   }
 
   /**
@@ -256,7 +263,11 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_writev(3)
    */
   writev(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run(() => operations.vectoredTransfer("write", this.#descriptor(file, "writev"), buffers, options.position), options, transferOptions);
+    return this.#run(
+      (uses) => operations.vectoredTransfer("write", this.#descriptor(file, "writev", uses), buffers, options.position),
+      options,
+      transferOptions,
+    );
   }
 
   /**
@@ -264,7 +275,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_fsync(3), fsync(2)
    */
   fsync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run(() => operations.sync("fsync", this.#descriptor(file, "fsync")), options);
+    return this.#run((uses) => operations.sync("fsync", this.#descriptor(file, "fsync", uses)), options);
   }
 
   /**
@@ -272,7 +283,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_fsync(3), fdatasync(2)
    */
   fdatasync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run(() => operations.sync("fdatasync", this.#descriptor(file, "fdatasync")), options);
+    return this.#run((uses) => operations.sync("fdatasync", this.#descriptor(file, "fdatasync", uses)), options);
   }
 
   /**
@@ -284,12 +295,16 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_statx(3), statx(2)
    */
   statx(file: number | RingFile | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
-    const { mask = STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN, flags = 0 } = options;
-    return this.#run(() => operations.statx(typeof file === "string" || file instanceof URL ? file : this.#descriptor(file, "statx"), mask, flags), options, [
-      "mask",
-      "flags",
-      "signal",
-    ]);
+    return this.#run(
+      (uses) =>
+        operations.statx(
+          typeof file === "string" || file instanceof URL ? file : this.#descriptor(file, "statx", uses),
+          options.mask ?? STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN,
+          options.flags ?? 0,
+        ),
+      options,
+      ["mask", "flags", "signal"],
+    );
   }
 
   /**
@@ -299,7 +314,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_ftruncate(3)
    */
   ftruncate(file: number | RingFile, length: number | bigint, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run(() => operations.ftruncate(this.#descriptor(file, "ftruncate"), length), options);
+    return this.#run((uses) => operations.ftruncate(this.#descriptor(file, "ftruncate", uses), length), options);
   }
 
   /**
@@ -314,14 +329,17 @@ export class Ring implements AsyncDisposable {
     length: number,
     options: OperationOptions & { readonly position?: number | bigint; readonly mode?: number } = noOptions,
   ): Promise<void> {
-    const { position = 0, mode = 0 } = options;
-    return this.#run(() => operations.fallocate(this.#descriptor(file, "fallocate"), mode, position, length), options, ["position", "mode", "signal"]);
+    return this.#run((uses) => operations.fallocate(this.#descriptor(file, "fallocate", uses), options.mode ?? 0, options.position ?? 0, length), options, [
+      "position",
+      "mode",
+      "signal",
+    ]);
   }
 
   /**
    * Tells the kernel how a file will be read.
    * @param options.position - where that begins, in bytes. Default 0.
-   * @param options.length - how far it goes, in bytes; 0: to the file's end. Default 0.
+   * @param options.length - how far it goes, in bytes, less than 4 GiB; 0: to the file's end. Default 0.
    * @see io_uring_prep_fadvise(3), posix_fadvise(2)
    */
   fadvise(
@@ -329,8 +347,11 @@ export class Ring implements AsyncDisposable {
     advice: operations.Advice,
     options: OperationOptions & { readonly position?: number | bigint; readonly length?: number } = noOptions,
   ): Promise<void> {
-    const { position = 0, length = 0 } = options;
-    return this.#run(() => operations.fadvise(this.#descriptor(file, "fadvise"), advice, position, length), options, ["position", "length", "signal"]);
+    return this.#run((uses) => operations.fadvise(this.#descriptor(file, "fadvise", uses), advice, options.position ?? 0, options.length ?? 0), options, [
+      "position",
+      "length",
+      "signal",
+    ]);
   }
 
   /**
@@ -365,7 +386,7 @@ export class Ring implements AsyncDisposable {
    * @param options.fromPosition - in a file that is read from. Default: its own position.
    * @param options.toPosition - in a file that is written to. Default: its own position.
    * @param options.flags - SPLICE_F_*. Default 0.
-   * @throws UringError EINVAL: neither end is a pipe, or a position was given for one; ESPIPE
+   * @throws UringError EINVAL: neither end is a pipe; ESPIPE: a position was given for one
    * @see io_uring_prep_splice(3), splice(2)
    */
   splice(
@@ -374,9 +395,16 @@ export class Ring implements AsyncDisposable {
     length: number,
     options: OperationOptions & { readonly fromPosition?: number; readonly toPosition?: number | bigint; readonly flags?: number } = noOptions,
   ): Promise<number> {
-    const { fromPosition, toPosition, flags = 0 } = options;
     return this.#run(
-      () => operations.splice(this.#descriptor(from, "splice"), this.#descriptor(to, "splice"), length, fromPosition, toPosition, flags),
+      (uses) =>
+        operations.splice(
+          this.#descriptor(from, "splice", uses),
+          this.#descriptor(to, "splice", uses),
+          length,
+          options.fromPosition,
+          options.toPosition,
+          options.flags ?? 0,
+        ),
       options,
       ["fromPosition", "toPosition", "flags", "signal"],
     );
@@ -388,7 +416,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_poll_add(3), poll(2)
    */
   poll(file: number | RingFile, events: number, options: OperationOptions = noOptions): Promise<number> {
-    return this.#run(() => operations.poll(this.#descriptor(file, "poll"), events), options);
+    return this.#run((uses) => operations.poll(this.#descriptor(file, "poll", uses), events), options);
   }
 
   /**
@@ -453,11 +481,12 @@ export class Ring implements AsyncDisposable {
           bufferIndex: this.#baseOf(slot.membership) + slot.membership.extentOf(slot.index),
           kind: requestKind.plain,
           slot,
-          moreSlots: bareRequest.moreSlots,
+          uses: file instanceof RingFile ? usesOf(file) : bareRequest.uses,
           spliceFd: 0,
           expectedErrno: 0,
           memory: undefined,
           path: undefined,
+          destination: undefined,
           fileEntry: -1,
           succeed: resolve,
           fail: reject,
@@ -471,54 +500,75 @@ export class Ring implements AsyncDisposable {
   }
 
   /** Starts an operation; whatever is wrong with it, or with its options, rejects. */
-  #run<Result>(prepare: () => Prepared<Result>, options: OperationOptions, known: readonly string[] = signalOnly, slots?: readonly Slot[]): Promise<Result> {
-    const checked = () => {
+  #run<Result>(
+    prepare: (uses: Usable[]) => Prepared<Result>,
+    options: OperationOptions,
+    known: readonly string[] = signalOnly,
+    signal = options?.signal,
+  ): Promise<Result> {
+    return this.#requests.run((uses) => {
       if (options !== noOptions) checkOptions(options, known);
-      return prepare();
-    };
-    return this.#requests.run(checked, options?.signal, slots);
+      return prepare(uses);
+    }, signal);
   }
 
   #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
-    if (bytes?.length > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
-    return this.#run(() => operations.transfer(direction, this.#descriptor(file, direction), bytes, options.position), options, transferOptions);
+    if (bytes?.length > operations.largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
+    return this.#run((uses) => operations.transfer(direction, this.#descriptor(file, direction, uses), bytes, options.position), options, transferOptions);
   }
 
-  /** One request after the other, until one is short. */
+  /** One request after the other, until one is short; an error after the first ends it as a short one does. */
   async #transferLong(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
-    let done = 0;
-    while (done < bytes.length) {
-      const part = bytes.subarray(done, done + largestTransferBytes);
-      const position =
-        options.position === undefined ? {} : { position: typeof options.position === "bigint" ? options.position + BigInt(done) : options.position + done };
-      const transferred = await this.#transferBytes(direction, file, part, { ...options, ...position });
-      done += transferred;
-      if (transferred < part.length) break;
+    checkOptions(options, transferOptions);
+    const { position, signal } = options;
+    if (position !== undefined) checkPosition("options.position", position, 0);
+    const uses = file instanceof RingFile ? usesOf(file) : [];
+    for (const use of uses) use.beginUse();
+    try {
+      // Open from here to the end: closing waits for it, and refuses only what begins later.
+      const fd = this.#descriptor(file, direction);
+      let done = 0;
+      while (done < bytes.length) {
+        const part = bytes.subarray(done, done + operations.largestTransferBytes);
+        const from = position === undefined ? undefined : BigInt(position) + BigInt(done);
+        try {
+          const transferred = await this.#requests.run(() => operations.transfer(direction, fd, part, from), signal);
+          done += transferred;
+          if (transferred < part.length) break;
+        } catch (error) {
+          if (done === 0 || !(error instanceof UringError)) throw error;
+          break;
+        }
+      }
+      return done;
+    } finally {
+      for (const use of uses) use.endUse();
     }
-    return done;
   }
 
   #transferParts(direction: "read" | "write", file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions): Promise<number> {
-    const slots: Slot[] = [];
     return this.#run(
-      () => {
+      (uses) => {
         const syscall = `${direction}v_fixed`;
         operations.checkVector(parts);
-        const fd = this.#descriptor(file, syscall);
-        const ranges = parts.map((part, index) => {
+        const fd = this.#descriptor(file, syscall, uses);
+        const ranges = Array.from(parts, (part, index) => {
+          if (typeof part !== "object" || part === null) throw invalidType(`parts[${index}]`, "a FixedBuffer, or an object with one as `buffer`", part);
           const { buffer, offset = 0, length } = part instanceof FixedBuffer ? { buffer: part, length: undefined } : part;
           const range = this.#rangeOf(buffer, offset, length, syscall, `parts[${index}]`);
-          slots.push(range.slot);
+          uses.push(range.slot);
           return range;
         });
-        const [{ bufferIndex } = { bufferIndex: 0 }] = ranges;
-        return kernel().opcodes.has(IORING_OP_READV_FIXED) && ranges.every((range) => range.bufferIndex === bufferIndex)
-          ? operations.vectoredFixedTransfer(direction, fd, ranges, options.position, bufferIndex)
+        const filled = ranges.filter(({ length }) => length > 0); // the kernel refuses empty parts of registered buffers
+        const [{ bufferIndex } = { bufferIndex: 0 }] = filled;
+        const isOne = filled.length > 0 && filled.every((range) => range.bufferIndex === bufferIndex);
+        const bytes = filled.reduce((sum, { length }) => sum + length, 0);
+        return isOne && bytes <= operations.largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
+          ? operations.vectoredFixedTransfer(direction, fd, filled, options.position, bufferIndex)
           : operations.vectoredTransferOf(direction, fd, ranges, options.position);
       },
       options,
       transferOptions,
-      slots,
     );
   }
 
@@ -534,8 +584,12 @@ export class Ring implements AsyncDisposable {
     return { slot, address: slot.address + offset, length: length ?? size - offset, bufferIndex };
   }
 
-  #descriptor(file: number | RingFile, syscall: string): number {
-    if (file instanceof RingFile) return descriptorOf(file, this.#requests, syscall);
+  /** The descriptor of a file, which a request uses until its completion. */
+  #descriptor(file: number | RingFile, syscall: string, uses?: Usable[]): number {
+    if (file instanceof RingFile) {
+      uses?.push(...usesOf(file));
+      return descriptorOf(file, this.#requests, syscall);
+    }
     if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);
     checkInteger("file", file, 0, 2 ** 31 - 1);
     return file;

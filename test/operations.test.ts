@@ -3,6 +3,7 @@ import { closeSync, existsSync, lstatSync, openSync, readFileSync, readSync, sta
 import { BufferPool, IORING_OP_FTRUNCATE, IORING_OP_READV_FIXED, Ring } from "bun-uring";
 import { kernel } from "../lib/kernel.ts";
 import { needs } from "./support/capabilities.ts";
+import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
@@ -18,6 +19,10 @@ async function withFile(body: (ring: Ring, path: string, content: Buffer, folder
     await body(ring, path, content, folder);
     expect(ring.inFlight).toBe(0);
   });
+}
+
+async function codeOf(call: () => unknown): Promise<string> {
+  return (await uringError(call)).code;
 }
 
 /** Deletes an opcode from what the kernel says it has. */
@@ -112,6 +117,67 @@ describe("read and write", () => {
     expect(await ring.write(fd, shared(length), { position: 0 })).toBe(length);
     closeSync(fd);
   });
+});
+
+test("parts of slots may be empty, and more in all than the kernel moves at once", async () => {
+  using folder = new Folder();
+  const { path, content } = folder.random("file", 100);
+  using pool = new BufferPool({ count: 1, size: 4 * 2 ** 20, hugePages: false });
+  await using ring = new Ring({ pool });
+  using buffer = await pool.acquire();
+  await using file = await ring.open(path);
+  expect(
+    await ring.readvFixed(
+      file,
+      [
+        { buffer, length: 0 },
+        { buffer, offset: buffer.bytes.length },
+        { buffer, length: 50 },
+      ],
+      { position: 10 },
+    ),
+  ).toBe(50);
+  expect(Buffer.compare(buffer.bytes.subarray(0, 50), content.subarray(10, 60))).toBe(0);
+  expect(await ring.readvFixed(file, [{ buffer, length: 0 }])).toBe(0);
+  await using sink = await ring.open("/dev/null", "w");
+  expect(await ring.writevFixed(sink, new Array(1024).fill(buffer))).toBe(0x7ffff000);
+});
+
+test("a file that is closed with operations under way closes after them, and no other file is ever touched", async () => {
+  using folder = new Folder();
+  await using ring = new Ring();
+  let touched = 0;
+  for (let round = 0; round < times(100); round++) {
+    const names = Array.from({ length: 16 }, (_, index) => ({
+      mine: folder.write(`mine-${index}`, "1234567890"),
+      other: folder.write(`other-${index}`, "1234567890"),
+    }));
+    const files = await Promise.all(names.map(({ mine }) => ring.open(mine, "r+")));
+    // The kernel looks their descriptors up in its workers, some time after the submission.
+    const operations = files.flatMap((file) => [ring.fallocate(file, 20), ring.statx(file), ring.fdatasync(file), ring.fsync(file)]);
+    const closed = files.map((file) => file.close());
+    for (const file of files) expect(await codeOf(() => ring.fsync(file))).toBe("EBADF");
+    await Promise.resolve();
+    const others = names.map(({ other }) => openSync(other, "r+"));
+    await Promise.all([...operations, ...closed]);
+    for (const [index, { mine, other }] of names.entries()) {
+      expect(statSync(mine).size).toBe(20);
+      if (statSync(other).size !== 10) touched++;
+      closeSync(others[index] ?? -1);
+    }
+  }
+  expect(touched).toBe(0);
+});
+
+test("what a close of the ring cancels rejects with ECANCELED, wherever it waited", async () => {
+  using ends = pipe();
+  using other = pipe();
+  const ring = new Ring();
+  const waiting = [ring.splice(ends.readFd, other.writeFd, 1), ring.poll(ends.readFd, 1), ring.timeout(1e9), ring.read(ends.readFd, shared(1))];
+  const codes = waiting.map((promise) => codeOf(() => promise));
+  await ring.nop();
+  await ring.close();
+  expect(await Promise.all(codes)).toEqual(["ECANCELED", "ECANCELED", "ECANCELED", "ECANCELED"]);
 });
 
 test("fsync and fdatasync resolve, also on what is not a regular file only as the kernel allows", () =>
@@ -213,7 +279,12 @@ test("unlink, rename and mkdir do what node:fs sees, and name their paths in err
     expect([existsSync(path), existsSync(`${made}/moved`)]).toEqual([false, true]);
     writeFileSync(path, "new");
     const taken = await uringError(() => ring.rename(path, `${made}/moved`, { flags: 1 }));
-    expect([taken.code, taken.message]).toEqual(["EEXIST", expect.stringContaining(`'${path}' -> '${made}/moved'`)]);
+    expect([taken.code, taken.path, taken.dest, taken.message]).toEqual([
+      "EEXIST",
+      path,
+      `${made}/moved`,
+      expect.stringContaining(`'${path}' -> '${made}/moved'`),
+    ]);
     expect((await uringError(() => ring.unlink(made))).code).toBe("EISDIR");
     expect((await uringError(() => ring.unlink(made, { flags: 0x200 }))).code).toBe("ENOTEMPTY");
     await ring.unlink(`${made}/moved`);
@@ -263,16 +334,16 @@ test("timeouts resolve in the order of their times, and a nop at once", async ()
 test("every operation takes a signal: it rejects at once with its reason, and the ring closes", async () => {
   const ring = new Ring();
   using ends = pipe();
+  using other = pipe();
   const bytes = shared(16);
   const pending: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
     read: (signal) => ring.read(ends.readFd, bytes, { signal }),
     readv: (signal) => ring.readv(ends.readFd, [bytes], { signal }),
-    splice: (signal) => ring.splice(ends.readFd, ends.writeFd, 1, { signal }),
+    splice: (signal) => ring.splice(ends.readFd, other.writeFd, 1, { signal }),
     poll: (signal) => ring.poll(ends.readFd, 1, { signal }),
     timeout: (signal) => ring.timeout(1e9, { signal }),
   };
   for (const [name, start] of Object.entries(pending)) {
-    if (name === "splice") continue; // waits in a worker of the kernel
     const controller = new AbortController();
     const reason = new Error(name);
     const promise = start(controller.signal);
@@ -323,6 +394,15 @@ test("bad arguments reject with a TypeError or a RangeError that shows the value
     [() => apply(ring.read, 0, bytes, { offset: 1 }), "ERR_INVALID_ARG_VALUE", "offset"],
     [() => apply(ring.read, 0, bytes, { signal: 1 }), "ERR_INVALID_ARG_TYPE", "1"],
     [() => apply(ring.read, 0, bytes, null), "ERR_INVALID_ARG_TYPE", "null"],
+    [() => apply(ring.statx, "/", null), "ERR_INVALID_ARG_TYPE", "null"],
+    [() => apply(ring.fallocate, 0, 1, null), "ERR_INVALID_ARG_TYPE", "null"],
+    [() => apply(ring.fadvise, 0, "normal", null), "ERR_INVALID_ARG_TYPE", "null"],
+    [() => apply(ring.splice, 0, 1, 1, null), "ERR_INVALID_ARG_TYPE", "null"],
+    [() => apply(ring.unlink, "/", null), "ERR_INVALID_ARG_TYPE", "null"],
+    [() => apply(ring.read, 0, buffer.bytes), "ERR_INVALID_ARG_VALUE", "readFixed"],
+    [() => apply(ring.readv, 0, [bytes, buffer.bytes]), "ERR_INVALID_ARG_VALUE", "buffers[1]"],
+    [() => apply(ring.readv, 0, new Array(1)), "ERR_INVALID_ARG_TYPE", "undefined"],
+    [() => apply(ring.readvFixed, 0, [null]), "ERR_INVALID_ARG_TYPE", "null"],
     [() => apply(ring.readv, 0, bytes), "ERR_INVALID_ARG_TYPE", "Uint8Array"],
     [() => apply(ring.readv, 0, []), "ERR_OUT_OF_RANGE", "0"],
     [() => apply(ring.readv, 0, new Array(1025).fill(bytes)), "ERR_OUT_OF_RANGE", "1025"],
