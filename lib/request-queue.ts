@@ -13,10 +13,11 @@ import { Wakeup } from "./wakeup.ts";
 
 /** user_data, 53 bits: kind, generation, index of the operation. The teardown in C reads the kind and the index. */
 export const indexSpan = 2 ** 24;
-const EINTR = -4;
-const ECANCELED = -125;
 const generationSpan = 2 ** 27;
 export const kindUnit = indexSpan * generationSpan;
+
+const EINTR = -4;
+const ECANCELED = -125;
 
 /** Completions settled in one turn of the event loop, before timers and sockets have theirs: reads that complete at once would go on for ever. */
 const completionsPerTurn = 1024;
