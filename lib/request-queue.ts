@@ -412,9 +412,9 @@ export class RequestQueue {
     }
   }
 
-  /** A request that a signal or a cancellation interrupts may complete with an errno of the kernel's own, ERESTARTSYS and its like. */
+  /** What a cancellation interrupts may complete with EINTR (Linux 7.3), or with an errno of the kernel's own, ERESTARTSYS and its like. */
   #errnoOf(result: number): number {
-    if (result > -512 || result < -516) return result;
+    if (result !== EINTR && (result > -512 || result < -516)) return result;
     return this.closed ? ECANCELED : EINTR;
   }
 
