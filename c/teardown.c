@@ -80,7 +80,10 @@ static int queue_drained_nop(struct io_uring *uring)
 	return 1;
 }
 
-/* A file that an open brought, or that a close took, while nobody was there to note it. */
+/*
+ * A file that an open brought, or that a close took, while nobody was there to note it. An entry that is being closed does not
+ * say that the open was noted: its number is free as soon as the kernel has closed it, and may be this open's before the close completes.
+ */
 static void settle_file(struct ring *ring, u64 user_data, int res)
 {
 	u64 kind = user_data >> KIND_SHIFT;
@@ -88,7 +91,7 @@ static void settle_file(struct ring *ring, u64 user_data, int res)
 
 	if (kind == KIND_OPEN && res >= 0) {
 		for (i = 0; i < ring->file_count; i++)
-			if (ring->files[i].fd_plus_one == res + 1)
+			if (ring->files[i].fd_plus_one == res + 1 && !ring->files[i].closing_plus_one)
 				return;
 		close(res);
 	}
