@@ -216,7 +216,9 @@ static int ring_close(struct ring *ring)
 
 	if (result < 0)
 		return result;
-	io_uring_register(ring->uring.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0); /* exit alone unpins later */
+	/* exit alone unpins memory, and lets go of files, some time later */
+	io_uring_register(ring->uring.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0);
+	io_uring_register(ring->uring.ring_fd, IORING_UNREGISTER_FILES, 0, 0);
 	io_uring_queue_exit(&ring->uring);
 	for (u32 i = 0; i < ring->file_count; i++)
 		if (ring->files[i].fd_plus_one)

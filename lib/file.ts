@@ -1,35 +1,29 @@
-import { Stats } from "node:fs";
-import { checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "./arguments.ts";
+import { type BigIntStats, fchmod, fchown, fstat, ftruncate, futimes, Stats, type TimeLike } from "node:fs";
+import { createInterface, type Interface } from "node:readline/promises";
+import { Readable } from "node:stream";
+import { promisify } from "node:util";
+import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
+import type { FixedBuffer } from "./fixed-buffer.ts";
+import { kernel } from "./kernel.ts";
+import type { Alignment, OpenFile } from "./open-file.ts";
 import * as operations from "./operations.ts";
-import type { Prepared, RequestQueue, Usable } from "./request-queue.ts";
+import type { Prepared } from "./request-queue.ts";
+import { type FixedTransferOptions, type FixedWriteOptions, type Lease, noOptions, type RingCore } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
+import { IORING_OP_FTRUNCATE } from "./uapi.ts";
+
+/** Bytes of a piece that async iteration reads. */
+const pieceBytes = 65536;
 
 /** What a ring needs of a file: its descriptor, where it is open and that ring's. */
-export let descriptorOf: (file: RingFile, requests: RequestQueue, syscall: string) => number;
-/** What such a request uses, until its completion: the file closes after that. */
-export let usesOf: (file: RingFile) => readonly Usable[];
+export let openFileOf: (file: RingFile, core: RingCore, syscall: string) => OpenFile;
 
-/** Requests that use a file's descriptor. The kernel may look it up long after they were submitted, so it may not be another's by then. */
-class FileUse implements Usable {
-  #pending = 0;
-  #whenIdle: (() => void) | undefined;
-
-  beginUse(): void {
-    this.#pending++;
-  }
-
-  endUse(): void {
-    this.#pending--;
-    if (this.#pending === 0) this.#whenIdle?.();
-  }
-
-  /** Calls back when nothing uses the file: now, or once. */
-  whenIdle(callback: () => void): void {
-    if (this.#pending === 0) callback();
-    else this.#whenIdle = callback;
-  }
-}
+const changeMode = promisify(fchmod);
+const changeOwner = promisify(fchown);
+const changeTimes = promisify(futimes);
+const truncateOffThread = promisify(ftruncate);
+const bigintStatsOf = promisify<number, { bigint: true }, BigIntStats>(fstat);
 
 /** Arguments of `RingFile.read` and `RingFile.write`, by name. */
 export interface ReadOptions<View> {
@@ -42,12 +36,32 @@ export interface ReadOptions<View> {
   readonly position?: number | bigint | null;
 }
 
-/** MAX_RW_COUNT of the kernel. */
-const largestPartBytes = 0x7ffff000;
-
 function bytesOf(name: string, view: unknown): Uint8Array {
   if (!ArrayBuffer.isView(view)) throw invalidType(name, "a view of memory (a Buffer, a typed array, a DataView)", view);
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+/** Memory that cannot move: the view itself, or as much elsewhere. */
+function sharedMemoryFor(view: Uint8Array): Uint8Array {
+  return view.buffer instanceof SharedArrayBuffer ? view : new Uint8Array(new SharedArrayBuffer(view.length));
+}
+
+/** The same content in memory that cannot move. */
+function sharedCopyOf(view: Uint8Array): Uint8Array {
+  const memory = sharedMemoryFor(view);
+  if (memory !== view) memory.set(view);
+  return memory;
+}
+
+/** What writeFile takes: text, or any view. */
+export type FileData = string | NodeJS.ArrayBufferView;
+
+function isIterable(data: unknown): data is Iterable<FileData> | AsyncIterable<FileData> {
+  return typeof data === "object" && data !== null && (Symbol.iterator in data || Symbol.asyncIterator in data);
+}
+
+function noMoreTaken(written: number, length: number): UringError {
+  return new UringError("EIO", "write", { message: `the file took ${written} of ${length} bytes, and no more` });
 }
 
 function positionOf(position: unknown): number | bigint | undefined {
@@ -126,27 +140,29 @@ function statsOf(found: Statx): Stats {
  * ```
  */
 export class RingFile implements AsyncDisposable {
-  readonly #requests: RequestQueue;
-  readonly #fd: number;
-  readonly #entry: number;
-  readonly #uses: readonly [FileUse] = [new FileUse()];
+  readonly #lease: Lease;
+  readonly #open: OpenFile;
   #closing: Promise<void> | undefined;
 
   /** Rings make these: `Ring.open`. */
-  constructor(requests: RequestQueue, fd: number, entry: number) {
-    this.#requests = requests;
-    this.#fd = fd;
-    this.#entry = entry;
+  constructor(lease: Lease, open: OpenFile) {
+    this.#lease = lease;
+    this.#open = open;
   }
 
   /** The descriptor; -1 once the file or its ring is closed. */
   get fd(): number {
-    return this.closed ? -1 : this.#fd;
+    return this.closed ? -1 : this.#open.fd;
   }
 
   /** Whether the file or its ring was closed. */
   get closed(): boolean {
     return this.#closing !== undefined || this.#requests.closed;
+  }
+
+  /** How O_DIRECT wants transfers aligned, where the file was opened with it and the kernel says (Linux 6.1, most file systems). */
+  get alignment(): Alignment | undefined {
+    return this.#open.alignment;
   }
 
   /**
@@ -222,28 +238,102 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Cuts the file off, or lengthens it with zeros. Since Linux 6.9.
-   * @param length - in bytes. Default 0.
-   * @throws UringError EOPNOTSUPP: an older kernel
+   * Reads into a slot of one of the ring's pools, as `Ring.readFixed` does.
+   * @see io_uring_prep_read_fixed(3)
+   */
+  readFixed(buffer: FixedBuffer, options: FixedTransferOptions = noOptions): Promise<number> {
+    return this.#transferFixed("read", buffer, options);
+  }
+
+  /**
+   * Writes from a slot of one of the ring's pools, as `Ring.writeFixed` does.
+   * @see io_uring_prep_write_fixed(3)
+   */
+  writeFixed(buffer: FixedBuffer, options: FixedWriteOptions = noOptions): Promise<number> {
+    return this.#transferFixed("write", buffer, options);
+  }
+
+  /**
+   * Writes all of a buffer, or of a part of one, and resolves when that is on stable storage: a write and an fdatasync in one chain, one system call. Arguments
+   * are those of write.
+   * @returns how many bytes were written, which is all; and the buffer
+   * @see io_uring_prep_write(3), io_uring_prep_fsync(3), fdatasync(2)
+   */
+  async writeDurably<View extends NodeJS.ArrayBufferView>(
+    buffer: View,
+    offset?: number | Omit<ReadOptions<never>, "buffer"> | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesWritten: number; buffer: View }> {
+    const given = transferOf("buffer", buffer, offset, length, position);
+    const memory = sharedCopyOf(given.bytes);
+    for (let written = 0; ; ) {
+      const part = memory.subarray(written, written + operations.largestTransferBytes);
+      const at = given.position === undefined ? undefined : BigInt(given.position) + BigInt(written);
+      const [writing, syncing] = this.#requests.link([
+        () => this.#run<number | undefined>(() => operations.transfer("write", this.#opened("write"), part, at)),
+        () => this.#run<number | undefined>(() => operations.sync("fdatasync", this.#opened("fdatasync"))),
+      ]);
+      const [write, sync] = await Promise.allSettled([writing, syncing]);
+      if (write.status === "rejected") throw write.reason;
+      written += write.value ?? 0;
+      const isShort = (write.value ?? 0) < part.length;
+      if (sync.status === "rejected" && !isShort) throw sync.reason;
+      if (isShort && write.value === 0) throw noMoreTaken(written, memory.length);
+      if (written === memory.length) return { bytesWritten: written, buffer };
+    }
+  }
+
+  /**
+   * Cuts the file off, or lengthens it with zeros. Before Linux 6.9 by way of node:fs.
+   * @param length - in bytes. Default 0; less than 0 is 0, as FileHandle has it
    * @see io_uring_prep_ftruncate(3)
    */
-  truncate(length: number | null = 0): Promise<void> {
-    return this.#run(() => operations.ftruncate(this.#descriptor("ftruncate"), length ?? 0));
+  truncate(length?: number | null): Promise<void> {
+    const bytes = Math.max(0, length ?? 0);
+    if (kernel().opcodes.has(IORING_OP_FTRUNCATE)) return this.#run(() => operations.ftruncate(this.#opened("ftruncate"), bytes));
+    return this.#offThread("ftruncate", (fd) => truncateOffThread(fd, bytes));
+  }
+
+  /** Changes the permissions, as FileHandle.chmod does. io_uring has no request for it: node:fs does it on the descriptor. */
+  chmod(mode: number | string): Promise<void> {
+    return this.#offThread("fchmod", (fd) => changeMode(fd, mode));
+  }
+
+  /** Changes the owner, as FileHandle.chown does; by way of node:fs, as chmod. */
+  chown(uid: number, gid: number): Promise<void> {
+    return this.#offThread("fchown", (fd) => changeOwner(fd, uid, gid));
+  }
+
+  /** Changes the times of last access and change, as FileHandle.utimes does; by way of node:fs, as chmod. */
+  utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
+    return this.#offThread("futimes", (fd) => changeTimes(fd, atime, mtime));
   }
 
   /** Resolves when content and metadata are on stable storage. @see io_uring_prep_fsync(3) */
   sync(): Promise<void> {
-    return this.#run(() => operations.sync("fsync", this.#descriptor("fsync")));
+    return this.#run(() => operations.sync("fsync", this.#opened("fsync")));
   }
 
   /** Resolves when the content, and the metadata needed to read it back, are on stable storage. @see io_uring_prep_fsync(3) */
   datasync(): Promise<void> {
-    return this.#run(() => operations.sync("fdatasync", this.#descriptor("fdatasync")));
+    return this.#run(() => operations.sync("fdatasync", this.#opened("fdatasync")));
   }
 
-  /** The file's metadata, as node:fs has it. @see io_uring_prep_statx(3) */
-  async stat(): Promise<Stats> {
-    return statsOf(await this.#run(() => operations.statx(this.#descriptor("statx"), STATX_BASIC_STATS | STATX_BTIME, 0)));
+  /**
+   * The file's metadata, as node:fs has it.
+   * @param options.bigint - all numbers as bigints, and times in nanoseconds too; by way of node:fs, which alone can make a BigIntStats. Default false.
+   * @see io_uring_prep_statx(3)
+   */
+  stat(options?: { readonly bigint?: false }): Promise<Stats>;
+  stat(options: { readonly bigint: true }): Promise<BigIntStats>;
+  stat(options?: { readonly bigint?: boolean }): Promise<Stats | BigIntStats>;
+  async stat(options: { readonly bigint?: boolean } = noOptions): Promise<Stats | BigIntStats> {
+    checkOptions(options, ["bigint"]);
+    const { bigint = false } = options;
+    checkBoolean("options.bigint", bigint);
+    if (bigint) return this.#offThread("fstat", (fd) => bigintStatsOf(fd, { bigint }));
+    return statsOf(await this.#run(() => operations.statx(this.#opened("statx"), STATX_BASIC_STATS | STATX_BTIME, 0)));
   }
 
   /**
@@ -259,7 +349,7 @@ export class RingFile implements AsyncDisposable {
     const parts: Uint8Array[] = [];
     // One byte more than there seems to be shows the end at once.
     for (let expected = Math.max(Number(size) + 1, 65536); ; expected = 65536) {
-      const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(expected, largestPartBytes)));
+      const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(expected, operations.largestTransferBytes)));
       const bytesRead = await this.#transfer("read", bytes, undefined, signal);
       if (bytesRead === 0) break;
       parts.push(bytes.subarray(0, bytesRead));
@@ -270,23 +360,36 @@ export class RingFile implements AsyncDisposable {
 
   /**
    * Writes all of the data, from the file's own position on, as FileHandle.writeFile does. It does not cut the file off.
-   * @param data - a string, or any view
+   * @param data - a string, any view, or an iterable or stream of those
    * @param options - an encoding, or an object with `encoding` and `signal`
    */
-  async writeFile(data: string | NodeJS.ArrayBufferView, options?: BufferEncoding | FileOptions | null): Promise<void> {
+  async writeFile(data: FileData | Iterable<FileData> | AsyncIterable<FileData>, options?: BufferEncoding | FileOptions | null): Promise<void> {
     const { encoding, signal } = fileOptions(options);
-    const bytes = typeof data === "string" ? Buffer.from(data, encoding ?? "utf8") : bytesOf("data", data);
-    for (let written = 0; written < bytes.length; ) {
-      const part = bytes.subarray(written, written + largestPartBytes);
-      const bytesWritten = await this.#transfer("write", part, undefined, signal);
-      if (bytesWritten === 0) throw new UringError("EIO", "write", { message: `the file took ${written} of ${bytes.length} bytes, and no more` });
-      written += bytesWritten;
-    }
+    if (typeof data === "string" || ArrayBuffer.isView(data)) return this.#writeAll(data, encoding, signal);
+    if (!isIterable(data)) throw invalidType("data", "a string, a view of memory (a Buffer, a typed array, a DataView), or an iterable of those", data);
+    for await (const part of data) await this.#writeAll(part, encoding, signal);
   }
 
   /** writeFile, as FileHandle has it: a file opened with "a" is appended to. */
   appendFile(...parameters: Parameters<RingFile["writeFile"]>): Promise<void> {
     return this.writeFile(...parameters);
+  }
+
+  /** The content from the file's own position on, in pieces of up to 64 KiB; ends at the file's end, and leaves the file open. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
+    for (;;) {
+      const { bytesRead, buffer } = await this.read<Buffer>(Buffer.allocUnsafeSlow(pieceBytes));
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+
+  /** The content's lines from the file's own position on, as FileHandle.readLines has them. */
+  readLines(options: { readonly encoding?: BufferEncoding } = noOptions): Interface {
+    checkOptions(options, ["encoding"]);
+    const input = Readable.from(this, { objectMode: false });
+    input.setEncoding(options.encoding ?? "utf8");
+    return createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
   }
 
   /**
@@ -298,7 +401,8 @@ export class RingFile implements AsyncDisposable {
     if (this.#closing === undefined) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#closing = promise;
-      this.#uses[0].whenIdle(() => resolve(this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(this.#fd, this.#entry)));
+      const { fd, entry } = this.#open;
+      this.#open.whenIdle(() => resolve(this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(fd, entry)));
     }
     return this.#closing;
   }
@@ -308,35 +412,64 @@ export class RingFile implements AsyncDisposable {
     return this.close();
   }
 
-  #descriptor(syscall: string): number {
+  get #requests() {
+    return this.#lease.core.requests;
+  }
+
+  #opened(syscall: string): OpenFile {
     if (this.closed) throw new UringError("EBADF", syscall, { message: "the file is closed" });
-    return this.#fd;
+    return this.#open;
   }
 
   #run<Result>(prepare: () => Prepared<Result>, signal?: AbortSignal): Promise<Result> {
-    return this.#requests.run((uses) => {
-      uses.push(...this.#uses);
-      return prepare();
-    }, signal);
+    return this.#requests.run(prepare, signal);
+  }
+
+  /** What io_uring has no opcode for: node:fs does it to the descriptor, which stays open until it is done. */
+  async #offThread<Result>(syscall: string, act: (fd: number) => Promise<Result>): Promise<Result> {
+    const open = this.#opened(syscall);
+    open.beginUse();
+    try {
+      return await act(open.fd);
+    } finally {
+      open.endUse();
+    }
+  }
+
+  #transferFixed(direction: "read" | "write", buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    try {
+      this.#lease.core.startFixed(direction, this.#opened(`${direction}_fixed`), buffer, options, resolve, reject);
+    } catch (error) {
+      reject(this.#requests.refused(error));
+    }
+    return promise;
   }
 
   /** Memory that can move is copied: out of it before a write, into it after a read. */
   async #transfer(direction: "read" | "write", bytes: Uint8Array, position: number | bigint | undefined, signal?: AbortSignal): Promise<number> {
-    const moves = !(bytes.buffer instanceof SharedArrayBuffer);
-    const memory = moves ? new Uint8Array(new SharedArrayBuffer(bytes.length)) : bytes;
-    if (moves && direction === "write") memory.set(bytes);
-    const transferred = await this.#run(() => operations.transfer(direction, this.#descriptor(direction), memory, position), signal);
-    if (moves && direction === "read") bytes.set(memory.subarray(0, transferred));
+    const memory = direction === "read" ? sharedMemoryFor(bytes) : sharedCopyOf(bytes);
+    const transferred = await this.#run(() => operations.transfer(direction, this.#opened(direction), memory, position), signal);
+    if (direction === "read" && memory !== bytes) bytes.set(memory.subarray(0, transferred));
     return transferred;
+  }
+
+  async #writeAll(data: FileData, encoding: BufferEncoding | undefined, signal: AbortSignal | undefined): Promise<void> {
+    const bytes = typeof data === "string" ? Buffer.from(data, encoding ?? "utf8") : bytesOf("data", data);
+    for (let written = 0; written < bytes.length; ) {
+      const part = bytes.subarray(written, written + operations.largestTransferBytes);
+      const bytesWritten = await this.#transfer("write", part, undefined, signal);
+      if (bytesWritten === 0) throw noMoreTaken(written, bytes.length);
+      written += bytesWritten;
+    }
   }
 
   async #transferSeveral(direction: "read" | "write", buffers: readonly NodeJS.ArrayBufferView[], at: unknown): Promise<number> {
     operations.checkVector(buffers);
     const views = buffers.map((view, index) => bytesOf(`buffers[${index}]`, view));
     const position = positionOf(at);
-    const copies = views.map((view) => (view.buffer instanceof SharedArrayBuffer ? view : new Uint8Array(new SharedArrayBuffer(view.length))));
-    if (direction === "write") for (const [index, copy] of copies.entries()) if (copy !== views[index]) copy.set(views[index] ?? copy);
-    const transferred = await this.#run(() => operations.vectoredTransfer(direction, this.#descriptor(`${direction}v`), copies, position));
+    const copies = views.map(direction === "read" ? sharedMemoryFor : sharedCopyOf);
+    const transferred = await this.#run(() => operations.vectoredTransfer(direction, this.#opened(`${direction}v`), copies, position));
     let left = direction === "read" ? transferred : 0;
     for (const [index, copy] of copies.entries()) {
       if (copy !== views[index]) views[index]?.set(copy.subarray(0, left));
@@ -346,11 +479,10 @@ export class RingFile implements AsyncDisposable {
   }
 
   static {
-    descriptorOf = (file, requests, syscall) => {
-      if (file.#requests !== requests)
+    openFileOf = (file, core, syscall) => {
+      if (file.#lease.core !== core)
         throw new UringError("EXDEV", syscall, { message: "the file belongs to another ring", hint: "Use the ring that opened it." });
-      return file.#descriptor(syscall);
+      return file.#opened(syscall);
     };
-    usesOf = (file) => file.#uses;
   }
 }

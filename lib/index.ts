@@ -3,12 +3,14 @@
  * Importing this compiles nothing and works anywhere; the first use of a class needs Linux.
  */
 export { UringError } from "./errors.ts";
-export { RingFile } from "./file.ts";
+export { type FileData, type FileOptions, type ReadOptions, RingFile } from "./file.ts";
 export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";
+export type { Alignment } from "./open-file.ts";
 export type { Advice } from "./operations.ts";
 export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool.ts";
 export { type Probe, probe } from "./probe.ts";
 export { type CloneOptions, RawRing, type RawRingOptions, type Registrable } from "./raw-ring.ts";
-export { type FixedPart, type FixedTransferOptions, type OperationOptions, Ring, type RingOptions, type TransferOptions } from "./ring.ts";
+export { type FixedPart, type OpenOptions, Ring, type RingOptions, type RingStats } from "./ring.ts";
+export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, TransferOptions } from "./ring-core.ts";
 export type { Statx } from "./statx.ts";
 export * from "./uapi.ts";

@@ -5,6 +5,7 @@ import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange } fr
 import { UringError } from "./errors.ts";
 import { kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
+import type { OpenFile } from "./open-file.ts";
 import { openFlags } from "./open-flags.ts";
 import { isPoolMemory } from "./pool-memory.ts";
 import { type Prepared, requestKind } from "./request-queue.ts";
@@ -30,6 +31,7 @@ import {
   IORING_OP_WRITE,
   IORING_OP_WRITEV,
   IORING_OP_WRITEV_FIXED,
+  IORING_TIMEOUT_ETIME_SUCCESS,
   IOSQE_ASYNC,
 } from "./uapi.ts";
 
@@ -91,6 +93,12 @@ export function checkVector(buffers: readonly unknown[]): void {
 }
 
 type Position = number | bigint | undefined;
+/** What an operation is about: a descriptor, or a file of the ring. */
+export type Target = number | OpenFile;
+
+function of(target: Target): { fd: number; file?: OpenFile } {
+  return typeof target === "number" ? { fd: target } : { fd: target.fd, file: target };
+}
 
 function positionOf(position: Position): number | bigint {
   if (position === undefined) return -1;
@@ -98,9 +106,14 @@ function positionOf(position: Position): number | bigint {
   return position;
 }
 
-export function open(path: string | URL, flags: string | number, mode: number): Prepared<{ fd: number; fileEntry: number }> {
+export function open(
+  path: string | URL,
+  flags: string | number,
+  mode: number,
+  direct: boolean,
+): Prepared<{ fd: number; fileEntry: number; openedWith: number }> {
   const { text, memory, address } = pathMemory(path);
-  const operationFlags = openFlags(flags);
+  const operationFlags = openFlags(flags) | (direct ? constants.O_DIRECT : 0);
   checkInteger("mode", mode, 0, largestMode);
   return {
     request: {
@@ -116,18 +129,18 @@ export function open(path: string | URL, flags: string | number, mode: number): 
       memory,
       path: text,
     },
-    result: (fd, fileEntry) => ({ fd, fileEntry }),
+    result: (fd, fileEntry) => ({ fd, fileEntry, openedWith: operationFlags }),
   };
 }
 
-export function transfer(direction: "read" | "write", fd: number, bytes: Uint8Array, position: Position): Prepared<number> {
+export function transfer(direction: "read" | "write", target: Target, bytes: Uint8Array, position: Position): Prepared<number> {
   const memory = checkShared(bytes, "bytes");
   return {
     request: {
       opcode: direction === "read" ? IORING_OP_READ : IORING_OP_WRITE,
       syscall: direction,
       sqeFlags: bytes.length > inlineBytes ? IOSQE_ASYNC : 0,
-      fd,
+      ...of(target),
       position: positionOf(position),
       address: bytes.length === 0 ? 0 : addressOf(bytes),
       length: bytes.length,
@@ -137,30 +150,30 @@ export function transfer(direction: "read" | "write", fd: number, bytes: Uint8Ar
   };
 }
 
-export function vectoredTransfer(direction: "read" | "write", fd: number, buffers: readonly Uint8Array[], position: Position): Prepared<number> {
+export function vectoredTransfer(direction: "read" | "write", target: Target, buffers: readonly Uint8Array[], position: Position): Prepared<number> {
   checkVector(buffers);
   const memories = Array.from(buffers, (bytes, index) => checkShared(bytes, `buffers[${index}]`));
   const parts = buffers.map((bytes) => ({ address: bytes.length === 0 ? 0 : addressOf(bytes), length: bytes.length }));
-  const { request, result } = vectoredTransferOf(direction, fd, parts, position);
+  const { request, result } = vectoredTransferOf(direction, target, parts, position);
   return { request: { ...request, memory: [...memories, ...[request.memory ?? []].flat()] }, result };
 }
 
 /** Of any parts that have an address; the caller holds their memory. */
 export function vectoredTransferOf(
   direction: "read" | "write",
-  fd: number,
+  target: Target,
   parts: readonly { readonly address: number; readonly length: number }[],
   position: Position,
 ): Prepared<number> {
   const { memory, address } = vectorOf(parts);
   const opcode = direction === "read" ? IORING_OP_READV : IORING_OP_WRITEV;
-  return { request: { opcode, syscall: `${direction}v`, fd, position: positionOf(position), address, length: parts.length, memory }, result: asIs };
+  return { request: { opcode, syscall: `${direction}v`, ...of(target), position: positionOf(position), address, length: parts.length, memory }, result: asIs };
 }
 
 /** Of parts of one registered buffer; the caller has the slots they lie in. */
 export function vectoredFixedTransfer(
   direction: "read" | "write",
-  fd: number,
+  target: Target,
   parts: readonly { readonly address: number; readonly length: number }[],
   position: Position,
   bufferIndex: number,
@@ -169,31 +182,32 @@ export function vectoredFixedTransfer(
   const syscall = `${direction}v_fixed`;
   checkOpcode(opcode, syscall, "6.15");
   const { memory, address } = vectorOf(parts);
-  return { request: { opcode, syscall, fd, position: positionOf(position), address, length: parts.length, bufferIndex, memory }, result: asIs };
+  return { request: { opcode, syscall, ...of(target), position: positionOf(position), address, length: parts.length, bufferIndex, memory }, result: asIs };
 }
 
-export function sync(kind: "fsync" | "fdatasync", fd: number): Prepared<undefined> {
+export function sync(kind: "fsync" | "fdatasync", target: Target): Prepared<undefined> {
   return {
-    request: { opcode: IORING_OP_FSYNC, syscall: kind, fd, operationFlags: kind === "fsync" ? 0 : IORING_FSYNC_DATASYNC },
+    request: { opcode: IORING_OP_FSYNC, syscall: kind, ...of(target), operationFlags: kind === "fsync" ? 0 : IORING_FSYNC_DATASYNC },
     result: nothing,
   };
 }
 
-export function statx(file: number | string | URL, mask: number, flags: number): Prepared<Statx> {
+export function statx(subject: Target | string | URL, mask: number, flags: number): Prepared<Statx> {
   checkInteger("options.mask", mask, 0, largestUnsigned);
   checkInteger("options.flags", flags, 0, largestUnsigned);
   const memory = new SharedArrayBuffer(statxBytes);
-  const path = typeof file === "number" ? undefined : pathMemory(file);
+  const path = typeof subject === "string" || subject instanceof URL ? pathMemory(subject) : undefined;
+  const target = typeof subject === "string" || subject instanceof URL ? AT_FDCWD : subject;
   const pathBytes = path?.memory ?? new SharedArrayBuffer(1); // "": the descriptor itself
   return {
     request: {
       opcode: IORING_OP_STATX,
       syscall: "statx",
-      fd: typeof file === "number" ? file : AT_FDCWD,
+      ...of(target),
       position: addressOf(memory),
       address: addressOf(pathBytes),
       length: mask,
-      operationFlags: typeof file === "number" ? flags | AT_EMPTY_PATH : flags,
+      operationFlags: path === undefined ? flags | AT_EMPTY_PATH : flags,
       memory: [memory, pathBytes],
       path: path?.text,
     },
@@ -201,17 +215,17 @@ export function statx(file: number | string | URL, mask: number, flags: number):
   };
 }
 
-export function ftruncate(fd: number, length: number | bigint): Prepared<undefined> {
+export function ftruncate(target: Target, length: number | bigint): Prepared<undefined> {
   checkPosition("length", length, 0);
   checkOpcode(IORING_OP_FTRUNCATE, "ftruncate", "6.9");
-  return { request: { opcode: IORING_OP_FTRUNCATE, syscall: "ftruncate", fd, position: length }, result: nothing };
+  return { request: { opcode: IORING_OP_FTRUNCATE, syscall: "ftruncate", ...of(target), position: length }, result: nothing };
 }
 
-export function fallocate(fd: number, mode: number, position: number | bigint, length: number): Prepared<undefined> {
+export function fallocate(target: Target, mode: number, position: number | bigint, length: number): Prepared<undefined> {
   checkInteger("options.mode", mode, 0, largestUnsigned);
   checkPosition("options.position", position, 0);
   checkInteger("length", length, 1, Number.MAX_SAFE_INTEGER);
-  return { request: { opcode: IORING_OP_FALLOCATE, syscall: "fallocate", fd, position, address: length, length: mode }, result: nothing };
+  return { request: { opcode: IORING_OP_FALLOCATE, syscall: "fallocate", ...of(target), position, address: length, length: mode }, result: nothing };
 }
 
 const advices = { normal: 0, random: 1, sequential: 2, willneed: 3, dontneed: 4, noreuse: 5 } as const;
@@ -223,11 +237,11 @@ function isAdvice(advice: unknown): advice is Advice {
   return typeof advice === "string" && Object.hasOwn(advices, advice);
 }
 
-export function fadvise(fd: number, advice: Advice, position: number | bigint, length: number): Prepared<undefined> {
+export function fadvise(target: Target, advice: Advice, position: number | bigint, length: number): Prepared<undefined> {
   if (!isAdvice(advice)) throw invalidValue(`advice must be one of ${Object.keys(advices).join(", ")}, not ${JSON.stringify(advice)}`);
   checkPosition("options.position", position, 0);
   checkInteger("options.length", length, 0, largestUnsigned);
-  return { request: { opcode: IORING_OP_FADVISE, syscall: "fadvise", fd, position, length, operationFlags: advices[advice] }, result: nothing };
+  return { request: { opcode: IORING_OP_FADVISE, syscall: "fadvise", ...of(target), position, length, operationFlags: advices[advice] }, result: nothing };
 }
 
 export function unlink(path: string | URL, flags: number): Prepared<undefined> {
@@ -263,7 +277,7 @@ export function mkdir(path: string | URL, mode: number): Prepared<undefined> {
   return { request: { opcode: IORING_OP_MKDIRAT, syscall: "mkdirat", fd: AT_FDCWD, address, length: mode, memory, path: text }, result: nothing };
 }
 
-export function splice(fromFd: number, toFd: number, length: number, fromPosition: Position, toPosition: Position, flags: number): Prepared<number> {
+export function splice(from: Target, to: Target, length: number, fromPosition: Position, toPosition: Position, flags: number): Prepared<number> {
   checkInteger("length", length, 0, largestUnsigned);
   checkInteger("options.flags", flags, 0, largestUnsigned);
   if (fromPosition !== undefined) checkInteger("options.fromPosition", fromPosition, 0, Number.MAX_SAFE_INTEGER);
@@ -272,20 +286,21 @@ export function splice(fromFd: number, toFd: number, length: number, fromPositio
     request: {
       opcode: IORING_OP_SPLICE,
       syscall: "splice",
-      fd: toFd,
+      ...of(to),
       position: toPosition ?? -1,
       address: fromPosition ?? -1,
       length,
       operationFlags: flags,
-      spliceFd: fromFd,
+      spliceFd: typeof from === "number" ? from : from.fd,
+      uses: typeof from === "number" ? [] : [from],
     },
     result: asIs,
   };
 }
 
-export function poll(fd: number, events: number): Prepared<number> {
+export function poll(target: Target, events: number): Prepared<number> {
   checkInteger("events", events, 1, largestUnsigned);
-  return { request: { opcode: IORING_OP_POLL_ADD, syscall: "poll", fd, operationFlags: events }, result: asIs };
+  return { request: { opcode: IORING_OP_POLL_ADD, syscall: "poll", ...of(target), operationFlags: events }, result: asIs };
 }
 
 export function timeout(timeoutMs: number): Prepared<undefined> {
@@ -295,7 +310,15 @@ export function timeout(timeoutMs: number): Prepared<undefined> {
   const seconds = Math.floor(timeoutMs / 1000);
   new BigInt64Array(memory).set([BigInt(seconds), BigInt(Math.floor((timeoutMs - seconds * 1000) * 1e6))]);
   return {
-    request: { opcode: IORING_OP_TIMEOUT, syscall: "timeout", address: addressOf(memory), length: 1, memory, expectedErrno: ETIME },
+    request: {
+      opcode: IORING_OP_TIMEOUT,
+      syscall: "timeout",
+      address: addressOf(memory),
+      length: 1,
+      operationFlags: IORING_TIMEOUT_ETIME_SUCCESS,
+      memory,
+      expectedErrno: ETIME,
+    },
     result: nothing,
   };
 }

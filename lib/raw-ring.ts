@@ -209,6 +209,8 @@ export let setFileTable: (ring: RawRing, address: number, count: number) => void
 export let cloneRegions: (ring: RawRing, fd: number, offset: number, regions: readonly Region[], clones: Clones) => number;
 /** Registers memory by its addresses; returns the nanoseconds that it took. */
 export let registerRegions: (ring: RawRing, regions: readonly Region[]) => number;
+/** How often completions had found their queue full and were fetched from the kernel. */
+export let completionOverflows: (ring: RawRing) => number;
 /**
  * Takes all completions that are there, those without room in the queue included. An entry is consumed only after its `take`, which must not throw, submit
  * or close: an ending thread's teardown sees each completion that `take` has not noted.
@@ -265,6 +267,7 @@ export class RawRing implements Disposable {
   /** Requests prepared, and their last completions seen. Tags' completions count as well, so with tags the difference proves nothing. */
   #prepared = 0;
   #finished = 0;
+  #overflows = 0;
   #tagged = false;
 
   /**
@@ -664,7 +667,9 @@ export class RawRing implements Disposable {
 
   /** Has the kernel bring what it holds back: deferred work, and completions that found the queue full. Returns whether any came behind `head`. */
   #fetchCompletions(head: number): boolean {
-    if ((Atomics.load(this.#sqFlags, 0) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) === 0) return false;
+    const flags = Atomics.load(this.#sqFlags, 0);
+    if ((flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) === 0) return false;
+    if ((flags & IORING_SQ_CQ_OVERFLOW) !== 0) this.#overflows++;
     checked(this.#native.ringGetEvents(this.#address), "io_uring_get_events");
     return head !== Atomics.load(this.#cqTail, 0);
   }
@@ -831,6 +836,7 @@ export class RawRing implements Disposable {
   static {
     prepareRequest = (ring, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd = 0) =>
       ring.#prepare(opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd);
+    completionOverflows = (ring) => ring.#overflows;
     takeCompletions = (ring, take) => ring.#takeCompletions(take);
     submissionSpace = (ring) => ring.#submissionSpace();
     ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");

@@ -1,14 +1,33 @@
 import { availableParallelism } from "node:os";
 import { onAbort } from "./abort.ts";
-import { checkSignal } from "./arguments.ts";
+import { checkSignal, invalidValue, outOfRange } from "./arguments.ts";
 import { assert, UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
 import type { Slot } from "./fixed-buffer.ts";
 import { hold, letGo } from "./native.ts";
-import { prepareRequest, RawRing, type RawRingOptions, registerAny, ringEventfd, submissionSpace, takeCompletions } from "./raw-ring.ts";
+import type { OpenFile } from "./open-file.ts";
+import { completionOverflows, prepareRequest, RawRing, type RawRingOptions, registerAny, ringEventfd, submissionSpace, takeCompletions } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
-import { IORING_ASYNC_CANCEL_ALL, IORING_ASYNC_CANCEL_ANY, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE, IORING_REGISTER_IOWQ_MAX_WORKERS } from "./uapi.ts";
+import {
+  IORING_ASYNC_CANCEL_ALL,
+  IORING_ASYNC_CANCEL_ANY,
+  IORING_OP_ASYNC_CANCEL,
+  IORING_OP_CLOSE,
+  IORING_OP_POLL_ADD,
+  IORING_OP_READ,
+  IORING_OP_READ_FIXED,
+  IORING_OP_READV,
+  IORING_OP_READV_FIXED,
+  IORING_OP_WRITE,
+  IORING_OP_WRITE_FIXED,
+  IORING_OP_WRITEV,
+  IORING_OP_WRITEV_FIXED,
+  IORING_REGISTER_IOWQ_MAX_WORKERS,
+  IOSQE_ASYNC,
+  IOSQE_FIXED_FILE,
+  IOSQE_IO_LINK,
+} from "./uapi.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** user_data, 53 bits: kind, generation, index of the operation. The teardown in C reads the kind and the index. */
@@ -46,9 +65,11 @@ export interface Request {
   /** An errno, negative, that is this request's way to succeed; 0: there is none. */
   readonly expectedErrno: number;
   readonly kind: (typeof requestKind)[keyof typeof requestKind];
+  /** The file of `fd`, used until the completion. */
+  readonly file: OpenFile | undefined;
   /** The slot that `address` lies in. */
   readonly slot: Slot | undefined;
-  /** What else is used from the request's start to its completion: the files, and where there are several slots the others. */
+  /** What else is used from the request's start to its completion: other files, and where there are several slots the others. */
   readonly uses: readonly Usable[];
   /** Other memory that the request names. */
   readonly memory: SharedArrayBuffer | readonly SharedArrayBuffer[] | undefined;
@@ -75,6 +96,7 @@ export const bareRequest = {
   spliceFd: 0,
   expectedErrno: 0,
   kind: requestKind.plain,
+  file: undefined,
   slot: undefined,
   uses: [],
   memory: undefined,
@@ -91,6 +113,23 @@ export interface Prepared<Result> {
   result(value: number, fileEntry: number): Result;
 }
 
+const atOnce: ReadonlySet<number> = new Set([
+  IORING_OP_READ,
+  IORING_OP_WRITE,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE_FIXED,
+  IORING_OP_READV,
+  IORING_OP_WRITEV,
+  IORING_OP_READV_FIXED,
+  IORING_OP_WRITEV_FIXED,
+  IORING_OP_POLL_ADD,
+]);
+
+/** Whether the kernel looks a request's file up when it is submitted. Others look it up in a worker, when the registered table may just be made anew. */
+function looksUpAtOnce({ opcode, sqeFlags }: Request): boolean {
+  return (sqeFlags & IOSQE_ASYNC) === 0 && atOnce.has(opcode);
+}
+
 function pathsOf({ path, destination }: Request): { path?: string; destination?: string } {
   return { ...(path === undefined ? {} : { path }), ...(destination === undefined ? {} : { destination }) };
 }
@@ -105,6 +144,9 @@ class Operation {
   settled = false;
   /** Takes the signal's callback back. */
   forget: (() => void) | undefined;
+  chain: Chain | undefined;
+  /** What the kernel begins when this has succeeded. */
+  next: Operation | undefined;
 
   constructor(request: Request, signal?: AbortSignal) {
     this.request = request;
@@ -115,6 +157,7 @@ class Operation {
   /** What belonged to the operation is its own no more. */
   end(): void {
     this.forget?.();
+    this.request.file?.endUse();
     this.request.slot?.endUse();
     for (const use of this.request.uses) use.endUse();
   }
@@ -124,6 +167,59 @@ class Operation {
     this.settled = true;
     this.request.fail?.(reason);
   }
+}
+
+/** Operations that the kernel runs one after the other, until one fails. */
+class Chain {
+  operations: Operation[] = [];
+  /** Why an operation could not be started, while the chain is being built. */
+  refusal: { readonly reason: unknown } | undefined;
+  #failure: { readonly reason: unknown } | undefined;
+  readonly #cancelled: Operation[] = [];
+  #completed = 0;
+
+  add(operation: Operation): void {
+    operation.chain = this;
+    const last = this.operations.at(-1);
+    if (last !== undefined) last.next = operation;
+    this.operations.push(operation);
+  }
+
+  /** One has failed. Those that the kernel cancels for it may come before it. */
+  failed(operation: Operation, error: UringError): void {
+    if (operation.settled) this.#failure ??= { reason: operation.signal?.reason };
+    else if (error.code === "ECANCELED") this.#cancelled.push(operation);
+    else {
+      this.#failure ??= { reason: error };
+      operation.fail(error);
+    }
+  }
+
+  /** One more is through; `why` the rest was cancelled, where nothing has failed. */
+  completed(why: string): void {
+    this.#completed++;
+    if (this.#failure === undefined && this.#completed < this.operations.length) return;
+    for (const operation of this.#cancelled.splice(0))
+      operation.fail(chainBroken(operation, this.#failure === undefined ? why : undefined, this.#failure?.reason));
+  }
+
+  /** Lets go of what comes after an operation that was aborted before the kernel had any. Returns how many had not settled. */
+  truncate(): number {
+    const broken = this.operations.findIndex(({ settled }) => settled);
+    if (broken === -1) return 0;
+    const rest = this.operations.splice(broken).filter(({ settled }) => !settled);
+    const last = this.operations.at(-1);
+    if (last !== undefined) last.next = undefined;
+    for (const operation of rest) {
+      operation.end();
+      operation.fail(chainBroken(operation, undefined, undefined));
+    }
+    return rest.length;
+  }
+}
+
+function chainBroken({ request }: Operation, why = "an earlier operation of its chain did not succeed", cause?: unknown): UringError {
+  return new UringError("ECANCELED", request.syscall, { message: why, cause });
 }
 
 /**
@@ -153,9 +249,12 @@ export class RequestQueue {
   readonly #unused: number[] = [];
   #inKernel = 0;
   #generation = 0;
-  /** Without room in the ring yet, in order; those that have settled are skipped. */
+  /** Without room in the ring yet, in order, chains by their first; those that have settled are skipped. */
   readonly #backlog = new Fifo<Operation>();
-  #backlogSettled = 0;
+  /** Operations of the backlog that have not settled. */
+  #waiting = 0;
+  /** The chain that is being built. */
+  #chain: Chain | undefined;
   /** Cancellations without room: what they wait behind may wait for them, so they go first. */
   readonly #cancels = new Fifo<Operation>();
   #cancelsInKernel = 0;
@@ -165,7 +264,11 @@ export class RequestQueue {
   readonly #completed: { operation: Operation; result: number }[] = [];
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
+  #abandoned: (() => void) | undefined;
   #gone = false;
+  #submissions = 0;
+  #submitted = 0;
+  #wakeups = 0;
   /** Why the kernel takes nothing any more. */
   #broken: unknown;
 
@@ -174,7 +277,10 @@ export class RequestQueue {
     try {
       this.files = new FileTable(this.raw);
       allowWorkers(this.raw);
-      this.#wakeup = new Wakeup(ringEventfd(this.raw), () => this.#advance());
+      this.#wakeup = new Wakeup(ringEventfd(this.raw), () => {
+        this.#wakeups++;
+        this.#advance();
+      });
     } catch (error) {
       this.raw.close();
       throw error;
@@ -193,7 +299,30 @@ export class RequestQueue {
 
   /** Operations started and not completed, the queue's own cancellations apart. */
   get inFlight(): number {
-    return this.#inKernel - this.#cancelsInKernel + this.#backlog.size - this.#backlogSettled;
+    return this.#inKernel - this.#cancelsInKernel + this.#waiting;
+  }
+
+  /** Counters since the ring was made, and how it stands. */
+  stats(): { inFlight: number; waiting: number; submissions: number; submitted: number; wakeups: number; overflows: number } {
+    return {
+      inFlight: this.inFlight,
+      waiting: this.#waiting,
+      submissions: this.#submissions,
+      submitted: this.#submitted,
+      wakeups: this.#wakeups,
+      overflows: completionOverflows(this.raw),
+    };
+  }
+
+  /** Whether what is in flight keeps the process alive. */
+  set referenced(referenced: boolean) {
+    this.#wakeup.referenced = referenced;
+  }
+
+  /** Nobody can start anything any more: calls `close` as soon as nothing is in flight. */
+  abandon(close: () => void): void {
+    this.#abandoned = close;
+    this.#flushSoon();
   }
 
   assertOpen(syscall: string): void {
@@ -213,21 +342,63 @@ export class RequestQueue {
     }
     const operation = new Operation(request, signal);
     if (signal !== undefined) operation.forget = onAbort(signal, () => this.#abort(operation));
+    request.file?.beginUse();
     request.slot?.beginUse();
     for (const use of request.uses) use.beginUse();
-    this.#enqueue(operation);
+    if (this.#chain === undefined) this.#enqueue(operation);
+    else this.#chain.add(operation);
   }
 
-  /** Starts what `prepare` returns; whatever is wrong with it rejects. What it adds to `uses` is used until the request's completion. */
-  run<Result>(prepare: (uses: Usable[]) => Prepared<Result>, signal?: AbortSignal): Promise<Result> {
+  /** Notes, for a chain that is being built, why an operation was not started; returns it. */
+  refused(reason: unknown): unknown {
+    if (this.#chain !== undefined) this.#chain.refusal ??= { reason };
+    return reason;
+  }
+
+  /**
+   * Starts what each of `starts` does, one request, as a chain. Throws, and starts none, where one cannot be started.
+   * @throws TypeError, RangeError: not one request each, too many of them; what an operation refuses
+   */
+  link<Started>(starts: readonly (() => Started)[]): Started[] {
+    this.assertOpen("link");
+    if (this.#chain !== undefined) throw invalidValue("a chain cannot be linked within another");
+    const most = Math.min(this.raw.sqEntries, this.raw.cqEntries);
+    if (starts.length > most) throw outOfRange("operations.length", `up to ${most}, the ring's entries`, starts.length);
+    const chain = new Chain();
+    const started: Started[] = [];
+    this.#chain = chain;
+    try {
+      for (const [index, start] of starts.entries()) {
+        started.push(start());
+        if (chain.refusal !== undefined) throw chain.refusal.reason;
+        const requests = chain.operations.length - index;
+        if (requests !== 1) throw invalidValue(`operations[${index}] must start one request of this ring, not ${requests}`);
+      }
+    } catch (error) {
+      for (const one of started) if (one instanceof Promise) one.catch(() => undefined); // what is thrown says it
+      for (const operation of chain.operations) {
+        if (!operation.settled) operation.end();
+        operation.fail(error);
+      }
+      throw error;
+    } finally {
+      this.#chain = undefined;
+    }
+    chain.truncate();
+    const [first] = chain.operations;
+    if (first !== undefined) this.#enqueue(first);
+    return started;
+  }
+
+  /** Starts what `prepare` returns; whatever is wrong with it rejects. */
+  run<Result>(prepare: () => Prepared<Result>, signal?: AbortSignal): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     try {
-      const uses: Usable[] = [];
-      const { request, result } = prepare(uses);
+      const { request, result } = prepare();
       const succeed = (value: number, fileEntry: number) => resolve(result(value, fileEntry));
-      this.start({ ...bareRequest, ...request, uses, succeed, fail: reject }, signal);
+      this.start({ ...bareRequest, ...request, succeed, fail: reject }, signal);
     } catch (error) {
-      reject(error);
+      reject(this.refused(error));
     }
     return promise;
   }
@@ -256,7 +427,10 @@ export class RequestQueue {
   }
 
   #enqueue(operation: Operation): void {
-    if (this.#backlog.size > 0 || !this.#prepare(operation)) this.#backlog.push(operation);
+    if (this.#backlog.size > 0 || !this.#prepare(operation)) {
+      this.#backlog.push(operation);
+      this.#waiting += operation.chain?.operations.length ?? 1;
+    }
     this.#flushSoon();
   }
 
@@ -275,11 +449,17 @@ export class RequestQueue {
     });
   }
 
-  /** Writes the operation's entry. Returns false where the ring has no room: of operations, never more than completions can hold. */
+  /** Writes the entries of the operation, or of its chain. Returns false where the ring has no room: of operations, never more than completions can hold. */
   #prepare(operation: Operation): boolean {
-    const { request } = operation;
-    const isCancel = request.opcode === IORING_OP_ASYNC_CANCEL;
-    if (submissionSpace(this.raw) === 0 || (!isCancel && this.#inKernel - this.#cancelsInKernel >= this.raw.cqEntries)) return false;
+    const count = operation.chain?.operations.length ?? 1;
+    const isCancel = operation.request.opcode === IORING_OP_ASYNC_CANCEL;
+    if (submissionSpace(this.raw) < count || (!isCancel && this.#inKernel - this.#cancelsInKernel + count > this.raw.cqEntries)) return false;
+    for (let one: Operation | undefined = operation; one !== undefined; one = one.next) this.#write(one);
+    return true;
+  }
+
+  #write(operation: Operation): void {
+    const { request, chain, next } = operation;
     const index = this.#unused.pop() ?? this.#operations.length;
     assert(index < indexSpan, "operations have an index of 24 bits");
     this.#generation = (this.#generation + 1) % generationSpan;
@@ -287,13 +467,14 @@ export class RequestQueue {
     operation.userData = request.kind * kindUnit + this.#generation * indexSpan + index;
     this.#operations[index] = operation;
     this.#inKernel++;
-    if (isCancel) this.#cancelsInKernel++;
+    if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
     if (request.kind === requestKind.close) this.files.closing(request.fileEntry, index);
+    const isFixed = request.file?.installed === true && chain === undefined && looksUpAtOnce(request) && this.files.hasRegistered(request.file.entry);
     prepareRequest(
       this.raw,
       request.opcode,
-      request.sqeFlags,
-      request.fd,
+      request.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined ? 0 : IOSQE_IO_LINK),
+      isFixed ? (request.file?.entry ?? -1) : request.fd,
       request.position,
       request.address,
       request.length,
@@ -302,7 +483,6 @@ export class RequestQueue {
       request.bufferIndex,
       request.spliceFd,
     );
-    return true;
   }
 
   /** Submits, settles what has completed, and goes on while that makes room for those who wait; after a turn's share, in the next turn. */
@@ -323,6 +503,9 @@ export class RequestQueue {
     }
     this.#wakeup.disarm();
     this.#idle?.();
+    const close = this.#abandoned;
+    this.#abandoned = undefined;
+    close?.();
   }
 
   /** Goes on in another turn of the event loop, which `schedule` says when; once, however often it is asked for. */
@@ -346,9 +529,11 @@ export class RequestQueue {
       prepared = true;
     }
     for (let operation = this.#backlog.peek(); operation !== undefined; operation = this.#backlog.peek()) {
-      if (operation.settled) this.#backlogSettled--;
-      else if (!this.#prepare(operation)) break;
-      else prepared = true;
+      if (!operation.settled) {
+        if (!this.#prepare(operation)) break;
+        this.#waiting -= operation.chain?.operations.length ?? 1;
+        prepared = true;
+      }
       this.#backlog.shift();
     }
     return prepared;
@@ -357,7 +542,8 @@ export class RequestQueue {
   /** Submits what is prepared and takes what has completed. Returns false where the kernel takes nothing: for now, and then it is tried again soon; or for good. */
   #exchange(): boolean {
     try {
-      this.raw.submit();
+      this.#submitted += this.raw.submit();
+      this.#submissions++;
       takeCompletions(this.raw, this.#take);
       return true;
     } catch (error) {
@@ -373,12 +559,18 @@ export class RequestQueue {
     this.#broken = error;
     this.#wakeup.close();
     for (const operation of this.#operations) operation?.fail(error);
-    for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) {
-      if (!operation.settled) operation.end();
-      operation.fail(error);
-    }
-    this.#backlogSettled = 0;
+    for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) this.#dismiss(operation, () => error);
     this.#idle?.();
+  }
+
+  /** Fails an operation that was in the backlog, or its chain. */
+  #dismiss(first: Operation, why: (request: Request) => unknown): void {
+    for (let operation: Operation | undefined = first; operation !== undefined; operation = operation.next) {
+      if (operation.settled) continue;
+      this.#waiting--;
+      operation.end();
+      operation.fail(why(operation.request));
+    }
   }
 
   /** Notes one completion. What it brought or took is in the table before the entry is consumed, for a teardown may come between. */
@@ -402,14 +594,29 @@ export class RequestQueue {
       if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
       operation.end();
       if (result < 0 && result !== request.expectedErrno) {
-        operation.fail(new UringError(this.#errnoOf(result), request.syscall, pathsOf(request)));
+        const error = new UringError(this.#errnoOf(result), request.syscall, { ...pathsOf(request), ...request.file?.explain(result, request) });
+        if (operation.chain === undefined) operation.fail(error);
+        else operation.chain.failed(operation, error);
       } else if (!operation.settled) {
         operation.settled = true;
         request.succeed?.(result, operation.fileEntry);
       } else if (request.kind === requestKind.open) {
         this.#closeUnseen(result, operation.fileEntry);
       }
+      if (operation.chain !== undefined) this.#advanceChain(operation, operation.chain);
     }
+  }
+
+  /** The kernel has begun what comes next in the chain, or given it up. A cancellation before that has missed it. */
+  #advanceChain({ next }: Operation, chain: Chain): void {
+    chain.completed(this.closed ? "the ring was closed" : "an earlier read or write of its chain was short");
+    if (next === undefined || this.#operations[next.index] !== next) return;
+    if (this.closed) this.#cancelAll();
+    else if (next.settled) this.#cancel(next.userData, 0);
+  }
+
+  #cancelAll(): void {
+    this.#cancel(0, IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY);
   }
 
   /** What a cancellation interrupts may complete with EINTR (Linux 7.3), or with an errno of the kernel's own, ERESTARTSYS and its like. */
@@ -425,27 +632,22 @@ export class RequestQueue {
 
   #abort(operation: Operation): void {
     if (operation.settled) return;
-    if (operation.index === -1) {
-      this.#backlogSettled++;
-      operation.end();
-    } else {
-      this.#cancel(operation.userData, 0);
-    }
     operation.fail(operation.signal?.reason);
+    if (operation.index !== -1) {
+      this.#cancel(operation.userData, 0);
+      return;
+    }
+    operation.end();
+    const { chain } = operation;
+    if (chain === undefined || chain !== this.#chain) this.#waiting -= 1 + (chain?.truncate() ?? 0);
   }
 
   async #shutDown(): Promise<void> {
     const backlog: Operation[] = [];
     for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) backlog.push(operation);
-    this.#backlogSettled = 0;
     for (const operation of backlog) {
-      if (operation.settled) continue;
-      if (operation.request.kind === requestKind.close) {
-        this.#backlog.push(operation);
-        continue;
-      }
-      operation.end();
-      operation.fail(new UringError("ECANCELED", operation.request.syscall, { message: "the ring was closed" }));
+      if (operation.request.kind === requestKind.close) this.#backlog.push(operation);
+      else this.#dismiss(operation, ({ syscall }) => new UringError("ECANCELED", syscall, { message: "the ring was closed" }));
     }
     await this.#drain();
     // A ring that is broken leaves its files to the teardown.
@@ -461,7 +663,7 @@ export class RequestQueue {
   async #drain(): Promise<void> {
     for (let seconds = 0; this.#inKernel + this.#backlog.size > 0 && this.#broken === undefined; seconds++) {
       if (seconds === 5) console.warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
-      this.#cancel(0, IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY);
+      this.#cancelAll();
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#idle = resolve;
       const timer = setTimeout(resolve, 1000);

@@ -1,23 +1,16 @@
-import { checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue, outOfRange } from "./arguments.ts";
+import { constants } from "node:fs";
+import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { UringError } from "./errors.ts";
-import { descriptorOf, RingFile, usesOf } from "./file.ts";
-import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
+import { openFileOf, RingFile } from "./file.ts";
+import { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
+import { type Alignment, OpenFile } from "./open-file.ts";
 import * as operations from "./operations.ts";
-import { BufferPool, membershipOf } from "./pool.ts";
-import type { PoolMembership } from "./pool-membership.ts";
-import { registerRegions } from "./raw-ring.ts";
-import { bareRequest, type Prepared, RequestQueue, requestKind, type Usable } from "./request-queue.ts";
+import type { BufferPool } from "./pool.ts";
+import type { Prepared } from "./request-queue.ts";
+import { type FixedTransferOptions, type FixedWriteOptions, Lease, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
-import {
-  IORING_OP_READ_FIXED,
-  IORING_OP_READV_FIXED,
-  IORING_OP_WRITE_FIXED,
-  IORING_SETUP_DEFER_TASKRUN,
-  IORING_SETUP_HYBRID_IOPOLL,
-  IORING_SETUP_IOPOLL,
-  IORING_SETUP_SINGLE_ISSUER,
-} from "./uapi.ts";
+import { IORING_OP_READV_FIXED, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER } from "./uapi.ts";
 
 /** Options of `new Ring()`. */
 export interface RingOptions {
@@ -34,21 +27,6 @@ export interface RingOptions {
   readonly flags?: number;
 }
 
-/** Options of every operation. */
-export interface OperationOptions {
-  /** Rejects the promise with its reason when aborted; what the operation uses stays its own until the kernel is done with it. */
-  readonly signal?: AbortSignal;
-}
-
-/** Options of reads and writes. */
-export interface TransferOptions extends OperationOptions {
-  /**
-   * In the file, in bytes. Omitted: the file's own position, which the kernel takes when the request runs and moves on when it completes: wait for one before
-   * the next, or they may overlap.
-   */
-  readonly position?: number | bigint;
-}
-
 /** A part of a slot. */
 export interface FixedPart {
   readonly buffer: FixedBuffer;
@@ -58,55 +36,30 @@ export interface FixedPart {
   readonly length?: number;
 }
 
-/** Options of `Ring.readFixed` and `Ring.writeFixed`. */
-export interface FixedTransferOptions extends TransferOptions {
-  /** In the slot, in bytes. Default 0. */
-  readonly offset?: number;
-  /** In bytes. Default: to the slot's end. */
-  readonly length?: number;
+/** Options of `Ring.open`. */
+export interface OpenOptions extends OperationOptions {
+  /** Read and write past the page cache (O_DIRECT): memory, positions and lengths have to be aligned as `RingFile.alignment` says. Default false. */
+  readonly direct?: boolean;
 }
 
-const noOptions = {};
+/** What `Ring.stats()` tells: how the ring stands, and counts since it was made. */
+export interface RingStats {
+  /** Operations started and not completed. */
+  readonly inFlight: number;
+  /** Those of them that wait for room in the ring. */
+  readonly waiting: number;
+  /** System calls that submitted, or looked. */
+  readonly submissions: number;
+  /** Requests that travelled in them, cancellations included. */
+  readonly submitted: number;
+  /** How often the event loop was woken. */
+  readonly wakeups: number;
+  /** How often completions found their queue full, and were fetched from the kernel. */
+  readonly overflows: number;
+}
+
 const signalOnly = ["signal"];
 const transferOptions = ["position", "signal"];
-
-/** A ring's pools, each with where its buffers begin in the ring's table. */
-type JoinedPools = readonly { readonly membership: PoolMembership; readonly base: number }[];
-
-function poolsOf(pool: unknown): PoolMembership[] {
-  const pools: readonly unknown[] = pool === undefined ? [] : Array.isArray(pool) ? pool : [pool];
-  const memberships = pools.map((one) => {
-    if (!(one instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool, or an array of them", one);
-    return membershipOf(one);
-  });
-  if (new Set(memberships.map(({ control }) => control.address)).size !== memberships.length) throw invalidValue("options.pool has the same pool twice");
-  return memberships;
-}
-
-/** Clones the pools to the ring, side by side; where the kernel cannot, registers their memory on it. */
-function join(requests: RequestQueue, memberships: readonly PoolMembership[]): { pools: JoinedPools; cloned: boolean; tookNs: number } {
-  const pools: { membership: PoolMembership; base: number }[] = [];
-  const cloned = memberships.every(({ control }) => (memberships.length === 1 ? control.clones.whole : control.clones.ranges));
-  let base = 0;
-  let tookNs = 0;
-  try {
-    for (const membership of memberships) {
-      if (cloned) tookNs += membership.cloneTo(requests.raw, base);
-      else membership.joinRing();
-      pools.push({ membership, base });
-      base += membership.extents.length;
-    }
-    if (!cloned)
-      tookNs = registerRegions(
-        requests.raw,
-        memberships.flatMap(({ extents }) => extents),
-      );
-  } catch (error) {
-    for (const { membership } of pools) membership.leaveRing();
-    throw error;
-  }
-  return { pools, cloned, tookNs };
-}
 
 /**
  * An io_uring on Bun's event loop: operations are promises, those of one tick travel in one system call, and the process lives exactly as long as one is
@@ -134,13 +87,8 @@ function join(requests: RequestQueue, memberships: readonly PoolMembership[]): {
  * @see io_uring(7)
  */
 export class Ring implements AsyncDisposable {
-  /** How the kernel gave the ring its pools: a clone of their registration, or, before Linux 6.12 (6.13 for several pools), one of its own. */
-  readonly bufferSource: "cloned" | "registered" | undefined;
-  /** Milliseconds that the kernel's call for it took. */
-  readonly bufferJoinMs: number;
-  readonly #requests: RequestQueue;
-  readonly #pools: JoinedPools;
-  #closing: Promise<void> | undefined;
+  readonly #core: RingCore;
+  readonly #lease: Lease;
 
   /**
    * Sets up a ring and gives it the pools' buffers.
@@ -155,28 +103,28 @@ export class Ring implements AsyncDisposable {
     checkInteger("options.flags", flags, 0, 2 ** 32 - 1);
     if ((flags & (IORING_SETUP_IOPOLL | IORING_SETUP_HYBRID_IOPOLL)) !== 0)
       throw outOfRange("options.flags", "without IORING_SETUP_IOPOLL, whose completions wake nobody: that is for RawRing", flags);
-    const memberships = poolsOf(pool);
-    this.#requests = new RequestQueue({ entries, cqEntries, flags: (flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) >>> 0 });
-    try {
-      const { pools, cloned, tookNs } = join(this.#requests, memberships);
-      this.bufferJoinMs = tookNs / 1e6;
-      this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
-      this.#pools = pools;
-    } catch (error) {
-      // Nothing is in flight: whatever closing could report matters less than this.
-      this.#requests.close().catch(() => undefined);
-      throw error;
-    }
+    this.#core = new RingCore({ entries, cqEntries, flags: (flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) >>> 0 }, pool);
+    this.#lease = new Lease(this.#core);
+  }
+
+  /** How the kernel gave the ring its pools: a clone of their registration, or, before Linux 6.12 (6.13 for several pools), one of its own. */
+  get bufferSource(): "cloned" | "registered" | undefined {
+    return this.#core.bufferSource;
+  }
+
+  /** Milliseconds that the kernel's call for it took. */
+  get bufferJoinMs(): number {
+    return this.#core.bufferJoinMs;
   }
 
   /** Operations started and not completed. */
   get inFlight(): number {
-    return this.#requests.inFlight;
+    return this.#core.requests.inFlight;
   }
 
   /** Whether close() was called. */
   get closed(): boolean {
-    return this.#requests.closed;
+    return this.#core.requests.closed;
   }
 
   /**
@@ -184,12 +132,22 @@ export class Ring implements AsyncDisposable {
    * @param path - a path, or a file: URL
    * @param flags - as node:fs has them: "r", "w+", …, or O_* of `fs.constants`. Default "r".
    * @param mode - permissions of a file that is created, less the umask. Default 0o666.
-   * @throws UringError ENOENT, EACCES, EMFILE, … with the path in the message
+   * @throws UringError ENOENT, EACCES, EMFILE, … with the path in the message; EINVAL: among others, O_DIRECT where the file system has none
    * @see io_uring_prep_openat(3)
    */
-  async open(path: string | URL, flags: string | number = "r", mode = 0o666): Promise<RingFile> {
-    const { fd, fileEntry } = await this.#run(() => operations.open(path, flags, mode), noOptions);
-    return new RingFile(this.#requests, fd, fileEntry);
+  async open(path: string | URL, flags: string | number = "r", mode = 0o666, options: OpenOptions = noOptions): Promise<RingFile> {
+    const { requests } = this.#core;
+    const { fd, fileEntry, openedWith } = await this.#run(
+      () => {
+        const { direct = false } = options;
+        checkBoolean("options.direct", direct);
+        return operations.open(path, flags, mode, direct);
+      },
+      options,
+      ["direct", "signal"],
+    );
+    const alignment = (openedWith & constants.O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry);
+    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, openedWith, alignment, requests.files.install(fileEntry)));
   }
 
   /**
@@ -201,15 +159,15 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_read_fixed(3)
    */
   readFixed(file: number | RingFile, buffer: FixedBuffer, options: FixedTransferOptions = noOptions): Promise<number> {
-    return this.#transfer(IORING_OP_READ_FIXED, "read_fixed", file, buffer, options);
+    return this.#transferFixed("read", file, buffer, options);
   }
 
   /**
    * Writes from a slot. Resolves to the number of bytes written, which may be fewer than asked for. Arguments and errors are those of readFixed.
    * @see io_uring_prep_write_fixed(3)
    */
-  writeFixed(file: number | RingFile, buffer: FixedBuffer, options: FixedTransferOptions = noOptions): Promise<number> {
-    return this.#transfer(IORING_OP_WRITE_FIXED, "write_fixed", file, buffer, options);
+  writeFixed(file: number | RingFile, buffer: FixedBuffer, options: FixedWriteOptions = noOptions): Promise<number> {
+    return this.#transferFixed("write", file, buffer, options);
   }
 
   /**
@@ -255,7 +213,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_readv(3)
    */
   readv(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run((uses) => operations.vectoredTransfer("read", this.#descriptor(file, "readv", uses), buffers, options.position), options, transferOptions);
+    return this.#run(() => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, options.position), options, transferOptions);
   }
 
   /**
@@ -263,11 +221,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_writev(3)
    */
   writev(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run(
-      (uses) => operations.vectoredTransfer("write", this.#descriptor(file, "writev", uses), buffers, options.position),
-      options,
-      transferOptions,
-    );
+    return this.#run(() => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, options.position), options, transferOptions);
   }
 
   /**
@@ -275,7 +229,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_fsync(3), fsync(2)
    */
   fsync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run((uses) => operations.sync("fsync", this.#descriptor(file, "fsync", uses)), options);
+    return this.#run(() => operations.sync("fsync", this.#target(file, "fsync")), options);
   }
 
   /**
@@ -283,7 +237,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_fsync(3), fdatasync(2)
    */
   fdatasync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run((uses) => operations.sync("fdatasync", this.#descriptor(file, "fdatasync", uses)), options);
+    return this.#run(() => operations.sync("fdatasync", this.#target(file, "fdatasync")), options);
   }
 
   /**
@@ -296,9 +250,9 @@ export class Ring implements AsyncDisposable {
    */
   statx(file: number | RingFile | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
     return this.#run(
-      (uses) =>
+      () =>
         operations.statx(
-          typeof file === "string" || file instanceof URL ? file : this.#descriptor(file, "statx", uses),
+          typeof file === "string" || file instanceof URL ? file : this.#target(file, "statx"),
           options.mask ?? STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN,
           options.flags ?? 0,
         ),
@@ -314,7 +268,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_ftruncate(3)
    */
   ftruncate(file: number | RingFile, length: number | bigint, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run((uses) => operations.ftruncate(this.#descriptor(file, "ftruncate", uses), length), options);
+    return this.#run(() => operations.ftruncate(this.#target(file, "ftruncate"), length), options);
   }
 
   /**
@@ -329,7 +283,7 @@ export class Ring implements AsyncDisposable {
     length: number,
     options: OperationOptions & { readonly position?: number | bigint; readonly mode?: number } = noOptions,
   ): Promise<void> {
-    return this.#run((uses) => operations.fallocate(this.#descriptor(file, "fallocate", uses), options.mode ?? 0, options.position ?? 0, length), options, [
+    return this.#run(() => operations.fallocate(this.#target(file, "fallocate"), options.mode ?? 0, options.position ?? 0, length), options, [
       "position",
       "mode",
       "signal",
@@ -347,7 +301,7 @@ export class Ring implements AsyncDisposable {
     advice: operations.Advice,
     options: OperationOptions & { readonly position?: number | bigint; readonly length?: number } = noOptions,
   ): Promise<void> {
-    return this.#run((uses) => operations.fadvise(this.#descriptor(file, "fadvise", uses), advice, options.position ?? 0, options.length ?? 0), options, [
+    return this.#run(() => operations.fadvise(this.#target(file, "fadvise"), advice, options.position ?? 0, options.length ?? 0), options, [
       "position",
       "length",
       "signal",
@@ -396,15 +350,7 @@ export class Ring implements AsyncDisposable {
     options: OperationOptions & { readonly fromPosition?: number; readonly toPosition?: number | bigint; readonly flags?: number } = noOptions,
   ): Promise<number> {
     return this.#run(
-      (uses) =>
-        operations.splice(
-          this.#descriptor(from, "splice", uses),
-          this.#descriptor(to, "splice", uses),
-          length,
-          options.fromPosition,
-          options.toPosition,
-          options.flags ?? 0,
-        ),
+      () => operations.splice(this.#target(from, "splice"), this.#target(to, "splice"), length, options.fromPosition, options.toPosition, options.flags ?? 0),
       options,
       ["fromPosition", "toPosition", "flags", "signal"],
     );
@@ -416,7 +362,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_poll_add(3), poll(2)
    */
   poll(file: number | RingFile, events: number, options: OperationOptions = noOptions): Promise<number> {
-    return this.#run((uses) => operations.poll(this.#descriptor(file, "poll", uses), events), options);
+    return this.#run(() => operations.poll(this.#target(file, "poll"), events), options);
   }
 
   /**
@@ -437,15 +383,52 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
+   * Starts several operations as a chain, which travels in one system call: the kernel begins each when the one before has succeeded. Returns their promises, in
+   * order. When one fails, or reads or writes fewer bytes than asked for, the rest is not done: it rejects with ECANCELED, and the first failure as
+   * its cause. An operation that is aborted before its turn is cancelled when that comes.
+   * @param operations - functions that each start one operation of this ring: `() => ring.write(…)`. No more than the ring's entries.
+   * @throws TypeError, RangeError, UringError: what one of the operations refuses, or does not start just one request; then none is started
+   * @see io_uring_sqe_set_flags(3), IOSQE_IO_LINK
+   * @example
+   * ```ts
+   * const [bytesWritten] = await Promise.all(ring.link([() => ring.writeFixed(file, buffer, { position: 0 }), () => ring.fdatasync(file)]));
+   * ```
+   */
+  link<const Operations extends readonly (() => Promise<unknown>)[]>(
+    operations: Operations,
+  ): { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> } {
+    if (!Array.isArray(operations)) throw invalidType("operations", "an array of functions", operations);
+    for (const [index, operation] of operations.entries())
+      if (typeof operation !== "function") throw invalidType(`operations[${index}]`, "a function that starts an operation", operation);
+    return this.#core.requests.link(operations) as { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> };
+  }
+
+  /** How the ring stands. */
+  stats(): RingStats {
+    return this.#core.requests.stats();
+  }
+
+  /** Has what is in flight keep the process alive, as it does from the start. */
+  ref(): this {
+    this.#core.requests.referenced = true;
+    return this;
+  }
+
+  /**
+   * Lets the process end while operations are in flight. They go on as long as something else keeps it alive, and then complete up to a millisecond late.
+   */
+  unref(): this {
+    this.#core.requests.referenced = false;
+    return this;
+  }
+
+  /**
    * Closes the ring: refuses new work, cancels what is in flight, waits until the kernel is done with all of it, closes the files opened here. Nothing is written to
    * a buffer after it has resolved. It waits for a request that cannot be cancelled as long as that takes, with a warning after 5 seconds. Again: the same promise.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#requests.close().finally(() => {
-      // A ring that the kernel would not finish keeps its pools.
-      if (this.#requests.gone) for (const { membership } of this.#pools) membership.leaveRing();
-    });
-    return this.#closing;
+    this.#lease.end();
+    return this.#core.close();
   }
 
   /** close() */
@@ -453,68 +436,28 @@ export class Ring implements AsyncDisposable {
     return this.close();
   }
 
-  #transfer(opcode: number, syscall: string, file: number | RingFile, buffer: FixedBuffer, options: FixedTransferOptions): Promise<number> {
+  #transferFixed(direction: "read" | "write", file: number | RingFile, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     try {
-      if (options !== noOptions) checkOptions(options, ["position", "offset", "length", "signal"]);
-      const fd = this.#descriptor(file, syscall);
-      if (!(buffer instanceof FixedBuffer)) throw invalidType("buffer", "a FixedBuffer", buffer);
-      const slot = slotOf(buffer);
-      slot.assertHeld(syscall);
-      const size = slot.membership.control.plan.sizeBytes;
-      const { position = -1, offset = 0, signal } = options;
-      if (options.position !== undefined) checkPosition("options.position", position, 0);
-      checkInteger("options.offset", offset, 0, size);
-      const { length = size - offset } = options;
-      checkInteger("options.length", length, 0, size - offset);
-      if (signal !== undefined) checkSignal(signal);
-      this.#requests.start(
-        {
-          opcode,
-          sqeFlags: 0,
-          syscall,
-          fd,
-          position,
-          address: slot.address + offset,
-          length,
-          operationFlags: 0,
-          bufferIndex: this.#baseOf(slot.membership) + slot.membership.extentOf(slot.index),
-          kind: requestKind.plain,
-          slot,
-          uses: file instanceof RingFile ? usesOf(file) : bareRequest.uses,
-          spliceFd: 0,
-          expectedErrno: 0,
-          memory: undefined,
-          path: undefined,
-          destination: undefined,
-          fileEntry: -1,
-          succeed: resolve,
-          fail: reject,
-        },
-        signal,
-      );
+      const target = this.#target(file, direction === "read" ? "read_fixed" : "write_fixed");
+      this.#core.startFixed(direction, target, buffer, options, resolve, reject);
     } catch (error) {
-      reject(error);
+      reject(this.#core.requests.refused(error));
     }
     return promise;
   }
 
   /** Starts an operation; whatever is wrong with it, or with its options, rejects. */
-  #run<Result>(
-    prepare: (uses: Usable[]) => Prepared<Result>,
-    options: OperationOptions,
-    known: readonly string[] = signalOnly,
-    signal = options?.signal,
-  ): Promise<Result> {
-    return this.#requests.run((uses) => {
+  #run<Result>(prepare: () => Prepared<Result>, options: OperationOptions, known: readonly string[] = signalOnly, signal = options?.signal): Promise<Result> {
+    return this.#core.requests.run(() => {
       if (options !== noOptions) checkOptions(options, known);
-      return prepare(uses);
+      return prepare();
     }, signal);
   }
 
   #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
     if (bytes?.length > operations.largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
-    return this.#run((uses) => operations.transfer(direction, this.#descriptor(file, direction, uses), bytes, options.position), options, transferOptions);
+    return this.#run(() => operations.transfer(direction, this.#target(file, direction), bytes, options.position), options, transferOptions);
   }
 
   /** One request after the other, until one is short; an error after the first ends it as a short one does. */
@@ -522,17 +465,17 @@ export class Ring implements AsyncDisposable {
     checkOptions(options, transferOptions);
     const { position, signal } = options;
     if (position !== undefined) checkPosition("options.position", position, 0);
-    const uses = file instanceof RingFile ? usesOf(file) : [];
-    for (const use of uses) use.beginUse();
+    const target = this.#target(file, direction);
+    const use = typeof target === "number" ? undefined : target;
+    // Open from here to the end: closing waits for it, and refuses only what begins later.
+    use?.beginUse();
     try {
-      // Open from here to the end: closing waits for it, and refuses only what begins later.
-      const fd = this.#descriptor(file, direction);
       let done = 0;
       while (done < bytes.length) {
         const part = bytes.subarray(done, done + operations.largestTransferBytes);
         const from = position === undefined ? undefined : BigInt(position) + BigInt(done);
         try {
-          const transferred = await this.#requests.run(() => operations.transfer(direction, fd, part, from), signal);
+          const transferred = await this.#core.requests.run(() => operations.transfer(direction, target, part, from), signal);
           done += transferred;
           if (transferred < part.length) break;
         } catch (error) {
@@ -542,61 +485,55 @@ export class Ring implements AsyncDisposable {
       }
       return done;
     } finally {
-      for (const use of uses) use.endUse();
+      use?.endUse();
     }
   }
 
   #transferParts(direction: "read" | "write", file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions): Promise<number> {
     return this.#run(
-      (uses) => {
+      () => {
         const syscall = `${direction}v_fixed`;
         operations.checkVector(parts);
-        const fd = this.#descriptor(file, syscall, uses);
+        const target = this.#target(file, syscall);
         const ranges = Array.from(parts, (part, index) => {
           if (typeof part !== "object" || part === null) throw invalidType(`parts[${index}]`, "a FixedBuffer, or an object with one as `buffer`", part);
           const { buffer, offset = 0, length } = part instanceof FixedBuffer ? { buffer: part, length: undefined } : part;
-          const range = this.#rangeOf(buffer, offset, length, syscall, `parts[${index}]`);
-          uses.push(range.slot);
-          return range;
+          const name = `parts[${index}]`;
+          return this.#core.rangeOf(buffer, offset, length, syscall, { buffer: `${name}.buffer`, offset: `${name}.offset`, length: `${name}.length` });
         });
+        const uses = ranges.map(({ slot }) => slot);
         const filled = ranges.filter(({ length }) => length > 0); // the kernel refuses empty parts of registered buffers
         const [{ bufferIndex } = { bufferIndex: 0 }] = filled;
         const isOne = filled.length > 0 && filled.every((range) => range.bufferIndex === bufferIndex);
         const bytes = filled.reduce((sum, { length }) => sum + length, 0);
-        return isOne && bytes <= operations.largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
-          ? operations.vectoredFixedTransfer(direction, fd, filled, options.position, bufferIndex)
-          : operations.vectoredTransferOf(direction, fd, ranges, options.position);
+        const { request, result } =
+          isOne && bytes <= operations.largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
+            ? operations.vectoredFixedTransfer(direction, target, filled, options.position, bufferIndex)
+            : operations.vectoredTransferOf(direction, target, ranges, options.position);
+        return { request: { ...request, uses }, result };
       },
       options,
       transferOptions,
     );
   }
 
-  /** A range of a slot, as a request names it. */
-  #rangeOf(buffer: FixedBuffer, offset: number, length: number | undefined, syscall: string, name: string) {
-    if (!(buffer instanceof FixedBuffer)) throw invalidType(`${name}.buffer`, "a FixedBuffer", buffer);
-    const slot = slotOf(buffer);
-    slot.assertHeld(syscall);
-    const size = slot.membership.control.plan.sizeBytes;
-    checkInteger(`${name}.offset`, offset, 0, size);
-    if (length !== undefined) checkInteger(`${name}.length`, length, 0, size - offset);
-    const bufferIndex = this.#baseOf(slot.membership) + slot.membership.extentOf(slot.index);
-    return { slot, address: slot.address + offset, length: length ?? size - offset, bufferIndex };
+  /** How O_DIRECT wants a file aligned that was just opened; undefined where the kernel does not say. */
+  async #alignmentOf(fd: number, fileEntry: number): Promise<Alignment | undefined> {
+    const { requests } = this.#core;
+    try {
+      const { dioMemAlign: memoryBytes, dioOffsetAlign: positionBytes } = await requests.run(() => operations.statx(fd, STATX_DIOALIGN, 0));
+      return memoryBytes === 0 ? undefined : { memoryBytes, positionBytes };
+    } catch (error) {
+      if (!requests.closed) await requests.closeFile(fd, fileEntry);
+      throw error;
+    }
   }
 
-  /** The descriptor of a file, which a request uses until its completion. */
-  #descriptor(file: number | RingFile, syscall: string, uses?: Usable[]): number {
-    if (file instanceof RingFile) {
-      uses?.push(...usesOf(file));
-      return descriptorOf(file, this.#requests, syscall);
-    }
+  /** What an operation is about, for its request. */
+  #target(file: number | RingFile, syscall: string): operations.Target {
+    if (file instanceof RingFile) return openFileOf(file, this.#core, syscall);
     if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);
     checkInteger("file", file, 0, 2 ** 31 - 1);
     return file;
-  }
-
-  #baseOf(membership: PoolMembership): number {
-    for (const pool of this.#pools) if (pool.membership === membership || pool.membership.control.address === membership.control.address) return pool.base;
-    throw invalidValue("buffer is of a pool that this ring does not have: name the pool in `new Ring({ pool })`");
   }
 }

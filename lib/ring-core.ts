@@ -1,0 +1,216 @@
+import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
+import { OpenFile } from "./open-file.ts";
+import { BufferPool, membershipOf } from "./pool.ts";
+import type { PoolMembership } from "./pool-membership.ts";
+import { type RawRingOptions, registerRegions } from "./raw-ring.ts";
+import { bareRequest, RequestQueue, requestKind } from "./request-queue.ts";
+import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } from "./uapi.ts";
+
+/** Options of every operation. */
+export interface OperationOptions {
+  /** Rejects the promise with its reason when aborted; what the operation uses stays its own until the kernel is done with it. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of reads and writes. */
+export interface TransferOptions extends OperationOptions {
+  /**
+   * In the file, in bytes. Omitted: the file's own position, which the kernel takes when the request runs and moves on when it completes: wait for one before
+   * the next, or they may overlap.
+   */
+  readonly position?: number | bigint;
+}
+
+/** Options of `readFixed`. */
+export interface FixedTransferOptions extends TransferOptions {
+  /** In the slot, in bytes. Default 0. */
+  readonly offset?: number;
+  /** In bytes. Default: to the slot's end. */
+  readonly length?: number;
+  /** Fail with EAGAIN rather than wait for a disk or a lock (RWF_NOWAIT). Default false. */
+  readonly noWait?: boolean;
+}
+
+/** Options of `writeFixed`. */
+export interface FixedWriteOptions extends FixedTransferOptions {
+  /** Resolve when the bytes are on stable storage, as with O_DSYNC (RWF_DSYNC). Default false. */
+  readonly dsync?: boolean;
+  /** Write at the file's end, whatever the position (RWF_APPEND). Default false. */
+  readonly append?: boolean;
+}
+
+const RWF_DSYNC = 2;
+const RWF_NOWAIT = 8;
+const RWF_APPEND = 16;
+
+const readOptions = ["position", "offset", "length", "noWait", "signal"];
+const writeOptions = [...readOptions, "dsync", "append"];
+
+const rangeNames = { buffer: "buffer", offset: "options.offset", length: "options.length" };
+
+/** The options of a call that gives none: nothing about them has to be checked. */
+export const noOptions = {};
+
+function rwFlagsOf(options: FixedWriteOptions): number {
+  const { noWait = false, dsync = false, append = false } = options;
+  checkBoolean("options.noWait", noWait);
+  checkBoolean("options.dsync", dsync);
+  checkBoolean("options.append", append);
+  return (noWait ? RWF_NOWAIT : 0) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0);
+}
+
+function poolsOf(pool: unknown): PoolMembership[] {
+  const pools: readonly unknown[] = pool === undefined ? [] : Array.isArray(pool) ? pool : [pool];
+  const memberships = pools.map((one) => {
+    if (!(one instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool, or an array of them", one);
+    return membershipOf(one);
+  });
+  if (new Set(memberships.map(({ control }) => control.address)).size !== memberships.length) throw invalidValue("options.pool has the same pool twice");
+  return memberships;
+}
+
+/** A ring's pools, each with where its buffers begin in the ring's table. */
+type JoinedPools = readonly { readonly membership: PoolMembership; readonly base: number }[];
+
+/** Clones the pools to the ring, side by side; where the kernel cannot, registers their memory on it. */
+function join(requests: RequestQueue, memberships: readonly PoolMembership[]): { pools: JoinedPools; cloned: boolean; tookNs: number } {
+  const pools: { membership: PoolMembership; base: number }[] = [];
+  const cloned = memberships.every(({ control }) => (memberships.length === 1 ? control.clones.whole : control.clones.ranges));
+  let base = 0;
+  let tookNs = 0;
+  try {
+    for (const membership of memberships) {
+      if (cloned) tookNs += membership.cloneTo(requests.raw, base);
+      else membership.joinRing();
+      pools.push({ membership, base });
+      base += membership.extents.length;
+    }
+    if (!cloned)
+      tookNs = registerRegions(
+        requests.raw,
+        memberships.flatMap(({ extents }) => extents),
+      );
+  } catch (error) {
+    for (const { membership } of pools) membership.leaveRing();
+    throw error;
+  }
+  return { pools, cloned, tookNs };
+}
+
+/** What a ring and its files share: the requests, and the pools whose slots those may use. */
+export class RingCore {
+  readonly requests: RequestQueue;
+  readonly bufferSource: "cloned" | "registered" | undefined;
+  readonly bufferJoinMs: number;
+  readonly #pools: JoinedPools;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: RawRingOptions, pool: unknown) {
+    const memberships = poolsOf(pool);
+    this.requests = new RequestQueue(options);
+    try {
+      const { pools, cloned, tookNs } = join(this.requests, memberships);
+      this.bufferJoinMs = tookNs / 1e6;
+      this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
+      this.#pools = pools;
+    } catch (error) {
+      // Nothing is in flight: whatever closing could report matters less than this.
+      this.requests.close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.requests.close().finally(() => {
+      // A ring that the kernel would not finish keeps its pools.
+      if (this.requests.gone) for (const { membership } of this.#pools) membership.leaveRing();
+    });
+    return this.#closing;
+  }
+
+  /** Starts a read into a slot, or a write from one. */
+  startFixed(
+    direction: "read" | "write",
+    target: number | OpenFile,
+    buffer: FixedBuffer,
+    options: FixedWriteOptions,
+    succeed: (bytes: number) => void,
+    fail: (reason: unknown) => void,
+  ): void {
+    const isRead = direction === "read";
+    const syscall = isRead ? "read_fixed" : "write_fixed";
+    if (options !== noOptions) checkOptions(options, isRead ? readOptions : writeOptions);
+    const { position, offset = 0, signal } = options;
+    if (position !== undefined) checkPosition("options.position", position, 0);
+    if (signal !== undefined) checkSignal(signal);
+    const { slot, address, length, bufferIndex } = this.rangeOf(buffer, offset, options.length, syscall, rangeNames);
+    this.requests.start(
+      {
+        opcode: isRead ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED,
+        sqeFlags: 0,
+        syscall,
+        fd: target instanceof OpenFile ? target.fd : target,
+        position: position ?? -1,
+        address,
+        length,
+        operationFlags: options === noOptions ? 0 : rwFlagsOf(options),
+        bufferIndex,
+        spliceFd: 0,
+        expectedErrno: 0,
+        kind: requestKind.plain,
+        file: target instanceof OpenFile ? target : undefined,
+        slot,
+        uses: bareRequest.uses,
+        memory: undefined,
+        path: undefined,
+        destination: undefined,
+        fileEntry: -1,
+        succeed,
+        fail,
+      },
+      signal,
+    );
+  }
+
+  /** A range of a slot, as a request names it. */
+  rangeOf(buffer: FixedBuffer, offset: number, length: number | undefined, syscall: string, names: typeof rangeNames) {
+    if (!(buffer instanceof FixedBuffer)) throw invalidType(names.buffer, "a FixedBuffer", buffer);
+    const slot = slotOf(buffer);
+    slot.assertHeld(syscall);
+    const size = slot.membership.control.plan.sizeBytes;
+    checkInteger(names.offset, offset, 0, size);
+    if (length !== undefined) checkInteger(names.length, length, 0, size - offset);
+    const bufferIndex = this.#baseOf(slot.membership) + slot.membership.extentOf(slot.index);
+    return { slot, address: slot.address + offset, length: length ?? size - offset, bufferIndex };
+  }
+
+  #baseOf(membership: PoolMembership): number {
+    for (const pool of this.#pools) if (pool.membership === membership || pool.membership.control.address === membership.control.address) return pool.base;
+    throw invalidValue("buffer is of a pool that this ring does not have: name the pool in `new Ring({ pool })`");
+  }
+}
+
+const leases = new FinalizationRegistry<RingCore>((core) => {
+  core.requests.abandon(() => {
+    core.close().catch((error: unknown) => console.warn("bun-uring: closing a ring that nobody has any more:", error));
+  });
+});
+
+/**
+ * Who can start requests of a ring, the Ring itself and its files, has its lease. When that is collected nobody can, and the ring closes as soon as
+ * nothing is in flight; so the core, which requests in flight may refer to, must not refer to the lease.
+ */
+export class Lease {
+  readonly core: RingCore;
+
+  constructor(core: RingCore) {
+    this.core = core;
+    leases.register(this, core, this);
+  }
+
+  /** The ring was closed: nothing is left to do when this is collected. */
+  end(): void {
+    leases.unregister(this);
+  }
+}
