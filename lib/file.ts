@@ -8,10 +8,13 @@ import type { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
 import type { Alignment, OpenFile } from "./open-file.ts";
 import * as operations from "./operations.ts";
+import { type ReadableOptions, readableOf } from "./readable.ts";
 import type { Prepared } from "./request-queue.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, type Lease, noOptions, type RingCore } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
+import type { StreamedFile } from "./stream-memory.ts";
 import { IORING_OP_FTRUNCATE } from "./uapi.ts";
+import { type WritableChunk, type WritableOptions, writableOf } from "./writable.ts";
 
 /** Bytes of a piece that async iteration reads. */
 const pieceBytes = 65536;
@@ -375,6 +378,46 @@ export class RingFile implements AsyncDisposable {
     return this.writeFile(...parameters);
   }
 
+  /**
+   * The content as a stream, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
+   * keep chunks. With `zeroCopy` the chunks are views of the pool's slots, each valid until the next one is read, and what the stream has read ahead
+   * keeps its slots until then: for consumers that are done with a chunk before they ask for the next, as Bun.serve is.
+   * @param options.pool - of the ring; its slots are the reads' memory. Default none.
+   * @param options.position - in the file, in bytes; null: its own position, one read at a time, for pipes. Default 0.
+   * @param options.length - in bytes, at most. Default: to the file's end.
+   * @param options.depth - reads in flight, 1 to 1024. Default 4.
+   * @param options.autoClose - close the file when the stream ends, fails or is cancelled. Default false.
+   * @throws TypeError, RangeError: an option's type or value
+   * @throws UringError EBADF: the file is closed; what reading reports is the stream's error
+   * @example
+   * ```ts
+   * Bun.serve({ fetch: async () => new Response((await ring.open("video.mp4")).readable({ pool, zeroCopy: true, autoClose: true })) });
+   * ```
+   */
+  readable(options: ReadableOptions = noOptions): ReadableStream<Uint8Array> {
+    return readableOf(this.#streamed("read"), options);
+  }
+
+  /**
+   * A stream that writes the file, with several writes in flight, each at the position after the one before, so that chunks land in order. A chunk is copied when
+   * it is written, and may be used again at once. Where every write goes to the file's end ("a"), one is in flight at a time. With O_DIRECT
+   * each chunk has to be a multiple of the alignment.
+   * @param options.pool - of the ring; its slots are the writes' memory. Default none.
+   * @param options.position - in the file, in bytes; null: its own position, one write at a time, for pipes. Default 0.
+   * @param options.depth - writes in flight, 1 to 1024. Default 4.
+   * @param options.durable - closing the stream waits until the content is on stable storage. Default false.
+   * @param options.autoClose - close the file when the stream ends, fails or is aborted. Default false.
+   * @throws TypeError, RangeError: an option's type or value
+   * @throws UringError EBADF: the file is closed; what writing reports is the stream's error
+   * @example
+   * ```ts
+   * await request.body?.pipeTo(file.writable({ pool, durable: true }));
+   * ```
+   */
+  writable(options: WritableOptions = noOptions): WritableStream<WritableChunk> {
+    return writableOf(this.#streamed("write"), options);
+  }
+
   /** The content from the file's own position on, in pieces of up to 64 KiB; ends at the file's end, and leaves the file open. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
     for (;;) {
@@ -410,6 +453,19 @@ export class RingFile implements AsyncDisposable {
   /** close() */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** What streams need of this file. */
+  #streamed(syscall: string): StreamedFile {
+    const open = this.#opened(syscall);
+    return {
+      appends: open.appends,
+      positionBytes: open.alignment?.positionBytes ?? 1,
+      transferFixed: (direction, buffer, options) => this.#transferFixed(direction, buffer, options),
+      transfer: (direction, bytes, position, signal) => this.#transfer(direction, bytes, position, signal),
+      datasync: () => this.datasync(),
+      close: () => this.close(),
+    };
   }
 
   get #requests() {

@@ -1,0 +1,149 @@
+import { onAbort } from "./abort.ts";
+import { checkBoolean, invalidType } from "./arguments.ts";
+import { UringError } from "./errors.ts";
+import { checkStreamOptions, type StreamOptions } from "./readable.ts";
+import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
+
+/** Options of `RingFile.writable`. */
+export interface WritableOptions extends StreamOptions {
+  /** Close only when the content is on stable storage (fdatasync). Default false. */
+  readonly durable?: boolean;
+}
+
+/** What can be written: text is UTF-8. */
+export type WritableChunk = string | ArrayBuffer | SharedArrayBuffer | NodeJS.ArrayBufferView;
+
+function bytesOf(chunk: unknown): Uint8Array {
+  if (typeof chunk === "string") return Buffer.from(chunk);
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  if (chunk instanceof ArrayBuffer || chunk instanceof SharedArrayBuffer) return new Uint8Array(chunk);
+  throw invalidType("chunk", "a string, an ArrayBuffer or a view of memory", chunk);
+}
+
+/** Writes a file chunk by chunk, several parts at once, each at the position after the one before. */
+class WriteBehind {
+  readonly #memories: Memories;
+  readonly #depth: number;
+  readonly #stopping = new AbortController();
+  /** In flight, in order. */
+  readonly #writes: Promise<void>[] = [];
+  #position: StreamPosition;
+  #failure: { readonly reason: unknown } | undefined;
+
+  constructor(memories: Memories, position: StreamPosition, depth: number) {
+    this.#memories = memories;
+    this.#position = position;
+    this.#depth = depth;
+  }
+
+  /** Resolves as soon as all of the bytes are on their way, and there is room for more. */
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let offset = 0; offset < bytes.length; ) {
+      const memory = await this.#take();
+      const length = Math.min(bytes.length - offset, memory.bytes.length);
+      memory.bytes.set(bytes.subarray(offset, offset + length));
+      this.#writes.push(this.#flush(memory, length, this.#position));
+      this.#position = advanced(this.#position, length);
+      offset += length;
+      if (this.#writes.length >= this.#depth) await this.#oldest();
+    }
+  }
+
+  /** Resolves when everything is written. */
+  async finish(): Promise<void> {
+    while (this.#writes.length > 0) await this.#oldest();
+    this.#check();
+  }
+
+  /** Cancels what is in flight. */
+  cancel(): void {
+    this.#stopping.abort();
+  }
+
+  /** Cancels what is in flight, and waits for it. */
+  async stop(): Promise<void> {
+    this.cancel();
+    await Promise.all(this.#writes.splice(0));
+  }
+
+  /** Memory for one more write. It is waited for only with none in flight: others may wait for what those hold. */
+  async #take(): Promise<Memory> {
+    for (;;) {
+      this.#check();
+      const memory = this.#memories.tryTake();
+      if (memory !== undefined) return memory;
+      if (this.#writes.length === 0) return this.#memories.take(this.#stopping.signal);
+      await this.#oldest();
+    }
+  }
+
+  async #oldest(): Promise<void> {
+    await this.#writes[0];
+    this.#writes.shift();
+    this.#check();
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure.reason;
+  }
+
+  /** Writes all of it. Never rejects: a failure is for the next call to report. */
+  async #flush(memory: Memory, length: number, position: StreamPosition): Promise<void> {
+    try {
+      for (let written = 0; written < length; ) {
+        const bytesWritten = await memory.transfer("write", written, length - written, advanced(position, written), this.#stopping.signal);
+        if (bytesWritten === 0) throw new UringError("EIO", "write", { message: `the file took ${written} of ${length} bytes, and no more` });
+        written += bytesWritten;
+      }
+    } catch (reason) {
+      this.#failure ??= { reason };
+    } finally {
+      memory.release();
+    }
+  }
+}
+
+/** The stream of `RingFile.writable`. */
+export function writableOf(file: StreamedFile, options: WritableOptions): WritableStream<WritableChunk> {
+  const { position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["durable"], file);
+  const { durable = false } = options;
+  checkBoolean("options.durable", durable);
+  signal?.throwIfAborted();
+
+  // Writes that each go to the file's end are in order only one after the other.
+  const behind = new WriteBehind(memories, position, file.appends ? 1 : depth);
+  let forget: (() => void) | undefined;
+  const end = async () => {
+    forget?.();
+    await behind.stop();
+    if (autoClose) await file.close();
+  };
+  return new WritableStream({
+    start(controller) {
+      // `abort` itself comes only when the write that is going on has ended.
+      if ("signal" in controller && controller.signal instanceof AbortSignal) controller.signal.addEventListener("abort", () => behind.cancel());
+      if (signal === undefined) return;
+      forget = onAbort(signal, () => {
+        controller.error(signal.reason);
+        end().catch(() => undefined); // the stream has failed already, with the reason
+      });
+    },
+    async write(chunk) {
+      try {
+        await behind.write(bytesOf(chunk));
+      } catch (error) {
+        await end();
+        throw error;
+      }
+    },
+    async close() {
+      try {
+        await behind.finish();
+        if (durable) await file.datasync();
+      } finally {
+        await end();
+      }
+    },
+    abort: end,
+  });
+}
