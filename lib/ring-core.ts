@@ -1,5 +1,6 @@
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
+import { hold } from "./native.ts";
 import { OpenFile } from "./open-file.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
@@ -206,6 +207,7 @@ export class Lease {
 
   constructor(core: RingCore) {
     this.core = core;
+    hold(leases); // `bun --hot` drops modules whose rings are there
     leases.register(this, core, this);
   }
 

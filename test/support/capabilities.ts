@@ -1,7 +1,10 @@
 /** What this machine can, for tests: one that needs more is skipped, and its name says what for. */
 import { test } from "bun:test";
+import { constants } from "node:fs";
 import { totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
+import { directFlags } from "./direct.ts";
+import { Folder } from "./files.ts";
 import { pinsCounted } from "./resources.ts";
 
 const { available, clone, opcodes, memlock } = probe();
@@ -25,12 +28,19 @@ function unregisteringPostsTags(): boolean {
   return ring.forEachCompletion(() => undefined) === 1;
 }
 
+/** Whether files of tests can be opened past the page cache: before Linux 6.6 not those in memory. */
+function takesDirect(): boolean {
+  using folder = new Folder();
+  return directFlags(folder.write("file", "")) !== constants.O_RDONLY;
+}
+
 const capabilities = {
   "clone (Linux 6.12)": () => clone.whole,
   "clone of ranges (Linux 6.13)": () => clone.ranges,
   "READV_FIXED (Linux 6.15)": () => opcodes.includes("READV_FIXED"),
   "FTRUNCATE (Linux 6.9)": () => opcodes.includes("FTRUNCATE"),
   "tags of tables that are unregistered (Linux 6.13)": unregisteringPostsTags,
+  "a file system with O_DIRECT": takesDirect,
   "VmPin that counts for root (not Linux 7.3)": pinsCounted,
   "256 MiB of locked memory": () => mayLock(2 ** 28),
   "4 GiB of locked memory": () => mayLock(2 ** 32),

@@ -10,6 +10,7 @@ const libc = dlopen("libc.so.6", {
 }).symbols;
 
 const RLIMIT_MEMLOCK = 8;
+const RLIMIT_NOFILE = 7;
 const PR_CAPBSET_READ = 23;
 const PR_CAPBSET_DROP = 24;
 const PR_SET_SECCOMP = 22;
@@ -21,10 +22,18 @@ function done(result: number, what: string): void {
   if (result !== 0) throw new Error(`${what} failed`);
 }
 
+function limit(resource: number, value: number): void {
+  done(libc.setrlimit(resource, new BigUint64Array(new SharedArrayBuffer(16)).fill(BigInt(value))), "setrlimit");
+}
+
+/** Descriptors are below this from now on. */
+export function limitOpenFiles(count: number): void {
+  limit(RLIMIT_NOFILE, count);
+}
+
 /** No more than this may be locked: by this process once it is not root's, by those that it starts in any case. */
 export function limitMemlock(bytes: number): void {
-  const limit = new BigUint64Array(new SharedArrayBuffer(16)).fill(BigInt(bytes));
-  done(libc.setrlimit(RLIMIT_MEMLOCK, limit), "setrlimit");
+  limit(RLIMIT_MEMLOCK, bytes);
   if (process.getuid?.() === 0 && libc.prctl(PR_CAPBSET_READ, CAP_IPC_LOCK, 0, 0, 0) === 1)
     done(libc.prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0), "dropping CAP_IPC_LOCK");
 }

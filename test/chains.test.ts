@@ -1,0 +1,283 @@
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync, writeSync } from "node:fs";
+import { BufferPool, Ring } from "bun-uring";
+import { times } from "./support/effort.ts";
+import { thrown, uringError } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
+import { pipe, sockets } from "./support/pipes.ts";
+import { fc } from "./support/properties.ts";
+import { leavingNothing } from "./support/resources.ts";
+import { shared } from "./support/rings.ts";
+
+const POLLIN = 1;
+
+/** A text in memory that the kernel may read. */
+function memoryOf(text: string): Uint8Array {
+  const bytes = shared(text.length);
+  bytes.set(Buffer.from(text));
+  return bytes;
+}
+
+test("the operations of a chain run one after the other, however long each takes", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    await using ring = new Ring();
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(fc.nat(50), fc.nat(3)), { minLength: 1, maxLength: 20 }), async (writes) => {
+        const path = folder.write("file", Buffer.alloc(64));
+        await using file = await ring.open(path, "r+");
+        const expected = Buffer.alloc(64);
+        const operations = writes.flatMap(([position, kind], index) => {
+          const byte = String.fromCharCode(65 + index);
+          expected.fill(byte, position, position + 10);
+          const write = () => ring.write(file, memoryOf(byte.repeat(10)), { position });
+          return [[write], [write, () => ring.nop()], [() => ring.timeout(0.1), write], [write, () => ring.fsync(file)]][kind] ?? [];
+        });
+        await Promise.all(ring.link(operations));
+        expect(readFileSync(path).toString("latin1")).toBe(expected.toString("latin1"));
+      }),
+      { numRuns: times(50) },
+    );
+  }));
+
+test("what comes after a failure is not done, and rejects with ECANCELED and the failure as its cause", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "as it was");
+    await using ring = new Ring();
+    await using file = await ring.open(path, "r+");
+    await using readOnly = await ring.open(path, "r");
+    const results = await Promise.allSettled(
+      ring.link([
+        () => ring.write(file, memoryOf("AS"), { position: 0 }),
+        () => ring.write(readOnly, memoryOf("x"), { position: 0 }),
+        () => ring.write(file, memoryOf("never"), { position: 0 }),
+        () => ring.unlink(path),
+      ]),
+    );
+    const [first, second, ...rest] = results;
+    expect(first).toEqual({ status: "fulfilled", value: 2 });
+    const failure = second?.status === "rejected" ? second.reason : undefined;
+    expect(failure).toMatchObject({ code: "EBADF", syscall: "write" });
+    expect(
+      rest.map((result) => (result.status === "rejected" ? [result.reason.code, result.reason.syscall, result.reason.cause === failure] : result)),
+    ).toEqual([
+      ["ECANCELED", "write", true],
+      ["ECANCELED", "unlinkat", true],
+    ]);
+    expect(readFileSync(path, "latin1")).toBe("AS it was");
+    expect(ring.inFlight).toBe(0);
+  }));
+
+test("an error that the kernel finds before it begins the chain is the cause of all cancellations, those before it too", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "as it was");
+    await using ring = new Ring();
+    using ends = pipe();
+    // The kernel looks at a splice's flags when it prepares the chain: nothing of that is begun.
+    const results = await Promise.allSettled(
+      ring.link([() => ring.unlink(path), () => ring.nop(), () => ring.splice(ends.readFd, ends.writeFd, 1, { flags: 0x1000 }), () => ring.nop()]),
+    );
+    const reasons = results.map((result) => (result.status === "rejected" ? result.reason : undefined));
+    expect(reasons.map(({ code }) => code)).toEqual(["ECANCELED", "ECANCELED", "EINVAL", "ECANCELED"]);
+    for (const index of [0, 1, 3]) expect(reasons[index].cause).toBe(reasons[2]);
+    expect(existsSync(path)).toBe(true);
+  }));
+
+test("a chain ends with a short read, and says so", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "ten bytes.");
+    await using ring = new Ring();
+    const file = await ring.open(path);
+    const [read, removal] = ring.link([() => ring.read(file, shared(4096), { position: 0 }), () => ring.unlink(path)]);
+    expect(await read).toBe(10);
+    const error = await uringError(() => removal);
+    expect([error.code, error.message]).toEqual(["ECANCELED", expect.stringContaining("short")]);
+    expect(existsSync(path)).toBe(true);
+  }));
+
+test("a signal ends its operation and what comes after, not what came before", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "as it was");
+    using never = sockets();
+    await using ring = new Ring();
+    const file = await ring.open(path, "r+");
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const [write, poll, late] = ring.link([
+      () => ring.write(file, memoryOf("AS"), { position: 0 }),
+      () => ring.poll(never.readFd, POLLIN, { signal: controller.signal }),
+      () => ring.write(file, memoryOf("never"), { position: 0 }),
+    ]);
+    expect(await write).toBe(2);
+    controller.abort(reason);
+    expect(await thrown(() => poll)).toBe(reason);
+    const error = await uringError(() => late);
+    expect([error.code, error.cause]).toEqual(["ECANCELED", reason]);
+    expect(readFileSync(path, "latin1")).toBe("AS it was");
+  }));
+
+test("an operation that was aborted before its turn is cancelled when that comes", () =>
+  leavingNothing(async () => {
+    using gate = sockets();
+    using never = sockets();
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool });
+    const buffer = await pool.acquire();
+    const controller = new AbortController();
+    const [poll, read] = ring.link([() => ring.poll(gate.readFd, POLLIN), () => ring.readFixed(never.readFd, buffer, { signal: controller.signal })]);
+    await ring.nop(); // the chain is in the kernel's hands
+    controller.abort();
+    expect((await thrown(() => read)).name).toBe("AbortError");
+    buffer.release();
+    expect(pool.available).toBe(0);
+    writeSync(gate.writeFd, "x");
+    expect(await poll).toBe(POLLIN);
+    (await pool.acquire()).release(); // it comes with the read's completion
+    expect(ring.inFlight).toBe(0);
+  }));
+
+test("a chain that waits for room in the ring stays together, and may lose its end to a signal", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "as it was");
+    using never = sockets();
+    await using ring = new Ring({ entries: 4, cqEntries: 4 });
+    const file = await ring.open(path, "r+");
+    const occupied = new AbortController();
+    const occupying = [1, 2, 3].map(() => thrown(() => ring.poll(never.readFd, POLLIN, { signal: occupied.signal })));
+    const controller = new AbortController();
+    const [first, second, third] = ring.link([
+      () => ring.write(file, memoryOf("AS"), { position: 0 }),
+      () => ring.write(file, memoryOf("never"), { position: 0, signal: controller.signal }),
+      () => ring.write(file, memoryOf("never"), { position: 0 }),
+    ]);
+    expect([ring.inFlight, ring.stats().waiting]).toEqual([6, 3]);
+    const reason = new Error("not that one");
+    controller.abort(reason);
+    expect([ring.inFlight, ring.stats().waiting]).toEqual([4, 1]);
+    expect(await thrown(() => second)).toBe(reason);
+    expect((await uringError(() => third)).code).toBe("ECANCELED");
+    occupied.abort();
+    await Promise.all(occupying);
+    expect(await first).toBe(2);
+    await ring.nop();
+    expect(readFileSync(path, "latin1")).toBe("AS it was");
+    expect([ring.inFlight, ring.stats().waiting]).toEqual([0, 0]);
+  }));
+
+test("chains and single operations beyond the ring's size all run, chains in their order", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    await using ring = new Ring({ entries: 8, cqEntries: 16 });
+    const path = folder.write("file", "");
+    const file = await ring.open(path, "r+");
+    const chains = times(500);
+    const results = Array.from({ length: chains }, (_, chain) => {
+      const writes = Array.from({ length: 1 + (chain % 8) }, (_, index) => () => ring.write(file, memoryOf(String(index)), { position: chain }));
+      return [...ring.link(writes), ring.nop()];
+    });
+    await Promise.all(results.flat());
+    const expected = Array.from({ length: chains }, (_, chain) => String(chain % 8)).join("");
+    expect(readFileSync(path, "latin1")).toBe(expected);
+    expect(ring.inFlight).toBe(0);
+  }));
+
+test("a ring that closes ends its chains, those in the kernel and those that wait", () =>
+  leavingNothing(async () => {
+    using never = sockets();
+    using pool = new BufferPool({ count: 4, size: 4096 });
+    const ring = new Ring({ entries: 4, cqEntries: 4, pool });
+    const chains = [1, 2, 3, 4].flatMap(() => {
+      const buffer = pool.tryAcquire();
+      if (buffer === undefined) throw new Error("no slot");
+      const started = ring.link([() => ring.timeout(1), () => ring.readFixed(never.readFd, buffer), () => ring.nop()]);
+      buffer.release();
+      return started;
+    });
+    const outcomes = Promise.allSettled(chains);
+    await chains[0];
+    await ring.close();
+    const codes = (await outcomes).map((outcome) => (outcome.status === "rejected" ? outcome.reason.code : "done"));
+    expect(codes).toEqual(["done", ...new Array<string>(11).fill("ECANCELED")]);
+    expect(pool.available).toBe(4);
+  }));
+
+test("a chain with something wrong in it is refused as a whole, and nothing of it is started", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "as it was");
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool, entries: 8 });
+    await using other = new Ring();
+    const file = await ring.open(path, "r+");
+    const buffer = await pool.acquire();
+    const write = () => ring.write(file, memoryOf("never"), { position: 0 });
+    const fixed = () => ring.writeFixed(file, buffer, { position: 0 });
+    const link = (operations: unknown) => Reflect.apply(ring.link, ring, [operations]);
+    const cases: [operations: unknown, code: string, shown: string][] = [
+      [7, "ERR_INVALID_ARG_TYPE", "7"],
+      [[write, 8], "ERR_INVALID_ARG_TYPE", "operations[1]"],
+      [[write, fixed, () => ring.fsync(-1)], "ERR_OUT_OF_RANGE", "-1"],
+      [[fixed, () => ring.readFixed(file, buffer, { offset: 5000 })], "ERR_OUT_OF_RANGE", "5000"],
+      [[fixed, () => ring.open("")], "ERR_INVALID_ARG_VALUE", "path"],
+      [[write, () => undefined], "ERR_INVALID_ARG_VALUE", "operations[1] must start one request of this ring, not 0"],
+      [[write, () => Promise.all([write(), write()])], "ERR_INVALID_ARG_VALUE", "operations[1] must start one request of this ring, not 2"],
+      [[write, () => other.nop()], "ERR_INVALID_ARG_VALUE", "not 0"],
+      [[write, () => ring.link([write])], "ERR_INVALID_ARG_VALUE", "within another"],
+      [new Array(9).fill(write), "ERR_OUT_OF_RANGE", "up to 8, the ring's entries"],
+    ];
+    for (const [operations, code, shown] of cases) {
+      const error = await thrown(() => link(operations));
+      expect([error.code, error.message]).toEqual([code, expect.stringContaining(shown)]);
+      expect(ring.inFlight).toBe(0);
+    }
+    expect(await thrown(() => link([write, () => Promise.all([write(), thrown(() => ring.nop({ signal: AbortSignal.abort() }))])]))).toMatchObject({
+      name: "AbortError",
+    });
+    expect(link([])).toEqual([]);
+    await ring.nop();
+    expect(readFileSync(path, "latin1")).toBe("as it was");
+    buffer.release();
+    expect(pool.available).toBe(1);
+    expect(await Promise.all(ring.link([() => ring.nop(), fixedAfter]))).toEqual([undefined, undefined]);
+    function fixedAfter() {
+      return ring.nop();
+    }
+  }));
+
+test("a closed ring links nothing", async () => {
+  const ring = new Ring();
+  await ring.close();
+  expect((await uringError(() => ring.link([() => ring.nop()]))).code).toBe("EBADF");
+});
+
+test("a durable write is all of the bytes, then on stable storage", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    await using ring = new Ring();
+    const path = folder.write("file", "as it was");
+    await using file = await ring.open(path, "r+");
+    const data = Buffer.from("-durable-");
+    expect(await file.writeDurably(data, 1, 7, 2)).toEqual({ bytesWritten: 7, buffer: data });
+    expect(readFileSync(path, "latin1")).toBe("asdurable");
+    await file.writeDurably(Buffer.from("AS"));
+    await file.writeDurably(Buffer.from("is"));
+    expect(readFileSync(path, "latin1")).toBe("ASisrable");
+  }));
+
+test("a durable write reports what the write reports, or else what the sync does", () =>
+  leavingNothing(async () => {
+    await using ring = new Ring();
+    await using full = await ring.open("/dev/full", "w");
+    expect(await uringError(() => full.writeDurably(Buffer.from("x")))).toMatchObject({ code: "ENOSPC", syscall: "write" });
+    using ends = pipe();
+    await using fifo = await ring.open(`/proc/self/fd/${ends.writeFd}`, "w");
+    expect(await uringError(() => fifo.writeDurably(Buffer.from("x")))).toMatchObject({ code: "EINVAL", syscall: "fdatasync" });
+    await using closed = await ring.open("/dev/full", "w");
+    await closed.close();
+    expect((await uringError(() => closed.writeDurably(Buffer.from("x")))).code).toBe("EBADF");
+  }));

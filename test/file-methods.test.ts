@@ -1,0 +1,170 @@
+import { expect, test } from "bun:test";
+import { constants, readFileSync, statSync } from "node:fs";
+import { type FileHandle, open as openWithNode } from "node:fs/promises";
+import { BufferPool, Ring, type RingFile } from "bun-uring";
+import { needs } from "./support/capabilities.ts";
+import { thrown, uringError } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
+import { sockets } from "./support/pipes.ts";
+import { leavingNothing } from "./support/resources.ts";
+import { shared } from "./support/rings.ts";
+
+/** Does the same to a file of a ring and to a FileHandle; returns what stat then says of both, and what they hold. */
+async function both(act: (file: RingFile | FileHandle) => Promise<unknown>, content = "content"): Promise<void> {
+  using folder = new Folder();
+  const [mine, theirs] = [folder.write("mine", content), folder.write("theirs", content)];
+  await using ring = new Ring();
+  await using file = await ring.open(mine, "r+");
+  const handle = await openWithNode(theirs, "r+");
+  try {
+    const outcomes = await Promise.all([file, handle].map((one) => act(one).catch(({ code }) => code)));
+    expect(outcomes[0]).toEqual(outcomes[1]);
+    const facts = [mine, theirs].map((path) => {
+      const { mode, uid, gid, atimeMs, mtimeMs, size } = statSync(path);
+      return { mode, uid, gid, size, content: readFileSync(path, "latin1"), times: atimeMs < 1e12 ? [atimeMs, mtimeMs] : [] };
+    });
+    expect(facts[0]).toEqual(facts[1]);
+  } finally {
+    await handle.close();
+  }
+}
+
+test("permissions, owner and times are changed as FileHandle changes them", () =>
+  leavingNothing(async () => {
+    await both((file) => file.chmod(0o640));
+    await both((file) => file.chmod("751"));
+    await both((file) => file.utimes(123.5, new Date(456_000)));
+    await both((file) => file.truncate(3));
+    await both((file) => file.truncate(-1));
+    await both((file) => file.truncate());
+    using folder = new Folder();
+    const path = folder.write("file", "");
+    await using ring = new Ring();
+    await using file = await ring.open(path);
+    const { uid, gid } = statSync(path);
+    await file.chown(uid, gid);
+    expect(await thrown(() => file.chmod(-1))).toMatchObject({ code: "ERR_OUT_OF_RANGE" });
+  }));
+
+test("metadata can be had as bigints, as node:fs has them", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "content");
+  await using ring = new Ring();
+  await using file = await ring.open(path);
+  expect(await file.stat({ bigint: true })).toEqual(statSync(path, { bigint: true }));
+  expect(await file.stat({ bigint: false })).toEqual(statSync(path));
+});
+
+test("writeFile takes iterables and streams, as FileHandle's does", () =>
+  leavingNothing(async () => {
+    const parts = ["one ", Buffer.from("two "), new Uint8Array([51])];
+    await both((file) => file.writeFile(parts));
+    await both((file) => file.writeFile(parts.values()));
+    await both((file) =>
+      file.writeFile(
+        (async function* () {
+          yield* parts;
+        })(),
+      ),
+    );
+    await both((file) => file.writeFile(new Blob(["of a blob"]).stream()));
+    await both((file) => file.writeFile(["¬"], "latin1"));
+    const failing = new Error("enough");
+    using folder = new Folder();
+    await using ring = new Ring();
+    await using file = await ring.open(folder.write("file", ""), "w");
+    const broken = (function* () {
+      yield "a";
+      throw failing;
+    })();
+    expect(await thrown(() => file.writeFile(broken))).toBe(failing);
+  }));
+
+test("a file is iterated over from its own position to its end, and can be left early", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 200_000);
+    await using ring = new Ring();
+    await using file = await ring.open(path);
+    for await (const piece of file) {
+      expect(Buffer.compare(piece, content.subarray(0, piece.length))).toBe(0);
+      break;
+    }
+    const rest = await Array.fromAsync(file);
+    expect(Buffer.compare(Buffer.concat(rest), content.subarray(65536))).toBe(0);
+    expect(rest.every((piece) => piece.buffer instanceof ArrayBuffer)).toBe(true);
+  }));
+
+test("lines are those that FileHandle reads", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", `first\r\nsecond\n\n${"ä".repeat(100_000)}\nno newline`);
+    await using ring = new Ring();
+    await using file = await ring.open(path);
+    const handle = await openWithNode(path);
+    const mine = await Array.fromAsync(file.readLines());
+    expect(mine).toEqual(await Array.fromAsync(handle.readLines({ autoClose: false })));
+    expect(mine.length).toBe(5);
+    await handle.close();
+  }));
+
+test("a fixed write can append, and be durable; a fixed read can refuse to wait", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    using ends = sockets();
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool });
+    const path = folder.write("file", "start");
+    await using file = await ring.open(path, "r+");
+    using buffer = await pool.acquire();
+    buffer.bytes.set(Buffer.from("-end"));
+    expect(await file.writeFixed(buffer, { length: 4, position: 0, append: true, dsync: true })).toBe(4);
+    expect(readFileSync(path, "latin1")).toBe("start-end");
+    expect((await uringError(() => ring.readFixed(ends.readFd, buffer, { noWait: true }))).code).toBe("EAGAIN");
+    const misspelt: object = { noWait: true, dsync: true };
+    expect(await thrown(() => file.readFixed(buffer, misspelt))).toMatchObject({ code: "ERR_INVALID_ARG_VALUE" });
+    expect(await thrown(() => Reflect.apply(file.writeFixed, file, [buffer, { append: 1 }]))).toMatchObject({ code: "ERR_INVALID_ARG_TYPE" });
+  }));
+
+needs("a file system with O_DIRECT")("a refused O_DIRECT transfer says what alignment is wanted and what it had; whatever the kernel takes is done", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 16384);
+    using pool = new BufferPool({ count: 1, size: 8192 });
+    await using ring = new Ring({ pool });
+    await using file = await ring.open(path, "r", 0, { direct: true });
+    await using plain = await ring.open(path);
+    expect(plain.alignment).toBeUndefined();
+    const { memoryBytes = 0, positionBytes = 0 } = file.alignment ?? {};
+    const { dioMemAlign, dioOffsetAlign } = await ring.statx(path);
+    expect([memoryBytes, positionBytes]).toEqual([dioMemAlign, dioOffsetAlign]);
+    using buffer = await pool.acquire();
+    expect(await file.readFixed(buffer, { position: 4096, length: 4096 })).toBe(4096);
+    expect(Buffer.compare(buffer.bytes.subarray(0, 4096), content.subarray(4096, 8192))).toBe(0);
+    if (positionBytes > 1) {
+      const error = await uringError(() => file.readFixed(buffer, { position: 1, length: 4096 }));
+      expect([error.code, error.hint]).toEqual([
+        "EINVAL",
+        expect.stringContaining(`positions and lengths to ${positionBytes}; this was 4096 bytes at position 1`),
+      ]);
+      expect((await uringError(() => ring.read(file, shared(8192).subarray(1, 4097), { position: 0 }))).hint).toContain(`aligned to ${memoryBytes}`);
+    }
+    await using numeric = await ring.open(path, constants.O_RDONLY | constants.O_DIRECT);
+    expect(numeric.alignment).toEqual(file.alignment);
+  }),
+);
+
+test("close waits for what node:fs does to the descriptor", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "");
+    await using ring = new Ring();
+    for (let round = 0; round < 50; round++) {
+      const file = await ring.open(path);
+      const changed = file.chmod(0o600 + (round % 64));
+      await file.close();
+      await changed;
+      expect(statSync(path).mode & 0o777).toBe(0o600 + (round % 64));
+      expect((await uringError(() => file.chmod(0o600))).code).toBe("EBADF");
+    }
+  }));

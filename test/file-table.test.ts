@@ -1,0 +1,101 @@
+import { expect, test } from "bun:test";
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from "node:fs";
+import { BufferPool, Ring } from "bun-uring";
+import { needs } from "./support/capabilities.ts";
+import { redirect } from "./support/descriptors.ts";
+import { Folder } from "./support/files.ts";
+import { pipe, sockets } from "./support/pipes.ts";
+import { run } from "./support/programs.ts";
+import { leavingNothing } from "./support/resources.ts";
+
+const POLLIN = 1;
+
+/** The registered file tables of this process's rings, as the kernel shows them: their sizes, and the files in them. */
+function tables(): { size: number; files: number }[] {
+  const rings = readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[io_uring]";
+    } catch {
+      return false; // the listing's own
+    }
+  });
+  return rings.map((fd) => {
+    const text = readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
+    const [, size, list = ""] = /^UserFiles:\s+(\d+)\n((?: .*\n)*)/m.exec(text) ?? [];
+    return { size: Number(size), files: list.split("\n").filter((line) => /^\s*\d+: (?!<none>)/.test(line)).length };
+  });
+}
+
+needs("clone of ranges (Linux 6.13)")("a file is in the ring's registered table from its opening to its close, and the table grows", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const paths = Array.from({ length: 100 }, (_, index) => folder.write(`${index}`, `content of ${index}`));
+    await using ring = new Ring();
+    expect(tables()).toEqual([{ size: 0, files: 0 }]);
+    const first = await ring.open(paths[0] ?? "");
+    expect(tables()).toEqual([{ size: 64, files: 1 }]);
+    const files = [first, ...(await Promise.all(paths.slice(1).map((path) => ring.open(path))))];
+    expect(tables()).toEqual([{ size: 128, files: 100 }]);
+    for (const [index, file] of files.entries()) expect(await file.readFile("utf8")).toBe(`content of ${index}`);
+    await Promise.all(files.slice(10).map((file) => file.close()));
+    expect(tables()).toEqual([{ size: 128, files: 10 }]);
+  }),
+);
+
+needs("clone of ranges (Linux 6.13)")("reads and writes name the file's entry, what the kernel does in its workers the descriptor", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool });
+    const file = await ring.open(folder.write("file", "through the table"), "r+");
+    await using other = await ring.open(folder.write("other", "by descriptor"), "r+");
+    using buffer = await pool.acquire();
+    redirect(file.fd, other.fd);
+    expect(await file.readFixed(buffer, { position: 0 })).toBe(17);
+    expect(await file.readFile("utf8")).toBe("through the table");
+    expect(await file.writeFixed(buffer, { position: 17, length: 17 })).toBe(17);
+    expect((await file.readv([Buffer.alloc(40)], 0)).bytesRead).toBe(34);
+    expect((await file.stat()).size).toBe(13);
+    await Promise.all(ring.link([() => file.write("chained", 0), () => ring.nop()]));
+    expect(await other.readFile("utf8")).toBe("chainedriptor");
+  }),
+);
+
+test("requests in flight, and prepared ones, keep their files while the table grows", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    using ends = sockets();
+    using pool = new BufferPool({ count: 2, size: 4096 });
+    await using ring = new Ring({ pool });
+    const first = await ring.open(folder.write("first", "first"));
+    const waiting = ring.poll(ends.readFd, POLLIN);
+    for (let count = 1; count < 150; count++) {
+      const opened = await ring.open(folder.write(`${count}`, `${count}`));
+      const [mine, its] = await Promise.all([first.read(Buffer.alloc(8), 0, 8, 0), opened.read(Buffer.alloc(8), 0, 8, 0)]);
+      expect([mine.bytesRead, its.bytesRead]).toEqual([5, `${count}`.length]);
+    }
+    writeSync(ends.writeFd, "x");
+    expect(await waiting).toBe(POLLIN);
+  }));
+
+test("a pipe's end that is closed is closed for the reader at once, whatever else is in flight", () =>
+  leavingNothing(async () => {
+    using never = sockets();
+    using ends = pipe();
+    await using ring = new Ring();
+    const waiting = new AbortController();
+    const poll = ring.poll(never.readFd, POLLIN, { signal: waiting.signal }).catch(({ name }) => name);
+    const writer = await ring.open(`/proc/self/fd/${ends.writeFd}`, "w");
+    const reader = await ring.open(`/proc/self/fd/${ends.readFd}`, "r");
+    await writer.write("the end");
+    await writer.close();
+    closeSync(ends.writeFd);
+    expect(await reader.readFile("utf8")).toBe("the end");
+    openSync("/dev/null", "w"); // takes the number that the scope's end closes
+    waiting.abort();
+    expect(await poll).toBe("AbortError");
+  }));
+
+test("where the table cannot be, files are used by their descriptors", async () => {
+  expect(await run("few-files")).toMatchObject({ exitCode: 0, stdout: "40 files read\n", stderr: "" });
+});

@@ -1,0 +1,48 @@
+/** Drops rings and files that were never closed, some with an operation in flight; prints what is left of them at the end. */
+import { writeSync } from "node:fs";
+import { BufferPool, Ring, type RingFile } from "bun-uring";
+import { sockets } from "../support/pipes.ts";
+import { fdsOf, ringFds } from "../support/resources.ts";
+
+const ends = sockets();
+const pool = new BufferPool({ count: 4, size: 4096 });
+const poolRings = ringFds();
+async function dropIdle(): Promise<void> {
+  const ring = new Ring({ pool });
+  const file = await ring.open(import.meta.path);
+  using buffer = await pool.acquire();
+  await file.readFixed(buffer);
+}
+
+function dropBusy(): Promise<string> {
+  const ring = new Ring({ pool });
+  const buffer = pool.tryAcquire();
+  if (buffer === undefined) throw new Error("no slot");
+  const read = ring.readFixed(ends.readFd, buffer, { length: 1 });
+  buffer.release();
+  return read.then((bytesRead) => `a dropped ring read ${bytesRead}`);
+}
+
+async function keepFile(): Promise<RingFile> {
+  const ring = new Ring({ pool });
+  return ring.open(import.meta.path);
+}
+
+async function collect(until: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 500 && !until(); turn++) {
+    Bun.gc(true);
+    await new Promise(setImmediate);
+  }
+}
+
+for (let ring = 0; ring < 20; ring++) await dropIdle();
+const read = dropBusy();
+const file = await keepFile();
+await collect(() => ringFds() - poolRings <= 2);
+console.log(`left: ${ringFds() - poolRings} rings, ${fdsOf(import.meta.path)} files`); // the busy one, and the one whose file is used
+console.log(`a file kept its ring: ${(await file.readFile("utf8")).length > 0}`);
+writeSync(ends.writeFd, "x");
+console.log(await read);
+await collect(() => ringFds() - poolRings <= 1);
+console.log(`left: ${ringFds() - poolRings} rings, ${pool.available} slots free`);
+await file.close();

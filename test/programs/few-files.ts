@@ -1,0 +1,9 @@
+/** May open fewer files than a registered file table would have entries; opens as many as it may need, and reads them. */
+import { Ring } from "bun-uring";
+import { limitOpenFiles } from "../support/restrictions.ts";
+
+limitOpenFiles(60);
+const ring = new Ring();
+const files = await Promise.all(Array.from({ length: 40 }, () => ring.open(import.meta.path)));
+const contents = await Promise.all(files.map((file) => file.readFile("utf8")));
+console.log(`${contents.filter((content) => content === contents[0] && content.includes("limitOpenFiles")).length} files read`);
