@@ -5,6 +5,7 @@
 export { UringError } from "./errors.ts";
 export { type FileData, type FileOptions, type ReadOptions, RingFile } from "./file.ts";
 export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";
+export { type HashFileOptions, type HashProgress, hashFile } from "./hash-file.ts";
 export type { Alignment } from "./open-file.ts";
 export type { Advice } from "./operations.ts";
 export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool.ts";

@@ -29,6 +29,8 @@ export class OpenFile {
   readonly fd: number;
   /** In the ring's file table. */
   readonly entry: number;
+  /** What it was opened by, for errors to name. */
+  readonly path: string;
   /** open(2)'s. */
   readonly flags: number;
   /** Of a file opened with O_DIRECT. */
@@ -38,9 +40,10 @@ export class OpenFile {
   #pending = 0;
   #whenIdle: (() => void) | undefined;
 
-  constructor(fd: number, entry: number, flags: number, alignment: Alignment | undefined, installed: boolean) {
+  constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined, installed: boolean) {
     this.fd = fd;
     this.entry = entry;
+    this.path = path;
     this.flags = flags;
     this.alignment = alignment;
     this.installed = installed;

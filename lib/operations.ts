@@ -111,7 +111,7 @@ export function open(
   flags: string | number,
   mode: number,
   direct: boolean,
-): Prepared<{ fd: number; fileEntry: number; openedWith: number }> {
+): Prepared<{ fd: number; fileEntry: number; openedWith: number; text: string }> {
   const { text, memory, address } = pathMemory(path);
   const operationFlags = openFlags(flags) | (direct ? constants.O_DIRECT : 0);
   checkInteger("mode", mode, 0, largestMode);
@@ -129,7 +129,7 @@ export function open(
       memory,
       path: text,
     },
-    result: (fd, fileEntry) => ({ fd, fileEntry, openedWith: operationFlags }),
+    result: (fd, fileEntry) => ({ fd, fileEntry, openedWith: operationFlags, text }),
   };
 }
 

@@ -130,7 +130,8 @@ function looksUpAtOnce({ opcode, sqeFlags }: Request): boolean {
   return (sqeFlags & IOSQE_ASYNC) === 0 && atOnce.has(opcode);
 }
 
-function pathsOf({ path, destination }: Request): { path?: string; destination?: string } {
+function pathsOf({ path: given, destination, file }: Request): { path?: string; destination?: string } {
+  const path = given ?? file?.path;
   return { ...(path === undefined ? {} : { path }), ...(destination === undefined ? {} : { destination }) };
 }
 

@@ -137,7 +137,7 @@ export class Ring implements AsyncDisposable {
    */
   async open(path: string | URL, flags: string | number = "r", mode = 0o666, options: OpenOptions = noOptions): Promise<RingFile> {
     const { requests } = this.#core;
-    const { fd, fileEntry, openedWith } = await this.#run(
+    const { fd, fileEntry, openedWith, text } = await this.#run(
       () => {
         const { direct = false } = options;
         checkBoolean("options.direct", direct);
@@ -147,7 +147,7 @@ export class Ring implements AsyncDisposable {
       ["direct", "signal"],
     );
     const alignment = (openedWith & constants.O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry);
-    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, openedWith, alignment, requests.files.install(fileEntry)));
+    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment, requests.files.install(fileEntry)));
   }
 
   /**

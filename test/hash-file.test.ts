@@ -1,0 +1,83 @@
+import { expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { BufferPool, type HashFileOptions, hashFile, Ring } from "bun-uring";
+import { needs } from "./support/capabilities.ts";
+import { thrown } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
+import { fdsOf, leavingNothing } from "./support/resources.ts";
+
+needs("bash, split, sha256sum and perl")("a file's digest is sha256sum's, whatever its size", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    for (const sizeBytes of [0, 1, 262_143, 262_144, 262_145, 5_000_000]) {
+      const { path } = folder.random(`${sizeBytes}`, sizeBytes);
+      const [expected] = Bun.spawnSync(["sha256sum", path]).stdout.toString().split(" ");
+      expect(await hashFile(path)).toBe(expected ?? "");
+      expect(fdsOf(path)).toBe(0);
+    }
+  }),
+);
+
+test("any of node:crypto's digests can be had, in any encoding, through a ring and a pool that are there", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 1_000_000);
+    using pool = new BufferPool({ count: 2, size: 4096 });
+    await using ring = new Ring({ pool });
+    for (const algorithm of ["md5", "SHA1", "sha512", "blake2b512"])
+      for (const encoding of ["hex", "base64", "base64url"] as const)
+        for (const depth of [1, 8]) {
+          const options = { ring, pool, algorithm, encoding, depth };
+          expect(await hashFile(pathToFileURL(path), options)).toBe(createHash(algorithm).update(content).digest(encoding));
+        }
+    expect(await hashFile(path, { pool })).toBe(createHash("sha256").update(content).digest("hex"));
+    expect([pool.available, ring.inFlight, ring.closed]).toEqual([2, 0, false]);
+    expect(await hashFile("/proc/version", { ring, pool })).toBe(createHash("sha256").update(readFileSync("/proc/version")).digest("hex"));
+  }));
+
+test("progress goes from nothing to all", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path } = folder.random("file", 3_000_000);
+    const seen: number[] = [];
+    await hashFile(path, {
+      onProgress({ hashedBytes, totalBytes }) {
+        expect(totalBytes).toBe(3_000_000);
+        seen.push(hashedBytes);
+      },
+    });
+    expect([seen[0], seen.at(-1)]).toEqual([0, 3_000_000]);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  }));
+
+test("an aborted or failing hash gives everything back", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path } = folder.random("file", 3_000_000);
+    using pool = new BufferPool({ count: 4, size: 65536 });
+    await using ring = new Ring({ pool });
+    const reason = new Error("enough");
+    const controller = new AbortController();
+    const stop = ({ hashedBytes }: { hashedBytes: number }) => hashedBytes > 1_000_000 && controller.abort(reason);
+    expect(await thrown(() => hashFile(path, { ring, pool, signal: controller.signal, onProgress: stop }))).toBe(reason);
+    const failing = () => {
+      throw reason;
+    };
+    expect(await thrown(() => hashFile(path, { ring, pool, onProgress: failing }))).toBe(reason);
+    expect(await thrown(() => hashFile(folder.path, { ring, pool }))).toMatchObject({ code: "EISDIR", path: folder.path });
+    expect(await thrown(() => hashFile(`${path}.`, { ring, pool }))).toMatchObject({ code: "ENOENT" });
+    await ring.nop();
+    expect([pool.available, ring.inFlight, fdsOf(path)]).toEqual([4, 0, 0]);
+    const cases: [HashFileOptions | object, string][] = [
+      [{ algorithm: "md17" }, "ERR_INVALID_ARG_VALUE"],
+      [{ encoding: "utf8" }, "ERR_INVALID_ARG_VALUE"],
+      [{ depth: 0 }, "ERR_OUT_OF_RANGE"],
+      [{ ring }, "ERR_INVALID_ARG_VALUE"],
+      [{ pool: ring }, "ERR_INVALID_ARG_TYPE"],
+      [{ onProgress: 1 }, "ERR_INVALID_ARG_TYPE"],
+      [{ algoritm: "md5" }, "ERR_INVALID_ARG_VALUE"],
+    ];
+    for (const [options, code] of cases) expect((await thrown(() => hashFile(path, options))).code).toBe(code);
+  }));
