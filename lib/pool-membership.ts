@@ -37,6 +37,7 @@ export class PoolMembership {
   readonly #slots: Slots;
   readonly #waiters = new Set<Waiter>();
   #wakeup: Wakeup | undefined;
+  #exhaustions = 0;
   #slotsOut = 0;
   #rings = 0;
   #closed = false;
@@ -98,6 +99,11 @@ export class PoolMembership {
     return this.#waiters.size;
   }
 
+  /** How often no slot was free when one was asked for. */
+  get exhaustions(): number {
+    return this.#exhaustions;
+  }
+
   /** Other participants of the pool. */
   get others(): { attached: number; waiting: number } {
     return this.#left ? { attached: 0, waiting: 0 } : this.control.countParticipants(this.#participant);
@@ -135,7 +141,9 @@ export class PoolMembership {
   tryAcquire(): FixedBuffer | undefined {
     this.assertOpen("acquire");
     const index = this.#slots.tryAcquire(this.#owner);
-    return index === -1 ? undefined : this.#grant(index);
+    if (index !== -1) return this.#grant(index);
+    this.#exhaustions++;
+    return undefined;
   }
 
   /** Grants a slot as soon as there is one, in the order of asking. */
@@ -145,6 +153,8 @@ export class PoolMembership {
     if (this.#waiters.size === 0) {
       const buffer = this.tryAcquire();
       if (buffer !== undefined) return buffer;
+    } else {
+      this.#exhaustions++;
     }
     // It may fail for want of a descriptor, and nobody waits yet.
     this.#wakeup ??= new Wakeup(checked(native().poolEventfd(this.#address), "eventfd"), () => this.#serve());

@@ -40,6 +40,8 @@ export interface PoolStats {
   readonly inTransit: number;
   /** Pending acquires of this pool object. */
   readonly waiting: number;
+  /** How often this pool object had no slot free when one was asked for. */
+  readonly exhaustions: number;
   /** Other threads and pool objects that have this pool. */
   readonly othersAttached: number;
   /** How many of them have pending acquires. */
@@ -256,7 +258,7 @@ export class BufferPool implements Disposable {
 
   /** How the pool stands. */
   stats(): PoolStats {
-    const { control, extents, memories, waiting, others } = this.#membership;
+    const { control, extents, memories, waiting, exhaustions, others } = this.#membership;
     const { free, own, inTransit } = this.#membership.census();
     return {
       count: control.plan.count,
@@ -265,6 +267,7 @@ export class BufferPool implements Disposable {
       held: own,
       inTransit,
       waiting,
+      exhaustions,
       othersAttached: others.attached,
       othersWaiting: others.waiting,
       memoryBytes: memories.reduce((sum, memory) => sum + memory.byteLength, 0),

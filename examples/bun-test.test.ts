@@ -1,0 +1,70 @@
+/**
+ * How a test suite uses bun-uring: one pool for the file, one ring for each test, and a look at the end that nothing is left.
+ * Run it with `bun test ./examples/bun-test.test.ts`.
+ */
+import { afterAll, afterEach, beforeEach, expect, test } from "bun:test";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BufferPool, Ring, type RingFile } from "bun-uring";
+
+// Registering memory is what costs: each test's ring clones it in a microsecond.
+const pool = new BufferPool({ count: 16, size: 4096 });
+const folder = await mkdtemp(join(tmpdir(), "journal-"));
+let ring: Ring;
+
+beforeEach(() => {
+  ring = new Ring({ pool });
+});
+
+afterEach(async () => {
+  await ring.close(); // with its files, and after whatever is still in flight
+  expect(pool.available).toBe(pool.count); // every slot is back
+});
+
+afterAll(async () => {
+  pool.close();
+  await rm(folder, { recursive: true });
+});
+
+/** What is under test: a journal whose entries are on the disk, in order, when `append` has resolved. */
+class Journal {
+  readonly #file: RingFile;
+  #end = 0;
+
+  constructor(file: RingFile) {
+    this.#file = file;
+  }
+
+  async append(entry: string): Promise<void> {
+    using buffer = await pool.acquire();
+    const { written } = new TextEncoder().encodeInto(`${entry}\n`, buffer.bytes);
+    const position = this.#end;
+    this.#end += written;
+    await this.#file.writeFixed(buffer, { position, length: written, dsync: true });
+  }
+}
+
+async function newJournal(name: string): Promise<{ journal: Journal; path: string }> {
+  const path = join(folder, name);
+  return { journal: new Journal(await ring.open(path, "w")), path };
+}
+
+test("entries are in the file, in order, when they have been appended", async () => {
+  const { journal, path } = await newJournal("in order");
+  await journal.append("first");
+  await journal.append("second");
+  expect(await readFile(path, "utf8")).toBe("first\nsecond\n");
+});
+
+test("more entries at once than the pool has slots wait for their turn", async () => {
+  const { journal, path } = await newJournal("at once");
+  await Promise.all(Array.from({ length: 100 }, (_, index) => journal.append(`${index}`)));
+  const lines = (await readFile(path, "utf8")).trimEnd().split("\n");
+  expect(lines).toEqual(Array.from({ length: 100 }, (_, index) => `${index}`));
+});
+
+test("an operation that takes too long is ended by its signal", async () => {
+  const waiting = ring.timeout(60_000, { signal: AbortSignal.timeout(10) });
+  expect(await waiting.catch(({ name }) => name)).toBe("TimeoutError");
+});
