@@ -30,3 +30,24 @@ export interface DoomedJob {
   readonly ending: Ending;
   readonly slots: number;
 }
+
+export interface SettlerJob {
+  readonly pool: PoolHandle;
+  readonly operations: number;
+  /** A file for each ring: each word of 32 bits is its own number. */
+  readonly paths: readonly string[];
+  /** Another, to read past the page cache. */
+  readonly directPath: string;
+  readonly fileBytes: number;
+  /** Nothing ever comes out of it. */
+  readonly silentFd: number;
+}
+
+export interface SettlerAnswer {
+  readonly settledOnce: number;
+  /** What settled otherwise than it should have, the first few. */
+  readonly faults: readonly string[];
+  readonly rejections: number;
+  /** Of each ring, at the end. */
+  readonly inFlight: readonly number[];
+}
