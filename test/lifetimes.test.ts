@@ -147,19 +147,6 @@ test("a Worker that ends while it holds the pool's lock does not lock others out
   expect(ring.bufferSource).toBe(bufferSource.one);
 });
 
-test("the process ends when nothing is in flight, though rings, files and pools are open", async () => {
-  expect(await run("idle", { args: ["idle"] })).toMatchObject({ exitCode: 0, signal: null, stdout: "read 4096\nlast line\n", stderr: "" });
-});
-
-test("the process lives while an operation or an acquire is in flight", async () => {
-  expect(await run("idle", { args: ["operation"] })).toMatchObject({
-    exitCode: 0,
-    stdout: "read 4096\nlast line\nthe operation completed with 1\n",
-    stderr: "",
-  });
-  expect(await run("idle", { args: ["acquire"] })).toMatchObject({ exitCode: 0, stdout: "read 4096\nlast line\nthe slot was granted\n", stderr: "" });
-});
-
 test("a garbage collection between any two steps changes nothing", async () => {
   const { exitCode, stdout, stderr } = await run("collected");
   expect([exitCode, stderr]).toEqual([0, ""]);

@@ -24,3 +24,49 @@ export async function run(
   await child.exited;
   return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr };
 }
+
+/** A program that runs, with its standard input open. */
+export interface Running {
+  readonly running: boolean;
+  /** Resolves when it has printed `text`. */
+  until(text: string): Promise<void>;
+  /** Writes to its standard input. */
+  tell(text: string): void;
+  kill(): void;
+  /** Waits for its end. */
+  outcome(): Promise<Outcome>;
+}
+
+/** Starts a program, to talk with while it runs. */
+export function start(name: string, args: readonly string[]): Running {
+  const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
+  const child = Bun.spawn([process.execPath, path, ...args], { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: 30_000 });
+  const errors = child.stderr.text();
+  const reader = child.stdout.getReader();
+  const decoder = new TextDecoder();
+  let stdout = "";
+  /** Returns false at the end. */
+  const readMore = async () => {
+    const { done, value } = await reader.read();
+    stdout += decoder.decode(value, { stream: true });
+    return !done;
+  };
+  return {
+    get running() {
+      return child.exitCode === null && child.signalCode === null;
+    },
+    until: async (text) => {
+      while (!stdout.includes(text)) if (!(await readMore())) throw new Error(`${name} ended before it printed ${text}: ${stdout}${await errors}`);
+    },
+    tell: (text) => {
+      child.stdin.write(text);
+      child.stdin.flush();
+    },
+    kill: () => child.kill(),
+    outcome: async () => {
+      while (await readMore());
+      await child.exited;
+      return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr: await errors };
+    },
+  };
+}

@@ -1,0 +1,101 @@
+/** Reads, closes nothing, and comes to its last line. What its argument names is in flight then, or ends it. */
+import { spawn } from "node:child_process";
+import { writeSync } from "node:fs";
+import { BufferPool, Ring } from "bun-uring";
+import { pipe } from "../support/pipes.ts";
+
+const stdin = 0;
+const pool = new BufferPool({ count: 1, size: 4096 });
+const ring = new Ring({ pool });
+const file = await ring.open(process.execPath);
+const ends = pipe();
+const buffer = await pool.acquire();
+const memory = new Uint8Array(new SharedArrayBuffer(4096));
+
+/** Everything that can be: reads that wait, reads of the disk, an open, an acquire. */
+function haveAllInFlight(): void {
+  const all = [ring.read(stdin, memory), ring.open("/"), pool.acquire(), BufferPool.create({ count: 16, size: 2 ** 20 }), ring.timeout(60_000)];
+  for (let read = 0; read < 1000; read++) all.push(ring.readFixed(file, buffer, { position: read * 4096 }));
+  for (const one of all) one.catch(() => undefined);
+}
+
+/** Started and not awaited: each prints when it has settled. */
+const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> = {
+  nothing: () => undefined,
+  // Another process writes to the pipe: nothing in this one is awake meanwhile.
+  "read of a pipe": () => {
+    spawn("sh", ["-c", "sleep 0.2; echo >&3"], { detached: true, stdio: ["ignore", "ignore", "ignore", ends.writeFd] }).unref();
+    return ring.readFixed(ends.readFd, buffer);
+  },
+  read: () => ring.read(stdin, memory),
+  readFixed: () => ring.readFixed(stdin, buffer),
+  poll: () => ring.poll(stdin, 1),
+  timeout: () => ring.timeout(300),
+  "read by a RingFile": async () => (await file.read(Buffer.alloc(100))).bytesRead,
+  "more reads than the ring has room for": async () => {
+    const reads = await Promise.all(Array.from({ length: 10_000 }, () => ring.readFixed(file, buffer, { position: 0 })));
+    return reads.every((bytesRead) => bytesRead === 4096);
+  },
+  "one operation after the other": async () => {
+    for (let step = 0; step < 20; step++) await ring.timeout(5);
+  },
+  "a slot that another thread releases": () => {
+    const worker = new Worker(new URL("./releaser.ts", import.meta.url).href);
+    worker.postMessage({ pool: pool.share(), token: buffer.transfer() });
+    worker.unref();
+    return pool.acquire().then(({ index }) => index);
+  },
+  "a slot that this thread releases": () => {
+    setTimeout(() => buffer.release(), 200).unref();
+    return pool.acquire().then(({ index }) => index);
+  },
+  "a slot that nobody releases": () => pool.acquire(),
+  "a pool that is being made": () => BufferPool.create({ count: 16, size: 2 ** 20 }).then(({ available }) => available),
+  "a close that cancels": () => {
+    ring.read(stdin, memory).catch(({ code }) => console.log(`the read: ${code}`));
+    return ring.close();
+  },
+  "a read that is aborted": () => {
+    const controller = new AbortController();
+    const read = ring.read(stdin, memory, { signal: controller.signal }).catch(String);
+    setTimeout(() => controller.abort("aborted"), 20);
+    return read;
+  },
+  "process.exit": () => {
+    haveAllInFlight();
+    setImmediate(() => process.exit(7));
+    return undefined;
+  },
+  "process.exit by who waits for an operation": async () => {
+    haveAllInFlight();
+    await ring.timeout(5);
+    process.exit(7);
+  },
+  "process.exit at the last line": () => {
+    haveAllInFlight();
+    console.log("last line");
+    process.exit(7);
+  },
+  "an uncaught throw": () => {
+    haveAllInFlight();
+    setImmediate(() => {
+      throw new Error("on purpose");
+    });
+    return undefined;
+  },
+  "process.exit while a Worker reads": () => {
+    const worker = new Worker(new URL("../workers/doomed.ts", import.meta.url).href);
+    buffer.release();
+    worker.addEventListener("message", () => process.exit(7));
+    worker.postMessage({ pool: pool.share(), path: process.execPath, pipeFd: ends.readFd, ending: "terminate", slots: 1 });
+    return undefined;
+  },
+};
+
+setImmediate(() => writeSync(ends.writeFd, Buffer.alloc(4096)));
+console.log(`read ${await ring.readFixed(ends.readFd, buffer)}`); // waited for, so the wake-up was armed
+console.log(`read ${await ring.readFixed(file, buffer, { position: 4096 })}`);
+const last = startedLast[process.argv[2] ?? ""];
+if (last === undefined) throw new Error(`no such thing: ${process.argv[2]}`);
+void last()?.then((value) => console.log(`settled: ${value}`));
+console.log("last line");
