@@ -4,7 +4,7 @@ import { constants } from "node:fs";
 import { totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
 import { directFlags } from "./direct.ts";
-import { Folder } from "./files.ts";
+import { Folder, hasPlace } from "./files.ts";
 import { pinsCounted } from "./resources.ts";
 
 const { available, clone, opcodes, memlock } = probe();
@@ -44,12 +44,17 @@ const capabilities = {
   "VmPin that counts for root (not Linux 7.3)": pinsCounted,
   "256 MiB of locked memory": () => mayLock(2 ** 28),
   "4 GiB of locked memory": () => mayLock(2 ** 32),
+  "test folders on a disk": () => hasPlace("disk"),
+  "tmpfs on /dev/shm": () => hasPlace("memory"),
   "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
   "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
 } as const;
 
 type Capability = keyof typeof capabilities;
+
+/** What tests in a place need. */
+export const needsPlace = { disk: needs("test folders on a disk"), memory: needs("tmpfs on /dev/shm") } as const;
 
 /** How a ring gets one pool, and how it gets several. */
 export const bufferSource = { one: clone.whole ? "cloned" : "registered", several: clone.ranges ? "cloned" : "registered" } as const;

@@ -1,12 +1,33 @@
 /** Files for tests, with known and with random content. */
 import { randomFillSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A folder that is gone at the end of the scope. On the disk, not in memory: O_DIRECT has to mean something. */
+/** Where folders are made: on the disk, where there is one, for O_DIRECT has to mean something; and in memory. */
+export const places = { disk: process.env["BUN_URING_TEST_FOLDER"] ?? tmpdir(), memory: "/dev/shm" } as const;
+export type Place = keyof typeof places;
+
+const TMPFS_MAGIC = 0x01021994;
+const RAMFS_MAGIC = 0x858458f6;
+
+/** Whether there is such a place, on a file system of its kind. */
+export function hasPlace(place: Place): boolean {
+  try {
+    const { type } = statfsSync(places[place]);
+    return place === "memory" ? type === TMPFS_MAGIC : type !== TMPFS_MAGIC && type !== RAMFS_MAGIC;
+  } catch {
+    return false;
+  }
+}
+
+/** A folder that is gone at the end of the scope. */
 export class Folder implements Disposable {
-  readonly path = mkdtempSync(join(process.env["BUN_URING_TEST_FOLDER"] ?? tmpdir(), "bun-uring-"));
+  readonly path: string;
+
+  constructor(place: Place = "disk") {
+    this.path = mkdtempSync(join(places[place], "bun-uring-"));
+  }
 
   /** Writes a file of random bytes. */
   random(name: string, sizeBytes: number): { path: string; content: Buffer } {
