@@ -46,5 +46,5 @@ test(
       expect(pool.stats()).toMatchObject({ available: pool.count, othersAttached: 0 });
       for (const path of paths.flat()) expect(Buffer.compare(readFileSync(path), content)).toBe(0);
     }),
-  120_000,
+  300_000,
 );

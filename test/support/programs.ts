@@ -40,7 +40,7 @@ export interface Running {
 /** Starts a program, to talk with while it runs. */
 export function start(name: string, args: readonly string[]): Running {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
-  const child = Bun.spawn([process.execPath, path, ...args], { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: 30_000 });
+  const child = Bun.spawn([process.execPath, path, ...args], { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: 50_000 });
   const errors = child.stderr.text();
   const reader = child.stdout.getReader();
   const decoder = new TextDecoder();
