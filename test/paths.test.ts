@@ -42,7 +42,11 @@ const flags: fc.Arbitrary<string | number | undefined> = fc.oneof(
     .tuple(fc.constantFrom(O_RDONLY, O_WRONLY, O_RDWR), fc.subarray([O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_SYNC, O_DIRECT, O_NOATIME]))
     .map(([access, added]) => added.reduce((sum, flag) => sum | flag, access)),
 );
-const mode = fc.oneof(fc.constant(undefined), fc.nat(0o777));
+/** The owner may do everything, so that an ordinary user can look at it afterwards, and delete it. */
+const mode = fc.oneof(
+  fc.constant(undefined),
+  fc.nat(0o77).map((others) => 0o700 | others),
+);
 
 const steps: fc.Arbitrary<Step> = fc.oneof(
   fc.tuple(paths, flags, mode).map(([path, how, permissions]) => ({

@@ -26,7 +26,7 @@ describe("a program that has something in flight at its last line waits for it, 
     ["one operation after the other", "undefined"],
     ["a slot that another thread releases", "0"],
     ["a slot that this thread releases", "0"],
-    ["a pool that is being made", "16"],
+    ["a pool that is being made", "4"],
   ] as const) {
     test(what, async () => {
       expect(await run("last-line", { args: [what] })).toEqual({ exitCode: 0, signal: null, stdout: `${before}settled: ${value}\n`, stderr: "" });

@@ -14,7 +14,7 @@ const memory = new Uint8Array(new SharedArrayBuffer(4096));
 
 /** Everything that can be: reads that wait, reads of the disk, an open, an acquire. */
 function haveAllInFlight(): void {
-  const all = [ring.read(stdin, memory), ring.open("/"), pool.acquire(), BufferPool.create({ count: 16, size: 2 ** 20 }), ring.timeout(60_000)];
+  const all = [ring.read(stdin, memory), ring.open("/"), pool.acquire(), BufferPool.create({ count: 4, size: 2 ** 20 }), ring.timeout(60_000)];
   for (let read = 0; read < 1000; read++) all.push(ring.readFixed(file, buffer, { position: read * 4096 }));
   for (const one of all) one.catch(() => undefined);
 }
@@ -50,7 +50,7 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
     return pool.acquire().then(({ index }) => index);
   },
   "a slot that nobody releases": () => pool.acquire(),
-  "a pool that is being made": () => BufferPool.create({ count: 16, size: 2 ** 20 }).then(({ available }) => available),
+  "a pool that is being made": () => BufferPool.create({ count: 4, size: 2 ** 20 }).then(({ available }) => available),
   "a close that cancels": () => {
     ring.read(stdin, memory).catch(({ code }) => console.log(`the read: ${code}`));
     return ring.close();
