@@ -2,9 +2,10 @@ import { ptr } from "bun:ffi";
 import { describe, expect, test } from "bun:test";
 import { constants, readFileSync, statSync } from "node:fs";
 import { open as openWithNode } from "node:fs/promises";
-import { IORING_OP_FTRUNCATE, Ring, type RingFile } from "bun-uring";
+import { BufferPool, IORING_OP_FTRUNCATE, Ring, type RingFile } from "bun-uring";
 import { kernel } from "../lib/kernel.ts";
 import { needsPlace } from "./support/capabilities.ts";
+import { directFlags } from "./support/direct.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder, type Place } from "./support/files.ts";
@@ -72,9 +73,8 @@ async function writtenOf(write: Promise<{ bytesWritten: number; buffer: unknown 
   return [bytesWritten, buffer === data];
 }
 
-/** @param ownPosition - whether the file's own position is used as well, also by methods that know no other */
-function stepsOf({ size, bytes, memory }: Material, ownPosition: boolean): fc.Arbitrary<Step> {
-  const position = fc.oneof(...(ownPosition ? [fc.constant(null), fc.constant(undefined), fc.constant(-1)] : []), size, size.map(BigInt));
+function stepsOf({ size, bytes, memory }: Material): fc.Arbitrary<Step> {
+  const position = fc.oneof(fc.constant(null), fc.constant(undefined), fc.constant(-1), size, size.map(BigInt));
   return fc.oneof(
     fc.tuple(bytes, memory, size, size, position).map(([content, kind, offset, length, at]) => ({
       name: `read ${content.length} ${offset} ${length} ${at}`,
@@ -118,17 +118,13 @@ function stepsOf({ size, bytes, memory }: Material, ownPosition: boolean): fc.Ar
     fc.constant({ name: "stat", run: async (file: Handle) => (await file.stat()).size }),
     fc.constant({ name: "sync", run: (file: Handle) => file.sync() }),
     fc.constant({ name: "datasync", run: (file: Handle) => file.datasync() }),
-    ...(ownPosition
-      ? [
-          fc.constant({ name: "read of its own", run: (file: Handle) => readOf(file.read()) }),
-          encoding.map((name) => ({ name: `readFile ${name}`, run: (file: Handle) => file.readFile(name) })),
-          fc.constant({ name: "readFile", run: async (file: Handle) => (await file.readFile()).toString("hex") }),
-          fc.tuple(bytes, memory).map(([content, kind]) => ({ name: `writeFile ${content.length}`, run: (file: Handle) => file.writeFile(kind(content)) })),
-          fc
-            .tuple(fc.string({ maxLength: 300 }), encoding)
-            .map(([text, name]) => ({ name: `appendFile ${name}`, run: (file: Handle) => file.appendFile(text, name) })),
-        ]
-      : []),
+    fc.constant({ name: "read of its own", run: (file: Handle) => readOf(file.read()) }),
+    encoding.map((name) => ({ name: `readFile ${name}`, run: (file: Handle) => file.readFile(name) })),
+    fc.constant({ name: "readFile", run: async (file: Handle) => (await file.readFile()).toString("hex") }),
+    fc.tuple(bytes, memory).map(([content, kind]) => ({ name: `writeFile ${content.length}`, run: (file: Handle) => file.writeFile(kind(content)) })),
+    fc
+      .tuple(fc.string({ maxLength: 300 }), encoding)
+      .map(([text, name]) => ({ name: `appendFile ${name}`, run: (file: Handle) => file.appendFile(text, name) })),
   );
 }
 
@@ -188,8 +184,7 @@ for (const [place, name] of [
       needsPlace[place](`any program of operations on a file opened with "${flags}", ${kind}, on ${name}, gives what node:fs/promises gives`, () =>
         leavingNothing(async () => {
           await using ring = new Ring();
-          // The kernel queues requests of O_DIRECT on a disk, and does not move the position when they complete.
-          const program = fc.array(stepsOf(material, kind === "buffered" || place === "memory"), { maxLength: 12, size: "max" });
+          const program = fc.array(stepsOf(material), { maxLength: 12, size: "max" });
           const property = fc.asyncProperty(program, material.bytes, (steps, content) =>
             compare(ring, place, added === 0 ? flags : bits | added, steps, content),
           );
@@ -199,6 +194,55 @@ for (const [place, name] of [
     }
   }
 }
+
+describe("a file opened with O_DIRECT", () => {
+  needsPlace.disk("has a position of its own, which reads and writes without one move", async () => {
+    using folder = new Folder();
+    const content = Buffer.from(Uint8Array.from({ length: 16 * 4096 }, (_, index) => index >> 12));
+    const path = folder.write("file", content);
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool });
+    using buffer = await pool.acquire();
+    await using file = await ring.open(path, directFlags(path) | constants.O_RDWR);
+    const page = aligned(new Uint8Array(4096), 0);
+    const reads: (() => Promise<unknown>)[] = [
+      () => file.read(page),
+      () => file.readv([page]),
+      () => ring.read(file, page),
+      () => ring.readv(file, [page]),
+      () => ring.read(file.fd, page),
+      async () => page.fill(buffer.bytes[(await ring.readFixed(file, buffer)) - 1] ?? 255),
+      async () => page.fill(buffer.bytes[(await ring.readvFixed(file, [buffer])) - 1] ?? 255),
+    ];
+    const seen: unknown[] = [];
+    for (const read of reads) {
+      await read();
+      seen.push(page[0]);
+    }
+    expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    page.fill(99);
+    buffer.bytes.fill(99);
+    for (const write of [
+      () => file.write(page),
+      () => file.writev([page]),
+      () => ring.write(file, page),
+      () => ring.writev(file, [page]),
+      () => ring.writeFixed(file, buffer),
+    ])
+      await write();
+    expect(Array.from({ length: 16 }, (_, index) => readFileSync(path)[index * 4096])).toEqual([0, 1, 2, 3, 4, 5, 6, 99, 99, 99, 99, 99, 12, 13, 14, 15]);
+  });
+
+  for (const size of [0, 1, 4096, 65_535, 65_536, 65_537, 131_072, 200_000, 1_000_000]) {
+    needsPlace.disk(`is read whole, though its ${size} bytes may be no multiple of what O_DIRECT takes`, async () => {
+      using folder = new Folder();
+      const { path, content } = folder.random("file", size);
+      await using ring = new Ring();
+      await using file = await ring.open(path, directFlags(path));
+      expect(Buffer.compare(await file.readFile(), content)).toBe(0);
+    });
+  }
+});
 
 describe("a file", () => {
   test("has the metadata that node:fs has", async () => {
