@@ -110,7 +110,7 @@ enum {
 	EBADF = 9, ECANCELED = 125,
 
 	EFD_FLAGS = 02000000 | 04000, /* EFD_CLOEXEC | EFD_NONBLOCK */
-	F_DUPFD_CLOEXEC = 1030,
+	F_GETFL = 3, F_DUPFD_CLOEXEC = 1030,
 	RTLD_NOW = 2,
 	CLOCK_MONOTONIC = 1,
 
@@ -141,6 +141,7 @@ enum { SYS_futex = 98 };
 	X(int, close, (int)) \
 	X(long, write, (int, const void *, u64)) \
 	X(int, fcntl, (int, int, ...)) \
+	X(long long, lseek, (int, long long, int)) \
 	X(int, eventfd, (u32, int)) \
 	X(int, madvise, (void *, u64, int)) \
 	X(int, gettid, (void)) \

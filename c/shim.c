@@ -52,6 +52,20 @@ static int ring_clone(struct ring *destination, int source_fd, u32 dst_off, u32 
 	return clone(&destination->uring, source_fd, dst_off, src_off, nr, flags);
 }
 
+static int descriptor_flags(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 ? -*__errno_location() : flags;
+}
+
+static long long file_seek(int fd, long long offset, int whence)
+{
+	long long position = lseek(fd, offset, whence);
+
+	return position < 0 ? -*__errno_location() : position;
+}
+
 static int advise(void *address, u64 length, int advice)
 {
 	return madvise(address, length, advice) < 0 ? -*__errno_location() : 0;
@@ -180,7 +194,7 @@ static struct {
 } table = { 0, 0, {
 	ring_init, ring_close, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
 	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
-	pool_lock, pool_unlock, pool_wake, pool_eventfd, advise, probe, abi,
+	pool_lock, pool_unlock, pool_wake, pool_eventfd, descriptor_flags, file_seek, advise, probe, abi,
 } };
 
 #define IMPORT(type, name, arguments) \

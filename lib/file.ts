@@ -350,8 +350,9 @@ export class RingFile implements AsyncDisposable {
     const { encoding, signal } = fileOptions(options);
     const { size } = await this.stat();
     const parts: Uint8Array[] = [];
+    const { positionBytes } = this.#open;
     // One byte more than there seems to be shows the end at once.
-    for (let expected = Math.max(Number(size) + 1, 65536); ; expected = 65536) {
+    for (let expected = Math.max(Math.ceil((size + 1) / positionBytes) * positionBytes, 65536); ; expected = 65536) {
       const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(expected, operations.largestTransferBytes)));
       const bytesRead = await this.#transfer("read", bytes, undefined, signal);
       if (bytesRead === 0) break;
@@ -460,7 +461,7 @@ export class RingFile implements AsyncDisposable {
     const open = this.#opened(syscall);
     return {
       appends: open.appends,
-      positionBytes: open.alignment?.positionBytes ?? 1,
+      positionBytes: open.positionBytes,
       transferFixed: (direction, buffer, options) => this.#transferFixed(direction, buffer, options),
       transfer: (direction, bytes, position, signal) => this.#transfer(direction, bytes, position, signal),
       datasync: () => this.datasync(),

@@ -25,6 +25,8 @@ const signatures = {
   poolUnlock: { args: ["u64"], returns: "i32" },
   poolWake: { args: ["u64"], returns: "void" },
   poolEventfd: { args: ["u64"], returns: "i32" },
+  descriptorFlags: { args: ["i32"], returns: "i32" },
+  fileSeek: { args: ["i32", "i64_fast", "i32"], returns: "i64_fast" },
   advise: { args: ["u64", "u64", "i32"], returns: "i32" },
   probe: { args: ["u64"], returns: "i32" },
 } as const;

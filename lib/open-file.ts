@@ -49,6 +49,16 @@ export class OpenFile {
     this.installed = installed;
   }
 
+  /** Past the page cache (O_DIRECT). */
+  get isDirect(): boolean {
+    return (this.flags & constants.O_DIRECT) !== 0;
+  }
+
+  /** What positions and lengths of transfers have to be multiples of; where the kernel does not say, of a page. */
+  get positionBytes(): number {
+    return this.isDirect ? (this.alignment?.positionBytes ?? 4096) : 1;
+  }
+
   /** Whether every write goes to the file's end, wherever it says. */
   get appends(): boolean {
     return (this.flags & constants.O_APPEND) !== 0;

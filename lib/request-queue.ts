@@ -7,6 +7,7 @@ import { FileTable } from "./file-table.ts";
 import type { Slot } from "./fixed-buffer.ts";
 import { hold, letGo } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
+import { isTransfer, moveOn, ownPositionOf, staysBehind } from "./own-position.ts";
 import { completionOverflows, prepareRequest, RawRing, type RawRingOptions, registerAny, ringEventfd, submissionSpace, takeCompletions } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
 import {
@@ -15,14 +16,6 @@ import {
   IORING_OP_ASYNC_CANCEL,
   IORING_OP_CLOSE,
   IORING_OP_POLL_ADD,
-  IORING_OP_READ,
-  IORING_OP_READ_FIXED,
-  IORING_OP_READV,
-  IORING_OP_READV_FIXED,
-  IORING_OP_WRITE,
-  IORING_OP_WRITE_FIXED,
-  IORING_OP_WRITEV,
-  IORING_OP_WRITEV_FIXED,
   IORING_REGISTER_IOWQ_MAX_WORKERS,
   IOSQE_ASYNC,
   IOSQE_FIXED_FILE,
@@ -113,21 +106,9 @@ export interface Prepared<Result> {
   result(value: number, fileEntry: number): Result;
 }
 
-const atOnce: ReadonlySet<number> = new Set([
-  IORING_OP_READ,
-  IORING_OP_WRITE,
-  IORING_OP_READ_FIXED,
-  IORING_OP_WRITE_FIXED,
-  IORING_OP_READV,
-  IORING_OP_WRITEV,
-  IORING_OP_READV_FIXED,
-  IORING_OP_WRITEV_FIXED,
-  IORING_OP_POLL_ADD,
-]);
-
 /** Whether the kernel looks a request's file up when it is submitted. Others look it up in a worker, when the registered table may just be made anew. */
 function looksUpAtOnce({ opcode, sqeFlags }: Request): boolean {
-  return (sqeFlags & IOSQE_ASYNC) === 0 && atOnce.has(opcode);
+  return (sqeFlags & IOSQE_ASYNC) === 0 && (isTransfer(opcode) || opcode === IORING_OP_POLL_ADD);
 }
 
 function pathsOf({ path: given, destination, file }: Request): { path?: string; destination?: string } {
@@ -141,6 +122,8 @@ class Operation {
   index = -1;
   userData = -1;
   fileEntry: number;
+  /** Where the transfer begins, if that is the file's own position and has to be moved on; or -1. */
+  ownPosition = -1;
   /** The promise has settled, though the kernel may not be done. */
   settled = false;
   /** Takes the signal's callback back. */
@@ -178,6 +161,12 @@ class Chain {
   #failure: { readonly reason: unknown } | undefined;
   readonly #cancelled: Operation[] = [];
   #completed = 0;
+
+  /** The kernel is told all positions at once, so one has to be known before the transfer ahead of it has ended. */
+  check(request: Request): void {
+    if (staysBehind(request) && this.operations.some((other) => other.request.fd === request.fd && staysBehind(other.request)))
+      throw invalidValue("of a chain only one transfer may be at the own position of a file that was opened with O_DIRECT: give the others positions");
+  }
 
   add(operation: Operation): void {
     operation.chain = this;
@@ -341,6 +330,7 @@ export class RequestQueue {
       checkSignal(signal);
       signal.throwIfAborted();
     }
+    this.#chain?.check(request);
     const operation = new Operation(request, signal);
     if (signal !== undefined) operation.forget = onAbort(signal, () => this.#abort(operation));
     request.file?.beginUse();
@@ -471,12 +461,13 @@ export class RequestQueue {
     if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
     if (request.kind === requestKind.close) this.files.closing(request.fileEntry, index);
     const isFixed = request.file?.installed === true && chain === undefined && looksUpAtOnce(request) && this.files.hasRegistered(request.file.entry);
+    if (staysBehind(request)) operation.ownPosition = ownPositionOf(request);
     prepareRequest(
       this.raw,
       request.opcode,
       request.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined ? 0 : IOSQE_IO_LINK),
       isFixed ? (request.file?.entry ?? -1) : request.fd,
-      request.position,
+      operation.ownPosition === -1 ? request.position : operation.ownPosition,
       request.address,
       request.length,
       request.operationFlags,
@@ -593,6 +584,7 @@ export class RequestQueue {
       this.#unused.push(operation.index);
       this.#inKernel--;
       if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
+      if (operation.ownPosition !== -1 && result > 0) moveOn(request, operation.ownPosition + result);
       operation.end();
       if (result < 0 && result !== request.expectedErrno) {
         const error = new UringError(this.#errnoOf(result), request.syscall, { ...pathsOf(request), ...request.file?.explain(result, request) });

@@ -120,7 +120,8 @@ test("a fixed write can append, and be durable; a fixed read can refuse to wait"
     buffer.bytes.set(Buffer.from("-end"));
     expect(await file.writeFixed(buffer, { length: 4, position: 0, append: true, dsync: true })).toBe(4);
     expect(readFileSync(path, "latin1")).toBe("start-end");
-    expect((await uringError(() => ring.readFixed(ends.readFd, buffer, { noWait: true }))).code).toBe("EAGAIN");
+    // Older kernels know of no socket whether it would wait, and refuse.
+    expect(["EAGAIN", "EOPNOTSUPP"]).toContain((await uringError(() => ring.readFixed(ends.readFd, buffer, { noWait: true }))).code);
     const misspelt: object = { noWait: true, dsync: true };
     expect(await thrown(() => file.readFixed(buffer, misspelt))).toMatchObject({ code: "ERR_INVALID_ARG_VALUE" });
     expect(await thrown(() => Reflect.apply(file.writeFixed, file, [buffer, { append: 1 }]))).toMatchObject({ code: "ERR_INVALID_ARG_TYPE" });

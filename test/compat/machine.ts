@@ -31,6 +31,8 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/shm
+mount -t tmpfs tmpfs /dev/shm
+ifconfig lo up
 ln -s /proc/self/fd /dev/fd
 echo
 ${Object.entries(sysctls)

@@ -1,0 +1,54 @@
+/** A file's own position: where transfers without one of their own begin. With O_DIRECT the kernel does not move it on, and it is done here. */
+import { constants } from "node:fs";
+import { native } from "./native.ts";
+import type { OpenFile } from "./open-file.ts";
+import {
+  IORING_OP_READ,
+  IORING_OP_READ_FIXED,
+  IORING_OP_READV,
+  IORING_OP_READV_FIXED,
+  IORING_OP_WRITE,
+  IORING_OP_WRITE_FIXED,
+  IORING_OP_WRITEV,
+  IORING_OP_WRITEV_FIXED,
+} from "./uapi.ts";
+
+const SEEK_SET = 0;
+const SEEK_CUR = 1;
+const SEEK_END = 2;
+
+const writes: ReadonlySet<number> = new Set([IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED]);
+const transfers: ReadonlySet<number> = new Set([...writes, IORING_OP_READ, IORING_OP_READ_FIXED, IORING_OP_READV, IORING_OP_READV_FIXED]);
+
+/** Reads and writes of every kind. */
+export function isTransfer(opcode: number): boolean {
+  return transfers.has(opcode);
+}
+
+interface Transfer {
+  readonly opcode: number;
+  readonly fd: number;
+  readonly file: OpenFile | undefined;
+  readonly position: number | bigint;
+}
+
+/** open(2)'s flags of a file; 0 where there is none. */
+function flagsOf({ fd, file }: Transfer): number {
+  return file?.flags ?? Math.max(0, native().descriptorFlags(fd));
+}
+
+/** Whether it is a transfer at a position that the kernel would not move on. */
+export function staysBehind(request: Transfer): boolean {
+  return request.position === -1 && isTransfer(request.opcode) && (flagsOf(request) & constants.O_DIRECT) !== 0;
+}
+
+/** Where such a transfer begins, in bytes; -1 where there is no position, as in a pipe. */
+export function ownPositionOf({ fd }: Transfer): number {
+  return Math.max(-1, native().fileSeek(fd, 0, SEEK_CUR));
+}
+
+/** Moves the position on to where a transfer has ended. */
+export function moveOn(request: Transfer, end: number): void {
+  const isAppended = writes.has(request.opcode) && (flagsOf(request) & constants.O_APPEND) !== 0;
+  native().fileSeek(request.fd, isAppended ? 0 : end, isAppended ? SEEK_END : SEEK_SET);
+}
