@@ -1,0 +1,52 @@
+import { expect, test } from "bun:test";
+import { writeSync } from "node:fs";
+import { BufferPool, Ring } from "bun-uring";
+import { thrown } from "./support/errors.ts";
+import { sockets } from "./support/pipes.ts";
+import { leavingNothing } from "./support/resources.ts";
+
+const POLLIN = 1;
+
+test("what is started in one tick travels in one system call, and what completes at once settles without a wake-up", async () => {
+  await using ring = new Ring({ entries: 128 });
+  const before = ring.stats();
+  await Promise.all(Array.from({ length: 100 }, () => ring.nop()));
+  const after = ring.stats();
+  expect([after.submissions - before.submissions, after.submitted - before.submitted, after.wakeups - before.wakeups]).toEqual([1, 100, 0]);
+  expect([after.inFlight, after.waiting, after.overflows]).toEqual([0, 0, 0]);
+});
+
+test("more than the ring has entries take a system call for each fill of it", async () => {
+  await using ring = new Ring({ entries: 8 });
+  await Promise.all(Array.from({ length: 80 }, () => ring.nop()));
+  expect(ring.stats()).toMatchObject({ submissions: 10, submitted: 80 });
+});
+
+test("an operation that waits is woken for", () =>
+  leavingNothing(async () => {
+    using ends = sockets();
+    await using ring = new Ring();
+    const poll = ring.poll(ends.readFd, POLLIN);
+    await Bun.sleep(0); // the wait is armed
+    expect(ring.stats()).toMatchObject({ inFlight: 1, waiting: 0, wakeups: 0 });
+    writeSync(ends.writeFd, "x");
+    await poll;
+    expect(ring.stats()).toMatchObject({ inFlight: 0, waiting: 0 });
+    expect(ring.stats().wakeups).toBeGreaterThan(0);
+  }));
+
+test("a pool counts who waits, and how often no slot was free", () =>
+  leavingNothing(async () => {
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    const buffer = await pool.acquire();
+    expect(pool.stats()).toMatchObject({ waiting: 0, exhaustions: 0 });
+    expect(pool.tryAcquire()).toBeUndefined();
+    const controller = new AbortController();
+    const waiters = [pool.acquire(), pool.acquire({ signal: controller.signal })];
+    expect(pool.stats()).toMatchObject({ waiting: 2, exhaustions: 3 });
+    controller.abort();
+    expect((await thrown(() => waiters[1])).name).toBe("AbortError");
+    buffer.release();
+    (await waiters[0])?.release();
+    expect(pool.stats()).toMatchObject({ waiting: 0, exhaustions: 3, available: 1 });
+  }));
