@@ -2,6 +2,7 @@
  * io_uring for Bun, with fixed buffers that are registered once and cloned into every ring that needs them.
  * Importing this compiles nothing and works anywhere; the first use of a class needs Linux.
  */
+export { type CopyFileOptions, type CopyFileResult, type CopyProgress, copyFile } from "./copy-file.ts";
 export { UringError } from "./errors.ts";
 export { type FileData, type FileOptions, type ReadOptions, RingFile } from "./file.ts";
 export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";

@@ -5,6 +5,7 @@ import { totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
 import { directFlags } from "./direct.ts";
 import { Folder, hasPlace } from "./files.ts";
+import { mounts } from "./mounts.ts";
 import { pinsCounted } from "./resources.ts";
 
 const { available, clone, opcodes, memlock } = probe();
@@ -49,6 +50,9 @@ const capabilities = {
   "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
   "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
+  "mounts of tmpfs": () => mounts("tmpfs"),
+  "mounts of btrfs": () => mounts("btrfs"),
+  "mounts of xfs": () => mounts("xfs"),
 } as const;
 
 type Capability = keyof typeof capabilities;
