@@ -56,13 +56,14 @@ const bar = process.stderr.isTTY
   : undefined;
 const megabytes = (bytes: number) => Math.round(bytes / 1e6);
 const started = performance.now();
-bar?.start(0, 0);
 try {
   const { copiedBytes, method } = await copyFile(from, to, {
     durable: options.durable,
     signal: controller.signal,
     onProgress(progress) {
-      bar?.setTotal(megabytes(progress.totalBytes));
+      const total = megabytes(progress.totalBytes);
+      if (bar?.isActive) bar.setTotal(total);
+      else bar?.start(total, 0);
       bar?.update(megabytes(progress.copiedBytes));
     },
   });

@@ -90,21 +90,28 @@ function checkCopyOptions(options: CopyFileOptions): void {
   if (onProgress !== undefined && typeof onProgress !== "function") throw invalidType("options.onProgress", "a function", onProgress);
 }
 
+/** Of a copy, as its errors name them. */
+interface Paths {
+  readonly path: string;
+  readonly destination: string;
+}
+
 /** An error of a system call names both files: a call on a descriptor knows none. */
-function named(error: unknown, path: string, destination: string): unknown {
+function named(error: unknown, paths: Paths): unknown {
   if (!(error instanceof Error && "errno" in error && "syscall" in error)) return error;
   if (error instanceof UringError && !error.syscall.endsWith("_fixed")) return error;
   if (typeof error.errno !== "number" || typeof error.syscall !== "string") return error;
-  return new UringError(error.errno, error.syscall, { path, destination, cause: error });
+  return new UringError(error.errno, error.syscall, { ...paths, cause: error });
 }
 
-/** Opens a regular file. Anything else is refused, and not waited for, as a FIFO without its other end would be. */
-async function openRegular(path: string, flags: number, mode?: number) {
-  const file = await open(path, flags | O_NONBLOCK, mode);
+/** Opens one of the two, a regular file. Anything else is refused, and not waited for, as a FIFO without its other end would be. */
+async function openRegular(paths: Paths, which: keyof Paths, flags: number, mode?: number) {
+  const file = await open(paths[which], flags | O_NONBLOCK, mode);
   try {
     const stats = await file.stat({ bigint: true });
-    if (stats.isDirectory()) throw new UringError("EISDIR", "open", { path });
-    if (!stats.isFile()) throw new UringError("EINVAL", "open", { path, message: "not a regular file" });
+    if (stats.isDirectory()) throw new UringError("EISDIR", "open", paths);
+    if (!stats.isFile())
+      throw new UringError("EINVAL", "open", { ...paths, message: `the ${which === "path" ? "source" : "destination"} is not a regular file` });
     return { file, stats };
   } catch (error) {
     await file.close();
@@ -113,14 +120,14 @@ async function openRegular(path: string, flags: number, mode?: number) {
 }
 
 /** Opens the destination, and says whether that made it. Until the copy is done its owner may write to it, whatever its permissions are to be. */
-async function openDestination(path: string, permissions: number, exclusive: boolean) {
+async function openDestination(paths: Paths, permissions: number, exclusive: boolean) {
   const mode = (permissions & 0o777) | 0o200;
   try {
-    return { created: true, ...(await openRegular(path, O_WRONLY | O_CREAT | O_EXCL, mode)) };
+    return { created: true, ...(await openRegular(paths, "destination", O_WRONLY | O_CREAT | O_EXCL, mode)) };
   } catch (error) {
     if (exclusive || !(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
     // The name may be that of a link to nothing, which is created then.
-    return { created: false, ...(await openRegular(path, O_WRONLY | O_CREAT, mode)) };
+    return { created: false, ...(await openRegular(paths, "destination", O_WRONLY | O_CREAT, mode)) };
   }
 }
 
@@ -231,12 +238,12 @@ async function syncFolder(path: string): Promise<void> {
   await folder.sync();
 }
 
-async function copyPaths(from: string, to: string, options: CopyFileOptions): Promise<CopyFileResult> {
+async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFileResult> {
   const { depth = 8, mode = 0, durable = false, signal, onProgress } = options;
-  const { file, stats } = await openRegular(from, O_RDONLY);
+  const { file, stats } = await openRegular(paths, "path", O_RDONLY);
   await using source = file;
   const permissions = Number(stats.mode) & allPermissions;
-  const { file: destination, stats: old, created } = await openDestination(to, permissions, (mode & COPYFILE_EXCL) !== 0);
+  const { file: destination, stats: old, created } = await openDestination(paths, permissions, (mode & COPYFILE_EXCL) !== 0);
   try {
     if (old.dev === stats.dev && old.ino === stats.ino) {
       await destination.close();
@@ -263,11 +270,11 @@ async function copyPaths(from: string, to: string, options: CopyFileOptions): Pr
     signal?.throwIfAborted();
     if (durable) await destination.sync();
     await destination.close();
-    if (durable && created) await syncFolder(dirname(to));
+    if (durable && created) await syncFolder(dirname(paths.destination));
     return result;
   } catch (error) {
     await destination.close().catch(() => undefined);
-    if (created) await unlink(to).catch(() => undefined);
+    if (created) await unlink(paths.destination).catch(() => undefined);
     throw error;
   }
 }
@@ -302,14 +309,13 @@ async function copyPaths(from: string, to: string, options: CopyFileOptions): Pr
  * @see ioctl_ficlone(2), io_uring_prep_read_fixed(3), io_uring_prep_write_fixed(3)
  */
 export async function copyFile(from: string | URL, to: string | URL, options: CopyFileOptions = {}): Promise<CopyFileResult> {
-  const source = pathOf("from", from);
-  const destination = pathOf("to", to);
+  const paths = { path: pathOf("from", from), destination: pathOf("to", to) };
   checkCopyOptions(options);
   options.signal?.throwIfAborted();
   kernel(); // a machine without io_uring says so before anything is touched
   try {
-    return await copyPaths(source, destination, options);
+    return await copyPaths(paths, options);
   } catch (error) {
-    throw error === options.signal?.reason ? error : named(error, source, destination);
+    throw error === options.signal?.reason ? error : named(error, paths);
   }
 }
