@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { type FileHandle, copyFile as nodeCopyFile, open, unlink } from "node:fs/promises";
+import { type FileHandle, copyFile as nodeCopyFile, open, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ import { kernel } from "./kernel.ts";
 import { BufferPool } from "./pool.ts";
 import { Ring } from "./ring.ts";
 
-const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE, O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } = constants;
 
 /** Of a larger slot only so much is used: what is in the page cache is copied on the event loop, which has other work too. */
 const largestChunkBytes = 2 ** 18;
@@ -104,14 +104,22 @@ function named(error: unknown, paths: Paths): unknown {
   return new UringError(error.errno, error.syscall, { ...paths, cause: error });
 }
 
-/** Opens one of the two, a regular file. Anything else is refused, and not waited for, as a FIFO without its other end would be. */
+function checkRegular(paths: Paths, which: keyof Paths, stats: { isFile(): boolean; isDirectory(): boolean }): void {
+  if (stats.isDirectory()) throw new UringError("EISDIR", "open", paths);
+  if (!stats.isFile()) throw new UringError("EINVAL", "open", { ...paths, message: `the ${which === "path" ? "source" : which} is not a regular file` });
+}
+
+/** Opens one of the two. */
 async function openRegular(paths: Paths, which: keyof Paths, flags: number, mode?: number) {
-  const file = await open(paths[which], flags | O_NONBLOCK, mode);
+  if ((flags & O_EXCL) === 0) {
+    // Before it is opened: a FIFO would be waited for. What else is wrong, open says.
+    const found = await stat(paths[which]).catch(() => undefined);
+    if (found !== undefined) checkRegular(paths, which, found);
+  }
+  const file = await open(paths[which], flags, mode);
   try {
     const stats = await file.stat({ bigint: true });
-    if (stats.isDirectory()) throw new UringError("EISDIR", "open", paths);
-    if (!stats.isFile())
-      throw new UringError("EINVAL", "open", { ...paths, message: `the ${which === "path" ? "source" : "destination"} is not a regular file` });
+    checkRegular(paths, which, stats);
     return { file, stats };
   } catch (error) {
     await file.close();
@@ -218,7 +226,10 @@ async function transfer(copy: Copy, ring: Ring | undefined, pool: BufferPool | u
   return await readAndWrite(copy, ring, pool);
 }
 
-/** Copies by a reflink where that goes, otherwise by reads and writes. */
+/**
+ * Copies by a reflink where that goes, otherwise by reads and writes. Not by copy_file_range(2): io_uring has no such request, and node:fs none for part of a
+ * file, so it could be neither aborted nor watched; from page cache to page cache it is no quicker.
+ */
 async function copyContent(copy: Copy, options: CopyFileOptions): Promise<CopyFileResult> {
   const forced = ((options.mode ?? 0) & COPYFILE_FICLONE_FORCE) !== 0;
   if (copy.size > 0 || forced) {
@@ -266,7 +277,7 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
       onProgress?.({ copiedBytes: result.copiedBytes, totalBytes: result.copiedBytes });
 
     // Last, for writing takes setuid and setgid away.
-    if (Number(old.mode) !== Number(stats.mode) || (permissions & setsId) !== 0) await destination.chmod(permissions);
+    if (old.mode !== stats.mode || (permissions & setsId) !== 0) await destination.chmod(permissions);
     signal?.throwIfAborted();
     if (durable) await destination.sync();
     await destination.close();
@@ -285,13 +296,13 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
  *
  * The destination is created, or cut off and filled. Copying a file onto itself does nothing. A copy that fails or is aborted leaves nothing in flight and no
  * file open; a destination that it created is removed, one that was there stays with what it holds by then. A source that grows or shrinks meanwhile is copied
- * up to where its end was met.
+ * up to where its end was met. For large files: one of a few KiB is copied sooner by node:fs.
  *
  * @param from - a regular file: a path, or a file: URL
  * @param to - a path, or a file: URL
  * @throws TypeError, RangeError: an argument's or option's type or value
  * @throws UringError ENOENT, EACCES, ENOSPC, … with both paths; EEXIST: COPYFILE_EXCL, and the destination exists; EISDIR: one of the two is a folder; EINVAL: one is
- * no regular file, or slots are misaligned for its file system; EOPNOTSUPP, EXDEV: COPYFILE_FICLONE_FORCE, and no reflink is possible; and the errors of `new Ring()`
+ * no regular file; EOPNOTSUPP, EXDEV: COPYFILE_FICLONE_FORCE, and no reflink is possible; and the errors of `new Ring()`
  * and `new BufferPool()`
  *
  * @example

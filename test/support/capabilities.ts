@@ -1,6 +1,6 @@
 /** What this machine can, for tests: one that needs more is skipped, and its name says what for. */
 import { test } from "bun:test";
-import { constants } from "node:fs";
+import { constants, copyFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
 import { directFlags } from "./direct.ts";
@@ -35,6 +35,17 @@ function takesDirect(): boolean {
   return directFlags(folder.write("file", "")) !== constants.O_RDONLY;
 }
 
+/** Whether files of tests, when they are copied, share their blocks. */
+function sharesBlocks(): boolean {
+  using folder = new Folder();
+  try {
+    copyFileSync(folder.write("file", "x"), `${folder.path}/copy`, constants.COPYFILE_FICLONE_FORCE);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const capabilities = {
   "clone (Linux 6.12)": () => clone.whole,
   "clone of ranges (Linux 6.13)": () => clone.ranges,
@@ -50,6 +61,7 @@ const capabilities = {
   "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
   "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
+  "a test folder without reflinks": () => !sharesBlocks(),
   "mounts of tmpfs": () => mounts("tmpfs"),
   "mounts of btrfs": () => mounts("btrfs"),
   "mounts of xfs": () => mounts("xfs"),
