@@ -1,15 +1,15 @@
 import { constants } from "node:fs";
 import { type FileHandle, copyFile as nodeCopyFile, open, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { onAbort } from "./abort.ts";
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
-import { BufferPool } from "./pool.ts";
-import { Ring } from "./ring.ts";
+import type { BufferPool } from "./pool.ts";
+import type { Ring } from "./ring.ts";
+import { checkRingAndPool, type RingAndPool, withRing } from "./temporary-ring.ts";
 
 const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } = constants;
 
@@ -29,12 +29,8 @@ export interface CopyProgress {
 }
 
 /** Options of `copyFile`. */
-export interface CopyFileOptions {
-  /** Moves the bytes. It has to have `pool`, which is to be given with it. Default: one of the copy's own. */
-  readonly ring?: Ring;
-  /** Its slots carry the bytes, up to 256 KiB each. Default: one of the copy's own. */
-  readonly pool?: BufferPool;
-  /** Chunks in flight, 1 to 1024, each in a slot; fewer while the pool has fewer. Default 8. */
+export interface CopyFileOptions extends RingAndPool {
+  /** Chunks in flight, 1 to 1024, each in a slot, of which up to 256 KiB are used; fewer while the pool has fewer. Default 8. */
   readonly depth?: number;
   /**
    * COPYFILE_* of `fs.constants`: _EXCL refuses a destination that exists, _FICLONE_FORCE everything but a reflink. _FICLONE changes nothing, for a reflink is
@@ -79,10 +75,8 @@ function pathOf(name: string, path: unknown): string {
 
 function checkCopyOptions(options: CopyFileOptions): void {
   checkOptions(options, ["ring", "pool", "depth", "mode", "durable", "signal", "onProgress"]);
-  const { ring, pool, depth = 1, mode = 0, durable = false, signal, onProgress } = options;
-  if (ring !== undefined && !(ring instanceof Ring)) throw invalidType("options.ring", "a Ring", ring);
-  if (pool !== undefined && !(pool instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool", pool);
-  if (ring !== undefined && pool === undefined) throw invalidValue("options.ring needs options.pool: the one of that ring's pools whose slots may be used");
+  const { depth = 1, mode = 0, durable = false, signal, onProgress } = options;
+  checkRingAndPool(options);
   checkInteger("options.depth", depth, 1, largestDepth);
   checkInteger("options.mode", mode, 0, COPYFILE_EXCL | COPYFILE_FICLONE | COPYFILE_FICLONE_FORCE);
   checkBoolean("options.durable", durable);
@@ -198,8 +192,6 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<n
       next += chunkBytes;
       using buffer = await pool.acquire({ signal: stop.signal });
       await copyChunk(buffer, position);
-      // What the page cache has, and what it takes, completes at once: timers and sockets would wait for the end.
-      await nextTurn();
     }
   }
 
@@ -211,19 +203,6 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<n
   stop.signal.throwIfAborted();
   if (writtenEnd !== end) await destination.truncate(end);
   return end;
-}
-
-/** The same, with a ring and a pool of its own where none is given. */
-async function transfer(copy: Copy, ring: Ring | undefined, pool: BufferPool | undefined): Promise<number> {
-  if (pool === undefined) {
-    using own = await BufferPool.create({ count: Math.min(copy.depth, chunksOf(copy.size, largestChunkBytes)), size: largestChunkBytes });
-    return await transfer(copy, ring, own);
-  }
-  if (ring === undefined) {
-    await using own = new Ring({ pool, entries: 2 * copy.depth });
-    return await transfer(copy, own, pool);
-  }
-  return await readAndWrite(copy, ring, pool);
 }
 
 /**
@@ -241,7 +220,8 @@ async function copyContent(copy: Copy, options: CopyFileOptions): Promise<CopyFi
     }
     copy.signal?.throwIfAborted();
   }
-  return { copiedBytes: await transfer(copy, options.ring, options.pool), method: "read_write" };
+  const own = { count: Math.min(copy.depth, chunksOf(copy.size, largestChunkBytes)), size: largestChunkBytes };
+  return { copiedBytes: await withRing(options, own, (ring, pool) => readAndWrite(copy, ring, pool)), method: "read_write" };
 }
 
 async function syncFolder(path: string): Promise<void> {

@@ -47,6 +47,15 @@ const largestVector = 1024;
 const largestMode = 0o7777;
 const largestUnsigned = 2 ** 32 - 1;
 
+/** SQE flags of a transfer. */
+export function transferFlags(bytes: number): number {
+  return bytes > inlineBytes ? IOSQE_ASYNC : 0;
+}
+
+function flagsOfParts(parts: readonly { readonly length: number }[]): number {
+  return transferFlags(parts.reduce((sum, { length }) => sum + length, 0));
+}
+
 const nothing = () => undefined;
 const asIs = (value: number) => value;
 
@@ -139,7 +148,7 @@ export function transfer(direction: "read" | "write", target: Target, bytes: Uin
     request: {
       opcode: direction === "read" ? IORING_OP_READ : IORING_OP_WRITE,
       syscall: direction,
-      sqeFlags: bytes.length > inlineBytes ? IOSQE_ASYNC : 0,
+      sqeFlags: transferFlags(bytes.length),
       ...of(target),
       position: positionOf(position),
       address: bytes.length === 0 ? 0 : addressOf(bytes),
@@ -167,7 +176,19 @@ export function vectoredTransferOf(
 ): Prepared<number> {
   const { memory, address } = vectorOf(parts);
   const opcode = direction === "read" ? IORING_OP_READV : IORING_OP_WRITEV;
-  return { request: { opcode, syscall: `${direction}v`, ...of(target), position: positionOf(position), address, length: parts.length, memory }, result: asIs };
+  return {
+    request: {
+      opcode,
+      syscall: `${direction}v`,
+      sqeFlags: flagsOfParts(parts),
+      ...of(target),
+      position: positionOf(position),
+      address,
+      length: parts.length,
+      memory,
+    },
+    result: asIs,
+  };
 }
 
 /** Of parts of one registered buffer; the caller has the slots they lie in. */
@@ -182,7 +203,20 @@ export function vectoredFixedTransfer(
   const syscall = `${direction}v_fixed`;
   checkOpcode(opcode, syscall, "6.15");
   const { memory, address } = vectorOf(parts);
-  return { request: { opcode, syscall, ...of(target), position: positionOf(position), address, length: parts.length, bufferIndex, memory }, result: asIs };
+  return {
+    request: {
+      opcode,
+      syscall,
+      sqeFlags: flagsOfParts(parts),
+      ...of(target),
+      position: positionOf(position),
+      address,
+      length: parts.length,
+      bufferIndex,
+      memory,
+    },
+    result: asIs,
+  };
 }
 
 export function sync(kind: "fsync" | "fdatasync", target: Target): Prepared<undefined> {

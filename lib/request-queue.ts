@@ -31,8 +31,9 @@ export const kindUnit = indexSpan * generationSpan;
 const EINTR = -4;
 const ECANCELED = -125;
 
-/** Completions settled in one turn of the event loop, before timers and sockets have theirs: reads that complete at once would go on for ever. */
+/** What one turn of the event loop settles before timers and sockets have theirs: transfers that complete at once would go on for ever. */
 const completionsPerTurn = 1024;
+const transferredBytesPerTurn = 2 * 2 ** 20;
 
 /** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
 export const requestKind = { plain: 0, open: 1, close: 2 } as const;
@@ -251,6 +252,7 @@ export class RequestQueue {
   #flushing = false;
   #continuing = false;
   #settledThisTurn = 0;
+  #transferredBytesThisTurn = 0;
   readonly #completed: { operation: Operation; result: number }[] = [];
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
@@ -484,7 +486,7 @@ export class RequestQueue {
       if (!this.#exchange()) return;
       this.#settledThisTurn += this.#completed.length;
       this.#settle();
-      if (this.#settledThisTurn >= completionsPerTurn) {
+      if (this.#settledThisTurn >= completionsPerTurn || this.#transferredBytesThisTurn >= transferredBytesPerTurn) {
         this.#continueLater(setImmediate);
         return;
       }
@@ -506,7 +508,7 @@ export class RequestQueue {
     this.#continuing = true;
     schedule(() => {
       this.#continuing = false;
-      this.#settledThisTurn = 0;
+      this.#settledThisTurn = this.#transferredBytesThisTurn = 0;
       if (this.raw.closed || this.#broken !== undefined) return;
       this.#prepareWaiting();
       this.#advance();
@@ -584,6 +586,7 @@ export class RequestQueue {
       this.#unused.push(operation.index);
       this.#inKernel--;
       if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
+      if (result > 0 && isTransfer(request.opcode)) this.#transferredBytesThisTurn += result;
       if (operation.ownPosition !== -1 && result > 0) moveOn(request, operation.ownPosition + result);
       operation.end();
       if (result < 0 && result !== request.expectedErrno) {

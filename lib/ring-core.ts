@@ -2,6 +2,7 @@ import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, i
 import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
 import { hold } from "./native.ts";
 import { OpenFile } from "./open-file.ts";
+import { transferFlags } from "./operations.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { type RawRingOptions, registerRegions } from "./raw-ring.ts";
@@ -149,7 +150,7 @@ export class RingCore {
     this.requests.start(
       {
         opcode: isRead ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED,
-        sqeFlags: 0,
+        sqeFlags: transferFlags(length),
         syscall,
         fd: target instanceof OpenFile ? target.fd : target,
         position: position ?? -1,
