@@ -15,8 +15,9 @@ export class FileTable {
   #words: Int32Array;
   readonly #unused: number[] = [];
   #used = 0;
-  /** Entries of the registered table. */
+  /** Entries of the registered table, and which of them hold their descriptor. */
   #registered = 0;
+  readonly #installed: boolean[] = [];
   /** Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too. */
   #registers = clonesOf(kernel().cloneAbility).ranges;
 
@@ -33,30 +34,41 @@ export class FileTable {
     return entry;
   }
 
-  /** Whether requests may name an entry, once installed, instead of its descriptor. */
-  hasRegistered(entry: number): boolean {
-    return entry < this.#registered;
+  /** Whether requests may name the entry instead of its descriptor. */
+  isInstalled(entry: number): boolean {
+    return this.#installed[entry] === true;
   }
 
-  /** Puts an entry's descriptor into the registered table as well, which grows with it. Returns false where that cannot be. */
-  install(entry: number): boolean {
-    if (!this.#registers) return false;
+  /** Puts an entry's descriptor into the registered table as well, which grows with it. Where that cannot be, requests name the descriptor. */
+  install(entry: number): void {
+    if (!this.#registers) return;
     try {
-      if (this.hasRegistered(entry)) this.#ring.updateFiles(entry, [this.#fdOf(entry)]);
+      this.#installed[entry] = true;
+      if (entry < this.#registered) this.#ring.updateFiles(entry, [this.#fdOf(entry)]);
       else this.#grow(entry);
-      return true;
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
       // The limit of open files, or memory. A table that is gone is not tried again.
+      this.#installed[entry] = false;
       this.#registers = this.#registered > 0;
-      return false;
     }
   }
 
   /** Notes which operation closes a descriptor: its completion, not its submission, is the end of it. */
   closing(entry: number, operation: number): void {
-    if (this.hasRegistered(entry)) this.#ring.updateFiles(entry, [-1]);
     this.#words[entry * entryWords + 1] = operation + 1;
+    if (!this.isInstalled(entry)) return;
+    this.#installed[entry] = false;
+    try {
+      this.#ring.updateFiles(entry, [-1]);
+    } catch (error) {
+      if (!(error instanceof UringError)) throw error; // a broken ring, as its next submission says
+    }
+  }
+
+  /** Notes that a descriptor is not closed after all. */
+  notClosed(entry: number): void {
+    this.#words[entry * entryWords + 1] = 0;
   }
 
   /** Forgets a descriptor that is closed. */
@@ -83,15 +95,15 @@ export class FileTable {
   #grow(entry: number): void {
     this.#ring.submit(); // what is prepared names entries of this one
     const entries = Math.max(64, 2 ** Math.ceil(Math.log2(entry + 1)));
-    const old = this.#registered;
+    if (this.#registered > 0) this.#ring.unregisterFiles();
     this.#registered = 0;
-    if (old > 0) this.#ring.unregisterFiles();
+    const installed = this.#installed.splice(0);
     this.#ring.registerSparseFiles(entries);
-    this.#ring.updateFiles(
-      0,
-      Array.from({ length: this.#used }, (_, index) => this.#fdOf(index)),
-    );
+    // Without those that are being closed: their descriptors may be gone.
+    const fds = Array.from(installed, (isInstalled, index) => (isInstalled ? this.#fdOf(index) : -1));
+    const updated = this.#ring.updateFiles(0, fds);
     this.#registered = entries;
+    this.#installed.push(...installed.slice(0, updated));
   }
 
   #publish(entries: number, old?: Int32Array): Int32Array {

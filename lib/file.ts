@@ -6,6 +6,7 @@ import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, i
 import { UringError } from "./errors.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
+import { addressOf } from "./native.ts";
 import type { Alignment, OpenFile } from "./open-file.ts";
 import * as operations from "./operations.ts";
 import { type ReadableOptions, readableOf } from "./readable.ts";
@@ -44,14 +45,18 @@ function bytesOf(name: string, view: unknown): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
-/** Memory that cannot move: the view itself, or as much elsewhere. */
-function sharedMemoryFor(view: Uint8Array): Uint8Array {
-  return view.buffer instanceof SharedArrayBuffer ? view : new Uint8Array(new SharedArrayBuffer(view.length));
+/** Memory that cannot move: the view itself, or as much elsewhere, aligned as the file wants it. */
+function sharedMemoryFor(view: Uint8Array, file: OpenFile): Uint8Array {
+  if (view.buffer instanceof SharedArrayBuffer) return view;
+  const { memoryBytes } = file;
+  const memory = new SharedArrayBuffer(view.length + memoryBytes - 1);
+  const offset = memoryBytes === 1 ? 0 : -addressOf(memory) & (memoryBytes - 1);
+  return new Uint8Array(memory, offset, view.length);
 }
 
 /** The same content in memory that cannot move. */
-function sharedCopyOf(view: Uint8Array): Uint8Array {
-  const memory = sharedMemoryFor(view);
+function sharedCopyOf(view: Uint8Array, file: OpenFile): Uint8Array {
+  const memory = sharedMemoryFor(view, file);
   if (memory !== view) memory.set(view);
   return memory;
 }
@@ -160,7 +165,7 @@ export class RingFile implements AsyncDisposable {
 
   /** Whether the file or its ring was closed. */
   get closed(): boolean {
-    return this.#closing !== undefined || this.#requests.closed;
+    return this.#open.closing || this.#requests.closed;
   }
 
   /** How O_DIRECT wants transfers aligned, where the file was opened with it and the kernel says (Linux 6.1, most file systems). */
@@ -269,7 +274,7 @@ export class RingFile implements AsyncDisposable {
     position?: number | bigint | null,
   ): Promise<{ bytesWritten: number; buffer: View }> {
     const given = transferOf("buffer", buffer, offset, length, position);
-    const memory = sharedCopyOf(given.bytes);
+    const memory = sharedCopyOf(given.bytes, this.#open);
     for (let written = 0; ; ) {
       const part = memory.subarray(written, written + operations.largestTransferBytes);
       const at = given.position === undefined ? undefined : BigInt(given.position) + BigInt(written);
@@ -292,25 +297,26 @@ export class RingFile implements AsyncDisposable {
    * @param length - in bytes. Default 0; less than 0 is 0, as FileHandle has it
    * @see io_uring_prep_ftruncate(3)
    */
-  truncate(length?: number | null): Promise<void> {
+  async truncate(length?: number | null): Promise<void> {
+    if (length !== undefined && length !== null) checkInteger("length", length, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
     const bytes = Math.max(0, length ?? 0);
     if (kernel().opcodes.has(IORING_OP_FTRUNCATE)) return this.#run(() => operations.ftruncate(this.#opened("ftruncate"), bytes));
-    return this.#offThread("ftruncate", (fd) => truncateOffThread(fd, bytes));
+    return this.#requests.outside(this.#open, "ftruncate", (fd) => truncateOffThread(fd, bytes));
   }
 
   /** Changes the permissions, as FileHandle.chmod does. io_uring has no request for it: node:fs does it on the descriptor. */
   chmod(mode: number | string): Promise<void> {
-    return this.#offThread("fchmod", (fd) => changeMode(fd, mode));
+    return this.#requests.outside(this.#open, "fchmod", (fd) => changeMode(fd, mode));
   }
 
   /** Changes the owner, as FileHandle.chown does; by way of node:fs, as chmod. */
   chown(uid: number, gid: number): Promise<void> {
-    return this.#offThread("fchown", (fd) => changeOwner(fd, uid, gid));
+    return this.#requests.outside(this.#open, "fchown", (fd) => changeOwner(fd, uid, gid));
   }
 
   /** Changes the times of last access and change, as FileHandle.utimes does; by way of node:fs, as chmod. */
   utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
-    return this.#offThread("futimes", (fd) => changeTimes(fd, atime, mtime));
+    return this.#requests.outside(this.#open, "futimes", (fd) => changeTimes(fd, atime, mtime));
   }
 
   /** Resolves when content and metadata are on stable storage. @see io_uring_prep_fsync(3) */
@@ -335,7 +341,7 @@ export class RingFile implements AsyncDisposable {
     checkOptions(options, ["bigint"]);
     const { bigint = false } = options;
     checkBoolean("options.bigint", bigint);
-    if (bigint) return this.#offThread("fstat", (fd) => bigintStatsOf(fd, { bigint }));
+    if (bigint) return this.#requests.outside(this.#open, "fstat", (fd) => bigintStatsOf(fd, { bigint }));
     return statsOf(await this.#run(() => operations.statx(this.#opened("statx"), STATX_BASIC_STATS | STATX_BTIME, 0)));
   }
 
@@ -347,16 +353,19 @@ export class RingFile implements AsyncDisposable {
   readFile(options?: (FileOptions & { readonly encoding?: null }) | null): Promise<Buffer>;
   readFile(options: BufferEncoding | (FileOptions & { readonly encoding: BufferEncoding })): Promise<string>;
   async readFile(options?: BufferEncoding | FileOptions | null): Promise<Buffer | string> {
+    this.#requests.assertUnlinked("readFile");
     const { encoding, signal } = fileOptions(options);
     const { size } = await this.stat();
     const parts: Uint8Array[] = [];
     const { positionBytes } = this.#open;
-    // One byte more than there seems to be shows the end at once.
+    let readBytes = 0;
+    // One byte more than there seems to be: that there is none is the end. Of what has no size, as in /proc, only a read of nothing is.
     for (let expected = Math.max(Math.ceil((size + 1) / positionBytes) * positionBytes, 65536); ; expected = 65536) {
       const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(expected, operations.largestTransferBytes)));
       const bytesRead = await this.#transfer("read", bytes, undefined, signal);
-      if (bytesRead === 0) break;
       parts.push(bytes.subarray(0, bytesRead));
+      readBytes += bytesRead;
+      if (bytesRead === 0 || (size > 0 && readBytes >= size && bytesRead < bytes.length)) break;
     }
     const content = Buffer.concat(parts);
     return encoding ? content.toString(encoding) : content;
@@ -445,6 +454,7 @@ export class RingFile implements AsyncDisposable {
     if (this.#closing === undefined) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#closing = promise;
+      this.#open.closing = true;
       const { fd, entry } = this.#open;
       this.#open.whenIdle(() => resolve(this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(fd, entry)));
     }
@@ -482,30 +492,19 @@ export class RingFile implements AsyncDisposable {
     return this.#requests.run(prepare, signal);
   }
 
-  /** What io_uring has no opcode for: node:fs does it to the descriptor, which stays open until it is done. */
-  async #offThread<Result>(syscall: string, act: (fd: number) => Promise<Result>): Promise<Result> {
-    const open = this.#opened(syscall);
-    open.beginUse();
-    try {
-      return await act(open.fd);
-    } finally {
-      open.endUse();
-    }
-  }
-
   #transferFixed(direction: "read" | "write", buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     try {
       this.#lease.core.startFixed(direction, this.#opened(`${direction}_fixed`), buffer, options, resolve, reject);
     } catch (error) {
-      reject(this.#requests.refused(error));
+      reject(error);
     }
     return promise;
   }
 
   /** Memory that can move is copied: out of it before a write, into it after a read. */
   async #transfer(direction: "read" | "write", bytes: Uint8Array, position: number | bigint | undefined, signal?: AbortSignal): Promise<number> {
-    const memory = direction === "read" ? sharedMemoryFor(bytes) : sharedCopyOf(bytes);
+    const memory = (direction === "read" ? sharedMemoryFor : sharedCopyOf)(bytes, this.#open);
     const transferred = await this.#run(() => operations.transfer(direction, this.#opened(direction), memory, position), signal);
     if (direction === "read" && memory !== bytes) bytes.set(memory.subarray(0, transferred));
     return transferred;
@@ -525,7 +524,7 @@ export class RingFile implements AsyncDisposable {
     operations.checkVector(buffers);
     const views = buffers.map((view, index) => bytesOf(`buffers[${index}]`, view));
     const position = positionOf(at);
-    const copies = views.map(direction === "read" ? sharedMemoryFor : sharedCopyOf);
+    const copies = views.map((view) => (direction === "read" ? sharedMemoryFor : sharedCopyOf)(view, this.#open));
     const transferred = await this.#run(() => operations.vectoredTransfer(direction, this.#opened(`${direction}v`), copies, position));
     let left = direction === "read" ? transferred : 0;
     for (const [index, copy] of copies.entries()) {

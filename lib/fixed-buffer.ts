@@ -31,7 +31,7 @@ export class Slot {
     this.address = membership.slotAddress(index);
   }
 
-  assertHeld(action: string): void {
+  assertUsable(action: string): void {
     if (this.transferred) throw new UringError("ESTALE", action, { message: `slot ${this.index} was transferred to another thread` });
     if (this.released) throw new UringError("ESTALE", action, { message: `slot ${this.index} was released` });
   }
@@ -79,7 +79,7 @@ export class FixedBuffer implements Disposable {
    * @throws UringError ESTALE: released or transferred
    */
   get bytes(): Uint8Array {
-    this.#slot.assertHeld("bytes");
+    this.#slot.assertUsable("bytes");
     this.#bytes ??= this.#slot.membership.slotBytes(this.#slot.index);
     return this.#bytes;
   }
@@ -95,7 +95,7 @@ export class FixedBuffer implements Disposable {
    */
   transfer(): SlotToken {
     const slot = this.#slot;
-    slot.assertHeld("transfer");
+    slot.assertUsable("transfer");
     if (slot.pending > 0) {
       throw new UringError("EBUSY", "transfer", {
         message: `${slot.pending} requests in flight use slot ${slot.index}`,
@@ -114,7 +114,7 @@ export class FixedBuffer implements Disposable {
    */
   release(): void {
     const slot = this.#slot;
-    slot.assertHeld("release");
+    slot.assertUsable("release");
     slot.released = true;
     this.#bytes = undefined;
     if (slot.pending === 0) slot.membership.free(slot);

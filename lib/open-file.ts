@@ -1,5 +1,7 @@
 import { constants } from "node:fs";
-import { IORING_OP_READ, IORING_OP_READ_FIXED, IORING_OP_WRITE, IORING_OP_WRITE_FIXED } from "./uapi.ts";
+import { UringError } from "./errors.ts";
+import { isTransfer } from "./own-position.ts";
+import { IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED } from "./uapi.ts";
 
 const EINVAL = -22;
 
@@ -19,7 +21,7 @@ interface Transfer {
   readonly length: number;
 }
 
-const transferOpcodes: ReadonlySet<number> = new Set([IORING_OP_READ, IORING_OP_READ_FIXED, IORING_OP_WRITE, IORING_OP_WRITE_FIXED]);
+const vectors: ReadonlySet<number> = new Set([IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_READV_FIXED, IORING_OP_WRITEV_FIXED]);
 
 /**
  * A descriptor that a ring opened, as its requests use it: the kernel may look it up long after they were submitted, so it may not be another file's
@@ -35,23 +37,27 @@ export class OpenFile {
   readonly flags: number;
   /** Of a file opened with O_DIRECT. */
   readonly alignment: Alignment | undefined;
-  /** Whether the registered file table has it, too. */
-  readonly installed: boolean;
+  /** New requests are refused. */
+  closing = false;
   #pending = 0;
   #whenIdle: (() => void) | undefined;
 
-  constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined, installed: boolean) {
+  constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined) {
     this.fd = fd;
     this.entry = entry;
     this.path = path;
     this.flags = flags;
     this.alignment = alignment;
-    this.installed = installed;
   }
 
   /** Past the page cache (O_DIRECT). */
   get isDirect(): boolean {
     return (this.flags & constants.O_DIRECT) !== 0;
+  }
+
+  /** What addresses of memory have to be multiples of, a power of two; where the kernel does not say, of a page. */
+  get memoryBytes(): number {
+    return this.isDirect ? (this.alignment?.memoryBytes ?? 4096) : 1;
   }
 
   /** What positions and lengths of transfers have to be multiples of; where the kernel does not say, of a page. */
@@ -64,13 +70,17 @@ export class OpenFile {
     return (this.flags & constants.O_APPEND) !== 0;
   }
 
+  assertUsable(syscall: string): void {
+    if (this.closing) throw new UringError("EBADF", syscall, { message: "the file is closed", path: this.path });
+  }
+
   beginUse(): void {
     this.#pending++;
   }
 
   endUse(): void {
     this.#pending--;
-    if (this.#pending === 0) this.#whenIdle?.();
+    if (this.#pending === 0) this.giveUp();
   }
 
   /** Calls back when nothing uses the file: now, or once. */
@@ -79,15 +89,27 @@ export class OpenFile {
     else this.#whenIdle = callback;
   }
 
+  /** Waits no more for what uses the file: it has ended, or never will. */
+  giveUp(): void {
+    this.#whenIdle?.();
+    this.#whenIdle = undefined;
+  }
+
   /** What to do about a request's error, where that is known. */
   explain(errno: number, { opcode, position, address, length }: Transfer): { readonly hint: string } | undefined {
-    if (errno !== EINVAL || this.alignment === undefined || !transferOpcodes.has(opcode)) return undefined;
+    if (errno !== EINVAL || this.alignment === undefined || !isTransfer(opcode)) return undefined;
     const { memoryBytes, positionBytes } = this.alignment;
-    const place = position === -1 ? "the file's own position" : `position ${position}`;
+    const wrong: string[] = [];
+    if (position !== -1 && BigInt(position) % BigInt(positionBytes) !== 0n) wrong.push(`position ${position}`);
+    // Of a vector it is the number of parts, and where the parts are is not known any more.
+    const isVector = vectors.has(opcode);
+    if (!isVector && length % positionBytes !== 0) wrong.push(`${length} bytes`);
+    if (!isVector && address % memoryBytes !== 0) wrong.push(`memory ${address % memoryBytes} bytes into an aligned piece`);
+    if (!isVector && wrong.length === 0) return undefined;
     return {
       hint:
-        `The file was opened with O_DIRECT, which here wants memory aligned to ${memoryBytes} bytes, positions and lengths to ${positionBytes}; ` +
-        `this was ${length} bytes at ${place}, ${address % Math.max(1, memoryBytes)} bytes into an aligned piece of memory`,
+        `The file was opened with O_DIRECT, which here wants memory aligned to ${memoryBytes} bytes, positions and lengths to ${positionBytes}` +
+        (wrong.length === 0 ? "" : `; this was ${wrong.join(", ")}`),
     };
   }
 }

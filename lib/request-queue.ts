@@ -40,6 +40,8 @@ export const requestKind = { plain: 0, open: 1, close: 2 } as const;
 
 /** What requests use: it is told when each begins and ends. */
 export interface Usable {
+  /** @throws UringError: it is closed, or given back */
+  assertUsable(syscall: string): void;
   beginUse(): void;
   endUse(): void;
 }
@@ -157,8 +159,6 @@ class Operation {
 /** Operations that the kernel runs one after the other, until one fails. */
 class Chain {
   operations: Operation[] = [];
-  /** Why an operation could not be started, while the chain is being built. */
-  refusal: { readonly reason: unknown } | undefined;
   #failure: { readonly reason: unknown } | undefined;
   readonly #cancelled: Operation[] = [];
   #completed = 0;
@@ -209,7 +209,7 @@ class Chain {
   }
 }
 
-function chainBroken({ request }: Operation, why = "an earlier operation of its chain did not succeed", cause?: unknown): UringError {
+function chainBroken({ request }: Operation, why = "another operation of its chain did not succeed", cause?: unknown): UringError {
   return new UringError("ECANCELED", request.syscall, { message: why, cause });
 }
 
@@ -239,6 +239,8 @@ export class RequestQueue {
   readonly #operations: (Operation | undefined)[] = [];
   readonly #unused: number[] = [];
   #inKernel = 0;
+  /** What other threads of the process do with the ring's files. */
+  #outside = 0;
   #generation = 0;
   /** Without room in the ring yet, in order, chains by their first; those that have settled are skipped. */
   readonly #backlog = new Fifo<Operation>();
@@ -291,7 +293,7 @@ export class RequestQueue {
 
   /** Operations started and not completed, the queue's own cancellations apart. */
   get inFlight(): number {
-    return this.#inKernel - this.#cancelsInKernel + this.#waiting;
+    return this.#inKernel - this.#cancelsInKernel + this.#waiting + this.#outside;
   }
 
   /** Counters since the ring was made, and how it stands. */
@@ -314,7 +316,8 @@ export class RequestQueue {
   /** Nobody can start anything any more: calls `close` as soon as nothing is in flight. */
   abandon(close: () => void): void {
     this.#abandoned = close;
-    this.#flushSoon();
+    if (this.#broken === undefined) this.#flushSoon();
+    else this.#closeAbandoned();
   }
 
   assertOpen(syscall: string): void {
@@ -333,6 +336,10 @@ export class RequestQueue {
       signal.throwIfAborted();
     }
     this.#chain?.check(request);
+    // Looked at already, but a getter of the options may have closed or released it since.
+    request.file?.assertUsable(request.syscall);
+    request.slot?.assertUsable(request.syscall);
+    for (const use of request.uses) use.assertUsable(request.syscall);
     const operation = new Operation(request, signal);
     if (signal !== undefined) operation.forget = onAbort(signal, () => this.#abort(operation));
     request.file?.beginUse();
@@ -342,10 +349,9 @@ export class RequestQueue {
     else this.#chain.add(operation);
   }
 
-  /** Notes, for a chain that is being built, why an operation was not started; returns it. */
-  refused(reason: unknown): unknown {
-    if (this.#chain !== undefined) this.#chain.refusal ??= { reason };
-    return reason;
+  /** Requires that no chain is being built: what takes several requests, one after the other, cannot be one of its operations. */
+  assertUnlinked(syscall: string): void {
+    if (this.#chain !== undefined) throw invalidValue(`${syscall} takes more than one request, and cannot be an operation of a chain`);
   }
 
   /**
@@ -362,11 +368,13 @@ export class RequestQueue {
     this.#chain = chain;
     try {
       for (const [index, start] of starts.entries()) {
-        started.push(start());
-        if (chain.refusal !== undefined) throw chain.refusal.reason;
+        const one = start();
+        started.push(one);
+        if (one instanceof Promise && Bun.peek.status(one) === "rejected") throw Bun.peek(one);
         const requests = chain.operations.length - index;
         if (requests !== 1) throw invalidValue(`operations[${index}] must start one request of this ring, not ${requests}`);
       }
+      this.assertOpen("link");
     } catch (error) {
       for (const one of started) if (one instanceof Promise) one.catch(() => undefined); // what is thrown says it
       for (const operation of chain.operations) {
@@ -391,14 +399,34 @@ export class RequestQueue {
       const succeed = (value: number, fileEntry: number) => resolve(result(value, fileEntry));
       this.start({ ...bareRequest, ...request, succeed, fail: reject }, signal);
     } catch (error) {
-      reject(this.refused(error));
+      if (this.#chain !== undefined) throw error; // for `link` to see at once, also through an async function
+      reject(error);
     }
     return promise;
+  }
+
+  /** Has node:fs do something to a file, which stays open until that is done. */
+  async outside<Result>(file: OpenFile, syscall: string, act: (fd: number) => Promise<Result>): Promise<Result> {
+    this.assertOpen(syscall);
+    file.assertUsable(syscall);
+    this.#outside++;
+    file.beginUse();
+    try {
+      return await act(file.fd);
+    } finally {
+      this.#outside--;
+      file.endUse();
+      this.#flushSoon();
+    }
   }
 
   /** Closes a descriptor of the file table, also while the ring closes. */
   closeFile(fd: number, fileEntry: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (this.#broken !== undefined) {
+      reject(new UringError("EIO", "close", { message: "the ring is broken", cause: this.#broken }));
+      return promise;
+    }
     const fail = (reason: unknown) => {
       // Cancelled by the ring's close, which closes what is left in the table.
       if (reason instanceof UringError && reason.code === "ECANCELED") resolve();
@@ -462,7 +490,7 @@ export class RequestQueue {
     this.#inKernel++;
     if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
     if (request.kind === requestKind.close) this.files.closing(request.fileEntry, index);
-    const isFixed = request.file?.installed === true && chain === undefined && looksUpAtOnce(request) && this.files.hasRegistered(request.file.entry);
+    const isFixed = request.file !== undefined && chain === undefined && looksUpAtOnce(request) && this.files.isInstalled(request.file.entry);
     if (staysBehind(request)) operation.ownPosition = ownPositionOf(request);
     prepareRequest(
       this.raw,
@@ -496,7 +524,12 @@ export class RequestQueue {
       return;
     }
     this.#wakeup.disarm();
+    if (this.#outside > 0) return;
     this.#idle?.();
+    this.#closeAbandoned();
+  }
+
+  #closeAbandoned(): void {
     const close = this.#abandoned;
     this.#abandoned = undefined;
     close?.();
@@ -552,9 +585,13 @@ export class RequestQueue {
     this.#settle();
     this.#broken = error;
     this.#wakeup.close();
-    for (const operation of this.#operations) operation?.fail(error);
+    for (const operation of this.#operations) {
+      operation?.fail(error);
+      operation?.request.file?.giveUp();
+    }
     for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) this.#dismiss(operation, () => error);
     this.#idle?.();
+    this.#closeAbandoned();
   }
 
   /** Fails an operation that was in the backlog, or its chain. */
@@ -574,7 +611,10 @@ export class RequestQueue {
     assert(operation?.userData === userData, `a completion of an operation in flight, not of ${userData}`);
     const { kind } = operation.request;
     if (kind === requestKind.open && result >= 0) operation.fileEntry = this.files.add(result);
-    if (kind === requestKind.close && result !== ECANCELED) this.files.remove(operation.fileEntry);
+    if (kind === requestKind.close) {
+      if (result === ECANCELED) this.files.notClosed(operation.fileEntry);
+      else this.files.remove(operation.fileEntry);
+    }
     this.#completed.push({ operation, result });
   };
 
@@ -635,7 +675,9 @@ export class RequestQueue {
     }
     operation.end();
     const { chain } = operation;
-    if (chain === undefined || chain !== this.#chain) this.#waiting -= 1 + (chain?.truncate() ?? 0);
+    if (chain !== undefined && chain === this.#chain) return;
+    const rest = chain?.truncate() ?? 0; // which may end a file's last use, and so queue its close
+    this.#waiting -= 1 + rest;
   }
 
   async #shutDown(): Promise<void> {
@@ -657,7 +699,7 @@ export class RequestQueue {
 
   /** Cancels until nothing is in flight: only a request's own completion says that the kernel is done with its memory. */
   async #drain(): Promise<void> {
-    for (let seconds = 0; this.#inKernel + this.#backlog.size > 0 && this.#broken === undefined; seconds++) {
+    for (let seconds = 0; this.#inKernel + this.#backlog.size + this.#outside > 0 && this.#broken === undefined; seconds++) {
       if (seconds === 5) console.warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
       this.#cancelAll();
       const { promise, resolve } = Promise.withResolvers<void>();

@@ -179,7 +179,7 @@ export class RingCore {
   rangeOf(buffer: FixedBuffer, offset: number, length: number | undefined, syscall: string, names: typeof rangeNames) {
     if (!(buffer instanceof FixedBuffer)) throw invalidType(names.buffer, "a FixedBuffer", buffer);
     const slot = slotOf(buffer);
-    slot.assertHeld(syscall);
+    slot.assertUsable(syscall);
     const size = slot.membership.control.plan.sizeBytes;
     checkInteger(names.offset, offset, 0, size);
     if (length !== undefined) checkInteger(names.length, length, 0, size - offset);

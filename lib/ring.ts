@@ -14,7 +14,7 @@ import { IORING_OP_READV_FIXED, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_
 
 /** Options of `new Ring()`. */
 export interface RingOptions {
-  /** Submission queue entries, 1 to 32768: how many operations travel in one system call. Default 256. */
+  /** Submission queue entries, 1 to 32768, and at least 2 are made: how many operations travel in one system call. Default 256. */
   readonly entries?: number;
   /** Completion queue entries, up to 65536: how many operations the kernel has at once; more wait in order. Default 4096, or twice `entries` if that is more. */
   readonly cqEntries?: number;
@@ -103,7 +103,10 @@ export class Ring implements AsyncDisposable {
     checkInteger("options.flags", flags, 0, 2 ** 32 - 1);
     if ((flags & (IORING_SETUP_IOPOLL | IORING_SETUP_HYBRID_IOPOLL)) !== 0)
       throw outOfRange("options.flags", "without IORING_SETUP_IOPOLL, whose completions wake nobody: that is for RawRing", flags);
-    this.#core = new RingCore({ entries, cqEntries, flags: (flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) >>> 0 }, pool);
+    this.#core = new RingCore(
+      { entries: Math.max(2, entries), cqEntries, flags: (flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) >>> 0 },
+      pool,
+    );
     this.#lease = new Lease(this.#core);
   }
 
@@ -146,8 +149,9 @@ export class Ring implements AsyncDisposable {
       options,
       ["direct", "signal"],
     );
-    const alignment = (openedWith & constants.O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry);
-    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment, requests.files.install(fileEntry)));
+    const alignment = (openedWith & constants.O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
+    requests.files.install(fileEntry);
+    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment));
   }
 
   /**
@@ -385,9 +389,10 @@ export class Ring implements AsyncDisposable {
   /**
    * Starts several operations as a chain, which travels in one system call: the kernel begins each when the one before has succeeded. Returns their promises, in
    * order. When one fails, or reads or writes fewer bytes than asked for, the rest is not done: it rejects with ECANCELED, and the first failure as
-   * its cause. An operation that is aborted before its turn is cancelled when that comes.
+   * its cause. An operation whose signal aborts before its turn is cancelled when that comes, if the kernel has not done it by then, and what comes after it.
+   * An error that the kernel finds beforehand, as in a path that is too long, ends the whole chain.
    * @param operations - functions that each start one operation of this ring: `() => ring.write(…)`. No more than the ring's entries.
-   * @throws TypeError, RangeError, UringError: what one of the operations refuses, or does not start just one request; then none is started
+   * @throws TypeError, RangeError, UringError: what one of the operations refuses, or does not start just one request; then none of the chain's requests is started
    * @see io_uring_sqe_set_flags(3), IOSQE_IO_LINK
    * @example
    * ```ts
@@ -442,7 +447,7 @@ export class Ring implements AsyncDisposable {
       const target = this.#target(file, direction === "read" ? "read_fixed" : "write_fixed");
       this.#core.startFixed(direction, target, buffer, options, resolve, reject);
     } catch (error) {
-      reject(this.#core.requests.refused(error));
+      reject(error);
     }
     return promise;
   }
@@ -462,6 +467,7 @@ export class Ring implements AsyncDisposable {
 
   /** One request after the other, until one is short; an error after the first ends it as a short one does. */
   async #transferLong(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
+    this.#core.requests.assertUnlinked(direction);
     checkOptions(options, transferOptions);
     const { position, signal } = options;
     if (position !== undefined) checkPosition("options.position", position, 0);
@@ -518,10 +524,10 @@ export class Ring implements AsyncDisposable {
   }
 
   /** How O_DIRECT wants a file aligned that was just opened; undefined where the kernel does not say. */
-  async #alignmentOf(fd: number, fileEntry: number): Promise<Alignment | undefined> {
+  async #alignmentOf(fd: number, fileEntry: number, signal: AbortSignal | undefined): Promise<Alignment | undefined> {
     const { requests } = this.#core;
     try {
-      const { dioMemAlign: memoryBytes, dioOffsetAlign: positionBytes } = await requests.run(() => operations.statx(fd, STATX_DIOALIGN, 0));
+      const { dioMemAlign: memoryBytes, dioOffsetAlign: positionBytes } = await requests.run(() => operations.statx(fd, STATX_DIOALIGN, 0), signal);
       return memoryBytes === 0 ? undefined : { memoryBytes, positionBytes };
     } catch (error) {
       if (!requests.closed) await requests.closeFile(fd, fileEntry);

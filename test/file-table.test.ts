@@ -78,6 +78,22 @@ test("requests in flight, and prepared ones, keep their files while the table gr
     expect(await waiting).toBe(POLLIN);
   }));
 
+test("files stay readable while the table grows and others close", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const paths = Array.from({ length: 65 }, (_, index) => folder.write(`${index}`, `${index}`));
+    for (const closing of [0, 5, 63]) {
+      await using ring = new Ring();
+      const files = [];
+      for (const path of paths.slice(0, 64)) files.push(await ring.open(path));
+      // The close is prepared when the table is made anew, and the stat keeps the two in one submission.
+      const [last] = await Promise.all([ring.open(paths[64] ?? ""), files[closing]?.stat(), files[closing]?.close()]);
+      for (const [index, file] of [...files, last].entries())
+        if (index !== closing) expect((await file.read(Buffer.alloc(2), 0, 2, 0)).bytesRead).toBe(`${index}`.length);
+      expect((await last.stat()).size).toBe(2);
+    }
+  }));
+
 test("a pipe's end that is closed is closed for the reader at once, whatever else is in flight", () =>
   leavingNothing(async () => {
     using never = sockets();

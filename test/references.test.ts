@@ -42,7 +42,7 @@ test("reloads of `bun --hot` do not pile up rings", async () => {
       writeFileSync(path, load(++generation));
     }
     const counts = Array.from(output.matchAll(/: (\d+) rings/g), ([, count]) => Number(count));
-    expect(counts.length).toBe(9);
+    expect(counts.length).toBeGreaterThanOrEqual(9); // a write may be seen twice
     // The last one's is there for a moment longer than its successor's first.
     for (const count of counts) expect(count).toBeLessThanOrEqual(2);
   } finally {

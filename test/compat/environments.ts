@@ -28,8 +28,9 @@ const under = new URL("../programs/under.ts", import.meta.url).pathname;
 /** The Bun of package.json. */
 const ownBun = process.execPath;
 
+/** Of sessions on this kernel. `npm test` has repeated there, in full, what is repeated. */
 function environment(more: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", NO_COLOR: "1", ...more };
+  return { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", NO_COLOR: "1", BUN_URING_TEST_EFFORT: "0.2", ...more };
 }
 
 /** The tests on this machine's kernel, in the repository as it is. */

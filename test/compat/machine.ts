@@ -26,11 +26,12 @@ export async function packInitramfs(root: string, file: string, command: string,
     init,
     `#!/usr/bin/busybox sh
 /usr/bin/busybox --install -s /usr/bin
-export PATH=/usr/bin HOME=/root TMPDIR=/tmp NO_COLOR=1 BUN_URING_TEST_EFFORT=0.2
+export PATH=/usr/bin HOME=/root TMPDIR=/tmp NO_COLOR=1 BUN_URING_TEST_EFFORT=0.1
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-mkdir -p /dev/shm
+mkdir -p /dev/shm /dev/pts
+mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 ifconfig lo up
 ln -s /proc/self/fd /dev/fd
