@@ -53,13 +53,14 @@ export interface Memories {
   tryTake(): Memory | undefined;
   /** Waits. Only who holds none may: others may wait for what they hold. */
   take(signal: AbortSignal): Promise<Memory>;
+  /** Memory of no pool, for who can't wait. */
+  own(): Memory;
 }
 
-/** A pool's slots; without one, memory of `sizeBytes`. */
-export function memoriesOf(file: StreamedFile, pool: BufferPool | undefined, sizeBytes: number): Memories {
-  if (pool === undefined) {
-    return { sizeBytes, tryTake: () => ownMemory(file, sizeBytes), take: async () => ownMemory(file, sizeBytes) };
-  }
+/** A pool's slots; without one, memory of `ownBytes`. */
+export function memoriesOf(file: StreamedFile, pool: BufferPool | undefined, ownBytes: number): Memories {
+  const own = () => ownMemory(file, ownBytes);
+  if (pool === undefined) return { sizeBytes: ownBytes, tryTake: own, take: async () => own(), own };
   return {
     sizeBytes: pool.size,
     tryTake: () => {
@@ -67,5 +68,6 @@ export function memoriesOf(file: StreamedFile, pool: BufferPool | undefined, siz
       return buffer && slotMemory(file, buffer);
     },
     take: async (signal) => slotMemory(file, await pool.acquire({ signal })),
+    own,
   };
 }

@@ -66,13 +66,16 @@ class WriteBehind {
     await Promise.all(this.#writes.splice(0));
   }
 
-  /** Memory for one more write. It is waited for only with none in flight: others may wait for what those hold. */
+  /**
+   * Memory for one more write. Slots are waited for only as long as its own writes have some. What else has them may be the stream that this one is fed by, which has
+   * read ahead, and gives them back when these bytes are taken.
+   */
   async #take(): Promise<Memory> {
     for (;;) {
       this.#check();
       const memory = this.#memories.tryTake();
       if (memory !== undefined) return memory;
-      if (this.#writes.length === 0) return this.#memories.take(this.#stopping.signal);
+      if (this.#writes.length === 0) return this.#memories.own();
       await this.#oldest();
     }
   }

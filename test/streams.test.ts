@@ -1,0 +1,388 @@
+import { expect, test } from "bun:test";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { BufferPool, type ReadableOptions, Ring, type RingFile } from "bun-uring";
+import { times } from "./support/effort.ts";
+import { thrown, uringError } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
+import { askThroughSmallBuffer } from "./support/http.ts";
+import { pipe } from "./support/pipes.ts";
+import { fc } from "./support/properties.ts";
+import { fdsOf, leavingNothing } from "./support/resources.ts";
+
+const slotBytes = 4096;
+
+/** A pool of few slots and a ring that has it; at the end every slot has to be back, and nothing in flight. */
+async function withStreams(body: (parts: { ring: Ring; pool: BufferPool; folder: Folder }) => Promise<void>, slots = 3, size = slotBytes): Promise<void> {
+  await leavingNothing(async () => {
+    using folder = new Folder();
+    using pool = new BufferPool({ count: slots, size });
+    await using ring = new Ring({ pool });
+    await body({ ring, pool, folder });
+    expect(pool.stats()).toMatchObject({ available: slots, held: 0, waiting: 0 });
+    expect(ring.inFlight).toBe(0);
+  });
+}
+
+/** Content of which no two aligned words are the same, so that bytes of another place show. */
+function positional(sizeBytes: number): Buffer {
+  const words = Uint32Array.from({ length: Math.ceil(sizeBytes / 4) }, (_, index) => index * 2654435761);
+  return Buffer.from(words.buffer, 0, sizeBytes);
+}
+
+/** Turns of the event loop. */
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+}
+
+async function collect(stream: ReadableStream<Uint8Array>, pause = 0): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const chunk of stream) {
+    await turns(pause);
+    parts.push(Buffer.from(chunk));
+  }
+  return Buffer.concat(parts);
+}
+
+function hasClosed(file: RingFile, path: string): boolean {
+  return file.closed && fdsOf(path) === 0;
+}
+
+const sizes = fc.oneof(fc.constantFrom(0, 1, 4095, 4096, 4097, 3 * 4096, 65536, 65537), fc.nat(100_000));
+
+test("any part of a file comes as node:fs has it: with a pool and without, copied and not, however deep, however slow the reader", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(100_000);
+    const path = folder.write("file", content);
+    await using file = await ring.open(path);
+    const options = fc.record({
+      kind: fc.constantFrom("own memory", "copies", "slots"),
+      position: fc.nat(110_000),
+      length: fc.option(sizes, { nil: undefined }),
+      depth: fc.integer({ min: 1, max: 9 }),
+      pause: fc.nat(2),
+    });
+    await fc.assert(
+      fc.asyncProperty(options, async ({ kind, position, length, depth, pause }) => {
+        const memory: ReadableOptions = kind === "own memory" ? {} : { pool, zeroCopy: kind === "slots" };
+        const stream = file.readable({ ...memory, position, depth, ...(length === undefined ? {} : { length }) });
+        const end = length === undefined ? content.length : position + length;
+        expect((await collect(stream, pause)).equals(content.subarray(position, end))).toBe(true);
+      }),
+    );
+  }));
+
+test("several streams share fewer slots than they would take, and all come to their end", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(200_000);
+    await using file = await ring.open(folder.write("file", content));
+    const streams = Array.from({ length: 8 }, (_, index) => collect(file.readable({ pool, zeroCopy: index % 2 === 0 }), index % 3));
+    for (const read of await Promise.all(streams)) expect(read.equals(content)).toBe(true);
+  }));
+
+test("chunks that are copies may be kept: by tee, by transforms, by Response, by whoever collects them", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(300_000);
+    await using file = await ring.open(folder.write("file", content));
+    for (const memory of [{ pool }, {}]) {
+      const [fast, late] = file.readable(memory).tee();
+      expect((await collect(fast)).equals(content)).toBe(true);
+      expect((await collect(late)).equals(content)).toBe(true);
+      expect((await collect(file.readable(memory).pipeThrough(new TransformStream<Uint8Array, Uint8Array>()))).equals(content)).toBe(true);
+      expect(Buffer.from(await new Response(file.readable(memory)).arrayBuffer()).equals(content)).toBe(true);
+      expect(Buffer.concat(await Array.fromAsync(file.readable(memory))).equals(content)).toBe(true);
+      const written: Uint8Array[] = [];
+      await file.readable(memory).pipeTo(new WritableStream({ write: (chunk) => void written.push(chunk) }, { highWaterMark: 5 }));
+      expect(Buffer.concat(written).equals(content)).toBe(true);
+    }
+  }));
+
+test("a BYOB reader gets the file in buffers of its own, of any size, and the end", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(50_000);
+    await using file = await ring.open(folder.write("file", content));
+    for (const size of [1000, 4096, 10_000, 100_000]) {
+      const reader = file.readable({ pool }).getReader({ mode: "byob" });
+      const parts: Uint8Array[] = [];
+      for (let buffer = new Uint8Array(size); ; ) {
+        const { value, done } = await reader.read(buffer);
+        if (done || value === undefined) break;
+        parts.push(value.slice());
+        buffer = new Uint8Array(value.buffer);
+      }
+      expect(Buffer.concat(parts).equals(content)).toBe(true);
+    }
+  }));
+
+test("slots that Bun.serve sends without a copy reach slow clients as they were read, however few slots there are", async () => {
+  using folder = new Folder();
+  const content = positional(2 * 2 ** 20 + 17);
+  const path = folder.write("file", content);
+  for (const [slots, size] of [
+    [1, 65536],
+    [3, 5000],
+    [3, 2 ** 20],
+    [4, 65536],
+  ] as const) {
+    await withStreams(
+      async ({ ring, pool }) => {
+        await using server = Bun.serve({
+          port: 0,
+          hostname: "127.0.0.1",
+          fetch: async () => new Response((await ring.open(path)).readable({ pool, zeroCopy: true, autoClose: true })),
+        });
+        const buffersBytes = [4096, 65536, 262144];
+        const clients = Array.from({ length: times(8) }, (_, index) =>
+          askThroughSmallBuffer(server.url, "/", buffersBytes[index % buffersBytes.length] ?? 0, () => turns(index)),
+        );
+        for (const { complete, body } of await Promise.all(clients)) expect([complete, body.equals(content)]).toEqual([true, true]);
+        expect(fdsOf(path)).toBe(0);
+      },
+      slots,
+      size,
+    );
+  }
+});
+
+test("what fetch uploads is the content of slots that were read without a copy, too", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(2 ** 20);
+    await using file = await ring.open(folder.write("file", content));
+    await using server = Bun.serve({ port: 0, fetch: async (request) => new Response(`${content.equals(Buffer.from(await request.arrayBuffer()))}`) });
+    const uploaded = await fetch(server.url, { method: "POST", body: file.readable({ pool, zeroCopy: true }) });
+    expect(await uploaded.text()).toBe("true");
+  }));
+
+test("files are copied from slot to slot of one pool, though the slots that are read ahead are all there are", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(300_000);
+    const source = folder.write("file", content);
+    const copies = Array.from({ length: 4 }, async (_, index) => {
+      const from = await ring.open(source);
+      const path = `${folder.path}/copy${index}`;
+      const to = await ring.open(path, "w");
+      await from.readable({ pool, zeroCopy: true, autoClose: true }).pipeTo(to.writable({ pool, autoClose: true }));
+      expect(readFileSync(path).equals(content)).toBe(true);
+    });
+    await Promise.all(copies);
+  }));
+
+test("a stream that is cancelled, at whatever moment, gives its slots back and closes the file", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const path = folder.write("file", positional(100_000));
+    const moment = fc.record({ zeroCopy: fc.boolean(), depth: fc.integer({ min: 1, max: 6 }), chunks: fc.nat(30), pause: fc.nat(3), midRead: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(moment, async ({ zeroCopy, depth, chunks, pause, midRead }) => {
+        const file = await ring.open(path);
+        const reader = file.readable({ pool, zeroCopy, depth, autoClose: true }).getReader();
+        for (let chunk = 0; chunk < chunks; chunk++) await reader.read();
+        const reading = midRead ? reader.read() : undefined;
+        await turns(pause);
+        await reader.cancel();
+        await reading;
+        expect(hasClosed(file, path)).toBe(true);
+        expect(pool.available).toBe(pool.count);
+      }),
+    );
+  }));
+
+test("a signal ends a stream with its reason, at whatever moment, and gives its slots back", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const path = folder.write("file", positional(100_000));
+    const moment = fc.record({ zeroCopy: fc.boolean(), depth: fc.integer({ min: 1, max: 6 }), chunks: fc.nat(20), pause: fc.nat(3) });
+    await fc.assert(
+      fc.asyncProperty(moment, async ({ zeroCopy, depth, chunks, pause }) => {
+        const file = await ring.open(path);
+        const aborting = new AbortController();
+        const reason = new Error("enough");
+        const reader = file.readable({ pool, zeroCopy, depth, autoClose: true, signal: aborting.signal }).getReader();
+        for (let chunk = 0; chunk < chunks; chunk++) await reader.read();
+        const reading = Promise.allSettled([reader.read(), reader.read()]);
+        const closed = thrown(() => reader.closed);
+        await turns(pause);
+        aborting.abort(reason);
+        expect(await closed).toBe(reason);
+        await reading;
+        await file.close();
+        expect(hasClosed(file, path)).toBe(true);
+        expect(pool.available).toBe(pool.count);
+      }),
+    );
+  }));
+
+test("a stream that waits for a slot, or for a pipe, can be cancelled", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const path = folder.write("file", positional(100_000));
+    const file = await ring.open(path);
+    const taken = Array.from({ length: pool.count }, () => pool.tryAcquire());
+    const waiting = file.readable({ pool, autoClose: true }).getReader();
+    const read = waiting.read();
+    await turns(2);
+    expect(pool.stats().waiting).toBe(1);
+    await waiting.cancel();
+    expect((await read).done).toBe(true);
+    for (const buffer of taken) buffer?.release();
+    expect(hasClosed(file, path)).toBe(true);
+
+    using ends = pipe();
+    const piped = await ring.open(`/proc/self/fd/${ends.readFd}`);
+    const reader = piped.readable({ pool, zeroCopy: true, position: null, autoClose: true }).getReader();
+    const reading = reader.read();
+    await turns(2);
+    await reader.cancel();
+    expect((await reading).done).toBe(true);
+    expect(piped.closed).toBe(true);
+  }));
+
+test("a read that fails is the stream's error: of a folder at once, of a file that is cut off meanwhile an early end", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    for (const memory of [{ pool, zeroCopy: true }, { pool }, {}]) {
+      const directory = await ring.open(folder.path);
+      const error = await uringError(() =>
+        directory
+          .readable({ ...memory, autoClose: true })
+          .getReader()
+          .read(),
+      );
+      expect([error.code, directory.closed]).toEqual(["EISDIR", true]);
+
+      const content = positional(200_000);
+      const path = folder.write("cut", content);
+      const file = await ring.open(path);
+      const reader = file.readable({ ...memory, depth: 1, autoClose: true }).getReader();
+      const { value: first } = await reader.read();
+      truncateSync(path, 100_000);
+      let bytes = first?.length ?? 0;
+      for (let next = await reader.read(); !next.done; next = await reader.read()) {
+        const expected = content.subarray(bytes, bytes + next.value.length);
+        expect(Buffer.from(next.value).equals(expected)).toBe(true);
+        bytes += next.value.length;
+      }
+      expect(bytes).toBeLessThanOrEqual(200_000);
+      expect(bytes).toBeGreaterThanOrEqual(100_000);
+      expect(hasClosed(file, path)).toBe(true);
+    }
+  }));
+
+test("chunks of any size and kind, written from any position, make the file that node:fs makes", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const path = folder.write("file", "");
+    const chunk = fc.oneof(
+      fc.uint8Array({ maxLength: 10 }),
+      fc.integer({ min: 0, max: 40_000 }).map((length) => positional(length)),
+      fc.string({ unit: "grapheme", maxLength: 20 }),
+    );
+    const plan = fc.record({
+      chunks: fc.array(chunk, { maxLength: 8 }),
+      position: fc.nat(10_000),
+      depth: fc.integer({ min: 1, max: 6 }),
+      pooled: fc.boolean(),
+      durable: fc.boolean(),
+      appends: fc.boolean(),
+    });
+    const before = positional(5000);
+    await fc.assert(
+      fc.asyncProperty(plan, async ({ chunks, position, depth, pooled, durable, appends }) => {
+        writeFileSync(path, before);
+        const file = await ring.open(path, appends ? "a" : "r+");
+        const writer = file.writable({ ...(pooled ? { pool } : {}), position, depth, durable, autoClose: true }).getWriter();
+        for (const one of chunks) {
+          const reused = typeof one === "string" ? one : Uint8Array.from(one);
+          await writer.write(reused);
+          if (typeof reused !== "string") reused.fill(0xee); // a written chunk is the caller's again
+        }
+        await writer.close();
+        const written = Buffer.concat(chunks.map((one) => (typeof one === "string" ? Buffer.from(one) : one)));
+        const from = appends ? before.length : position;
+        const expected = Buffer.alloc(written.length === 0 ? before.length : Math.max(before.length, from + written.length));
+        before.copy(expected);
+        written.copy(expected, from);
+        expect(readFileSync(path).equals(expected)).toBe(true);
+        expect(hasClosed(file, path)).toBe(true);
+      }),
+    );
+  }));
+
+test("a write that fails is the stream's error, and gives its slots back", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    for (const memory of [{ pool }, {}]) {
+      const path = folder.write("file", "");
+      const file = await ring.open(path, "r");
+      const writer = file.writable({ ...memory, autoClose: true }).getWriter();
+      writer.closed.catch(() => undefined);
+      const failures = await Promise.allSettled([writer.write("x"), writer.write(positional(50_000)), writer.close()]);
+      expect(failures.some(({ status }) => status === "rejected")).toBe(true);
+      expect((await uringError(() => writer.closed)).code).toBe("EBADF");
+      expect(hasClosed(file, path)).toBe(true);
+
+      const full = await ring.open("/dev/full", "w");
+      const filling = full.writable({ ...memory, autoClose: true });
+      const error = await uringError(() => new Blob([positional(50_000)]).stream().pipeTo(filling));
+      expect([error.code, full.closed]).toEqual(["ENOSPC", true]);
+    }
+  }));
+
+test("a stream that is aborted, by its writer or by a signal, at whatever moment, gives its slots back and closes the file", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const path = folder.write("file", "");
+    const plan = fc.record({ pooled: fc.boolean(), bySignal: fc.boolean(), chunks: fc.nat(10), pause: fc.nat(3) });
+    await fc.assert(
+      fc.asyncProperty(plan, async ({ pooled, bySignal, chunks, pause }) => {
+        const file = await ring.open(path, "r+");
+        const aborting = new AbortController();
+        const reason = new Error("enough");
+        const writer = file.writable({ ...(pooled ? { pool } : {}), autoClose: true, signal: aborting.signal }).getWriter();
+        const closed = thrown(() => writer.closed);
+        const writing = Promise.allSettled(Array.from({ length: chunks }, (_, index) => writer.write(positional(index * 3000))));
+        await turns(pause);
+        if (bySignal) aborting.abort(reason);
+        else await writer.abort(reason);
+        expect(await closed).toBe(reason);
+        await writing;
+        await file.close();
+        expect(hasClosed(file, path)).toBe(true);
+        expect(pool.available).toBe(pool.count);
+      }),
+    );
+  }));
+
+test("a write to a full pipe can be aborted", () =>
+  withStreams(async ({ ring, pool }) => {
+    for (const bySignal of [true, false]) {
+      using ends = pipe();
+      const file = await ring.open(`/proc/self/fd/${ends.writeFd}`, "w");
+      const aborting = new AbortController();
+      const reason = new Error("enough");
+      const writer = file.writable({ pool, position: null, autoClose: true, signal: aborting.signal }).getWriter();
+      const closed = thrown(() => writer.closed);
+      const writing = thrown(() => writer.write(positional(200_000)));
+      await turns(5);
+      expect(ring.inFlight).toBe(1);
+      if (bySignal) aborting.abort(reason);
+      else await writer.abort(reason);
+      expect(await closed).toBe(reason);
+      await writing;
+      await file.close();
+      expect(file.closed).toBe(true);
+    }
+  }));
+
+test("closing the ring ends its streams with an error, and the slots come back", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", positional(100_000));
+    using pool = new BufferPool({ count: 4, size: slotBytes });
+    const ring = new Ring({ pool });
+    const reader = (await ring.open(path)).readable({ pool, zeroCopy: true }).getReader();
+    const writer = (await ring.open(`${folder.path}/new`, "w")).writable({ pool }).getWriter();
+    await reader.read();
+    await writer.write("x");
+    await ring.close();
+    const drained = async () => {
+      while (!(await reader.read()).done);
+    };
+    expect((await uringError(drained)).code).toMatch(/EBADF|ECANCELED/);
+    writer.closed.catch(() => undefined);
+    await thrown(() => writer.write("y").then(() => writer.close()));
+    expect(pool.available).toBe(pool.count);
+    expect(fdsOf(path)).toBe(0);
+  }));
