@@ -170,6 +170,15 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
     return new Response(exactly(end - first, body, ended), { status, headers });
   }
 
+  let lastTurn: Promise<unknown> = Promise.resolve();
+
+  /** Does one thing after the other. */
+  function inTurn<Result>(action: () => Promise<Result>): Promise<Result> {
+    const result = lastTurn.then(action);
+    lastTurn = result.catch(() => undefined);
+    return result;
+  }
+
   /**
    * Stores a file. The content goes into a file beside it, is made durable, and takes the name in one step: others see the old file or the new one, and of an
    * upload that fails nothing is left.
@@ -193,24 +202,22 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
     if (early !== undefined) return plain(early);
 
     const file = await ring.open(temporary, "wx");
-    try {
-      const content = request.body ?? new Blob().stream();
-      await content.pipeTo(file.writable({ pool, durable: true, autoClose: true }));
-      const { etag } = validatorsOf(await ring.statx(temporary));
+    await using leftovers = new AsyncDisposableStack();
+    leftovers.defer(() => ring.unlink(temporary));
+    const content = request.body ?? new Blob().stream();
+    await content.pipeTo(file.writable({ pool, durable: true, autoClose: true }));
+    const { etag } = validatorsOf(await ring.statx(temporary));
+    const status = await inTurn(async () => {
       const current = await replaced(); // another upload may have been faster
       const late = failedPrecondition("PUT", request.headers, current);
-      if (late !== undefined) {
-        await ring.unlink(temporary);
-        return plain(late);
-      }
+      if (late !== undefined) return late;
       await ring.rename(temporary, target);
-      await folderFile.sync();
-      return new Response(null, { status: current === undefined ? 201 : 204, headers: { etag } });
-    } catch (error) {
-      await ring.unlink(temporary).catch(() => undefined); // renamed already, perhaps
-      if (request.signal.aborted) return plain(400); // to nobody
-      throw error;
-    }
+      leftovers.move();
+      return current === undefined ? 201 : 204;
+    });
+    if (status >= 300) return plain(status);
+    await folderFile.sync();
+    return new Response(null, { status, headers: { etag } });
   }
 
   async function respond(request: Request): Promise<Response> {
@@ -221,6 +228,7 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
     try {
       return await (isUpload ? put : get)(request, join(root, path));
     } catch (error) {
+      if (request.signal.aborted) return plain(400); // to nobody
       const status = error instanceof UringError ? statusOfCode[error.code] : undefined;
       if (status === undefined) throw error;
       return plain(status);

@@ -1,7 +1,7 @@
 /** What this machine can, for tests: one that needs more is skipped, and its name says what for. */
 import { test } from "bun:test";
 import { constants, copyFileSync } from "node:fs";
-import { totalmem } from "node:os";
+import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
 import { directFlags } from "./direct.ts";
 import { Folder, hasPlace } from "./files.ts";
@@ -60,6 +60,8 @@ const capabilities = {
   "tmpfs on /dev/shm": () => hasPlace("memory"),
   "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
+  "a loopback interface": () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
+  curl: () => Bun.which("curl") !== null,
   "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
   "a test folder without reflinks": () => !sharesBlocks(),
   "mounts of tmpfs": () => mounts("tmpfs"),

@@ -59,9 +59,13 @@ export function dial(url: URL, text: string): Socket {
 /** Sends a request, and resolves to the answer when the server has closed the connection. `pace` is awaited after each piece that has come. */
 export async function ask(url: URL, path: string, asked: Asked = {}, pace?: () => Promise<void>): Promise<Answer> {
   const parts: Buffer[] = [];
-  for await (const part of dial(url, requestText(path, asked))) {
-    parts.push(part);
-    await pace?.();
+  try {
+    for await (const part of dial(url, requestText(path, asked))) {
+      parts.push(part);
+      await pace?.();
+    }
+  } catch {
+    // A reset ends an answer, too: whether it was complete shows in itself.
   }
   return parseAnswer(Buffer.concat(parts), asked.method);
 }
@@ -90,7 +94,7 @@ const SO_RCVBUF = 8;
 const POLLIN = 1;
 
 /** As `ask`, through a socket whose receive buffer is small: the server's own, and not the kernel's, has to hold what the client does not read. */
-export async function askThroughSmallBuffer(url: URL, path: string, bufferBytes: number, pace: () => Promise<void>): Promise<Answer> {
+export async function askThroughSmallBuffer(url: URL, path: string, bufferBytes: number, pace: () => Promise<void>, asked: Asked = {}): Promise<Answer> {
   const memory = () => new Uint8Array(new SharedArrayBuffer(65536));
   const fd = socket(AF_INET, SOCK_STREAM_CLOEXEC, 0);
   try {
@@ -102,7 +106,7 @@ export async function askThroughSmallBuffer(url: URL, path: string, bufferBytes:
     address.set([127, 0, 0, 1], 4);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, size, 4) !== 0 || connectSocket(fd, address, 16) !== 0) throw new Error("no connection");
     const text = memory();
-    const { written } = new TextEncoder().encodeInto(requestText(path), text);
+    const { written } = new TextEncoder().encodeInto(requestText(path, asked), text);
     if (Number(send(fd, text, written, 0)) !== written) throw new Error("the request was not sent");
 
     const request = memory();
@@ -118,7 +122,7 @@ export async function askThroughSmallBuffer(url: URL, path: string, bufferBytes:
         continue;
       }
       const received = Number(recv(fd, piece, piece.length, 0));
-      if (received <= 0) return parseAnswer(Buffer.concat(parts));
+      if (received <= 0) return parseAnswer(Buffer.concat(parts), asked.method);
       parts.push(Buffer.from(piece.subarray(0, received)));
     }
   } finally {

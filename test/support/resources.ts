@@ -3,11 +3,11 @@ import { expect } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { RawRing } from "bun-uring";
 
-function descriptors(kind: string): number {
+function descriptors(isWanted: (target: string) => boolean): number {
   let count = 0;
   for (const fd of readdirSync("/proc/self/fd")) {
     try {
-      if (readlinkSync(`/proc/self/fd/${fd}`) === kind) count++;
+      if (isWanted(readlinkSync(`/proc/self/fd/${fd}`))) count++;
     } catch {
       // The descriptor of this very listing is gone by now.
     }
@@ -17,12 +17,17 @@ function descriptors(kind: string): number {
 
 /** Ring descriptors that are open. */
 export function ringFds(): number {
-  return descriptors("anon_inode:[io_uring]");
+  return descriptors((target) => target === "anon_inode:[io_uring]");
 }
 
 /** Descriptors that are open on a path. */
 export function fdsOf(path: string): number {
-  return descriptors(path);
+  return descriptors((target) => target === path);
+}
+
+/** Descriptors that are open on a folder or on anything in it, removed files included. */
+export function fdsUnder(folder: string): number {
+  return descriptors((target) => target === folder || target.startsWith(`${folder}/`));
 }
 
 /** Pinned memory, in kB. */
