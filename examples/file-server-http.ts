@@ -102,7 +102,7 @@ export function requestedRange(headers: Headers, sizeBytes: number, current: Val
     // The last bytes of nothing are all of it, and no Content-Range could say which.
     return sizeBytes === 0 ? undefined : { first: Math.max(0, sizeBytes - Number(last)), end: sizeBytes };
   }
-  if (last !== "" && BigInt(last) < BigInt(first)) return undefined; // not a range
+  if (last !== "" && Number(last) < Number(first)) return undefined; // not a range
   if (Number(first) >= sizeBytes) return "unsatisfiable";
   return { first: Number(first), end: last === "" ? sizeBytes : Math.min(Number(last) + 1, sizeBytes) };
 }

@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
-import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync, readSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { BufferPool, type ReadableOptions, Ring, type RingFile } from "bun-uring";
+import type { StreamedFile } from "../lib/stream-memory.ts";
+import { writableOf } from "../lib/writable.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
@@ -202,7 +204,7 @@ test("a signal ends a stream with its reason, at whatever moment, and gives its 
         aborting.abort(reason);
         expect(await closed).toBe(reason);
         await reading;
-        await file.close();
+        while (!hasClosed(file, path)) await turns(1);
         expect(hasClosed(file, path)).toBe(true);
         expect(pool.available).toBe(pool.count);
       }),
@@ -302,6 +304,53 @@ test("chunks of any size and kind, written from any position, make the file that
     );
   }));
 
+test("where every write goes to the file's end, one is in flight at a time", async () => {
+  for (const [appends, expected] of [
+    [true, 1],
+    [false, 4],
+  ] as const) {
+    let inFlight = 0;
+    let most = 0;
+    const file: StreamedFile = {
+      appends,
+      positionBytes: 1,
+      async transfer(_direction, bytes) {
+        inFlight++;
+        most = Math.max(most, inFlight);
+        await turns(1);
+        inFlight--;
+        return bytes.length;
+      },
+      transferFixed: () => Promise.reject(new Error("there is no pool")),
+      datasync: () => Promise.resolve(),
+      close: () => Promise.resolve(),
+    };
+    await new Blob([positional(1_000_000)]).stream().pipeTo(writableOf(file, {}));
+    expect(most).toBe(expected);
+  }
+});
+
+test("of a pipe no more is read than is asked for", () =>
+  withStreams(async ({ ring, pool }) => {
+    const content = positional(10_000);
+    using ends = pipe();
+    for (const zeroCopy of [true, false]) {
+      writeSync(ends.writeFd, content);
+      await using file = await ring.open(`/proc/self/fd/${ends.readFd}`);
+      const reader = file.readable({ pool, zeroCopy, position: null }).getReader();
+      const { value } = await reader.read();
+      const first = Buffer.from(value ?? []);
+      await turns(3);
+      await reader.cancel();
+      const rest = Buffer.alloc(content.length);
+      const restBytes = readSync(ends.readFd, rest, 0, rest.length, null);
+      expect(Buffer.concat([first, rest.subarray(0, restBytes)]).equals(content)).toBe(true);
+
+      writeSync(ends.writeFd, content);
+      expect((await collect(file.readable({ pool, zeroCopy, position: null, length: content.length }))).equals(content)).toBe(true);
+    }
+  }));
+
 test("a write that fails is the stream's error, and gives its slots back", () =>
   withStreams(async ({ ring, pool, folder }) => {
     for (const memory of [{ pool }, {}]) {
@@ -336,10 +385,10 @@ test("a stream that is aborted, by its writer or by a signal, at whatever moment
         await turns(pause);
         if (bySignal) aborting.abort(reason);
         else await writer.abort(reason);
+        if (!bySignal) expect(hasClosed(file, path)).toBe(true);
         expect(await closed).toBe(reason);
         await writing;
-        await file.close();
-        expect(hasClosed(file, path)).toBe(true);
+        while (!hasClosed(file, path)) await turns(1);
         expect(pool.available).toBe(pool.count);
       }),
     );
