@@ -350,17 +350,18 @@ network(
 
 network("clients that read nothing keep nobody from being served", () =>
   serving({ slots: 6, slotBytes: 65536 }, async (server, folder) => {
-    const { content } = folder.random("large", 8 * 2 ** 20);
-    for (let download = 0; download < 4; download++) await ask(server.url, "/large"); // which take their share, and give it back
-    const stuck = await Promise.all(
-      Array.from({ length: 12 }, async () => {
-        const socket = dial(server.url, requestText("/large"));
-        await new Promise((resolve) => socket.once("data", resolve));
-        return socket.pause();
-      }),
-    );
-    await until(() => server.pool.stats().held === 3); // of the one response in whose body slots are sent
-    const { complete, body } = await ask(server.url, "/large");
+    truncateSync(folder.write("large", ""), 2 ** 28); // more than the kernel's own buffers would take
+    const { content } = folder.random("file", 2 ** 20);
+    for (let download = 0; download < 4; download++) await ask(server.url, "/file"); // which take their share, and give it back
+    const getStuck = async () => {
+      const socket = dial(server.url, requestText("/large"));
+      await new Promise((resolve) => socket.once("data", resolve));
+      return socket.pause();
+    };
+    const stuck = [await getStuck()];
+    await until(() => server.pool.stats().held === 3); // its share: one being sent, two read ahead
+    stuck.push(...(await Promise.all(Array.from({ length: 11 }, getStuck))));
+    const { complete, body } = await ask(server.url, "/file");
     expect([complete, body.equals(content)]).toEqual([true, true]);
     for (const socket of stuck) socket.destroy();
   }),
