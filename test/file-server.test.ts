@@ -361,6 +361,8 @@ network("clients that read nothing keep nobody from being served", () =>
     const stuck = [await getStuck()];
     await until(() => server.pool.stats().held === 3); // its share: one being sent, two read ahead
     stuck.push(...(await Promise.all(Array.from({ length: 11 }, getStuck))));
+    // Until nothing is read for them any more.
+    for (let reads = -1; reads !== server.ring.stats().submitted; await Bun.sleep(20)) reads = server.ring.stats().submitted;
     const { complete, body } = await ask(server.url, "/file");
     expect([complete, body.equals(content)]).toEqual([true, true]);
     for (const socket of stuck) socket.destroy();
