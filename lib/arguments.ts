@@ -41,7 +41,7 @@ export function checkInteger(name: string, value: unknown, minimum: number, maxi
 const maximumPosition = 2n ** 63n - 1n;
 
 /** Requires a file position from `minimum` on: an integer up to 2^53 - 1, or a bigint up to 2^63 - 1. -1 is the file's own position. */
-export function checkPosition(name: string, value: unknown, minimum: -1 | 0): asserts value is number | bigint {
+export function checkPosition(name: string, value: unknown, minimum: -1 | 0 | 1): asserts value is number | bigint {
   if (typeof value !== "bigint") checkInteger(name, value, minimum, Number.MAX_SAFE_INTEGER);
   else if (value < BigInt(minimum) || value > maximumPosition) throw outOfRange(name, `an integer from ${minimum} to ${maximumPosition}`, value);
 }

@@ -391,7 +391,8 @@ export class RingFile implements AsyncDisposable {
   /**
    * The content as a stream, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
    * keep chunks. With `zeroCopy` the chunks are views of the pool's slots, each valid until the next one is read, and what the stream has read ahead
-   * keeps its slots until then: for consumers that are done with a chunk before they ask for the next, as Bun.serve is.
+   * keeps its slots until then: for consumers that are done with a chunk before they ask for the next, as Bun.serve is. Not for tee() or `Response.bytes()`; and
+   * who takes turns between several such streams needs a pool for all that they read ahead.
    * @param options.pool - of the ring; its slots are the reads' memory. Default none.
    * @param options.position - in the file, in bytes; null: its own position, one read at a time, for pipes. Default 0.
    * @param options.length - in bytes, at most. Default: to the file's end.

@@ -17,7 +17,7 @@ export interface Alignment {
 interface Transfer {
   readonly opcode: number;
   readonly position: number | bigint;
-  readonly address: number;
+  readonly address: number | bigint;
   readonly length: number;
 }
 
@@ -104,7 +104,8 @@ export class OpenFile {
     // Of a vector it is the number of parts, and where the parts are is not known any more.
     const isVector = vectors.has(opcode);
     if (!isVector && length % positionBytes !== 0) wrong.push(`${length} bytes`);
-    if (!isVector && address % memoryBytes !== 0) wrong.push(`memory ${address % memoryBytes} bytes into an aligned piece`);
+    const offset = Number(address) % memoryBytes;
+    if (!isVector && offset !== 0) wrong.push(`memory ${offset} bytes into an aligned piece`);
     if (!isVector && wrong.length === 0) return undefined;
     return {
       hint:

@@ -255,10 +255,10 @@ export function ftruncate(target: Target, length: number | bigint): Prepared<und
   return { request: { opcode: IORING_OP_FTRUNCATE, syscall: "ftruncate", ...of(target), position: length }, result: nothing };
 }
 
-export function fallocate(target: Target, mode: number, position: number | bigint, length: number): Prepared<undefined> {
+export function fallocate(target: Target, mode: number, position: number | bigint, length: number | bigint): Prepared<undefined> {
   checkInteger("options.mode", mode, 0, largestUnsigned);
   checkPosition("options.position", position, 0);
-  checkInteger("length", length, 1, Number.MAX_SAFE_INTEGER);
+  checkPosition("length", length, 1);
   return { request: { opcode: IORING_OP_FALLOCATE, syscall: "fallocate", ...of(target), position, address: length, length: mode }, result: nothing };
 }
 
@@ -314,7 +314,7 @@ export function mkdir(path: string | URL, mode: number): Prepared<undefined> {
 export function splice(from: Target, to: Target, length: number, fromPosition: Position, toPosition: Position, flags: number): Prepared<number> {
   checkInteger("length", length, 0, largestUnsigned);
   checkInteger("options.flags", flags, 0, largestUnsigned);
-  if (fromPosition !== undefined) checkInteger("options.fromPosition", fromPosition, 0, Number.MAX_SAFE_INTEGER);
+  if (fromPosition !== undefined) checkPosition("options.fromPosition", fromPosition, 0);
   if (toPosition !== undefined) checkPosition("options.toPosition", toPosition, 0);
   return {
     request: {

@@ -805,7 +805,7 @@ export class RawRing implements Disposable {
     sqeFlags: number,
     fd: number,
     position: number | bigint,
-    address: number,
+    address: number | bigint,
     length: number,
     operationFlags: number,
     userData: number,

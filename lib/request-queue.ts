@@ -53,7 +53,7 @@ export interface Request {
   readonly syscall: string;
   readonly fd: number;
   readonly position: number | bigint;
-  readonly address: number;
+  readonly address: number | bigint;
   readonly length: number;
   readonly operationFlags: number;
   readonly bufferIndex: number;

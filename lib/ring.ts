@@ -284,7 +284,7 @@ export class Ring implements AsyncDisposable {
    */
   fallocate(
     file: number | RingFile,
-    length: number,
+    length: number | bigint,
     options: OperationOptions & { readonly position?: number | bigint; readonly mode?: number } = noOptions,
   ): Promise<void> {
     return this.#run(() => operations.fallocate(this.#target(file, "fallocate"), options.mode ?? 0, options.position ?? 0, length), options, [
@@ -351,7 +351,7 @@ export class Ring implements AsyncDisposable {
     from: number | RingFile,
     to: number | RingFile,
     length: number,
-    options: OperationOptions & { readonly fromPosition?: number; readonly toPosition?: number | bigint; readonly flags?: number } = noOptions,
+    options: OperationOptions & { readonly fromPosition?: number | bigint; readonly toPosition?: number | bigint; readonly flags?: number } = noOptions,
   ): Promise<number> {
     return this.#run(
       () => operations.splice(this.#target(from, "splice"), this.#target(to, "splice"), length, options.fromPosition, options.toPosition, options.flags ?? 0),

@@ -5,12 +5,22 @@ export const sqeWords = 16;
 
 const twoTo32 = 2 ** 32;
 
+function writeLong(words: Int32Array, index: number, value: number | bigint): void {
+  if (typeof value === "number") {
+    words[index] = value;
+    words[index + 1] = Math.floor(value / twoTo32);
+  } else {
+    words[index] = Number(BigInt.asIntN(32, value));
+    words[index + 1] = Number(BigInt.asIntN(32, value >> 32n));
+  }
+}
+
 /**
  * Fills the entry that begins at `words[base]`, every word of it.
  *
  * @param sqeFlags - `sqe->flags`, IOSQE_*
  * @param position - `sqe->off`: a file position, or -1 for the file's own
- * @param address - `sqe->addr`
+ * @param address - `sqe->addr`; of a splice or fallocate a position or length
  * @param operationFlags - `sqe->rw_flags` and its other names
  * @param bufferIndex - `sqe->buf_index`
  * @param spliceFd - `sqe->splice_fd_in` and its other names
@@ -22,7 +32,7 @@ export function writeSqe(
   sqeFlags: number,
   fd: number,
   position: number | bigint,
-  address: number,
+  address: number | bigint,
   length: number,
   operationFlags: number,
   userData: number,
@@ -31,19 +41,11 @@ export function writeSqe(
 ): void {
   words[base] = opcode | (sqeFlags << 8);
   words[base + 1] = fd;
-  if (typeof position === "number") {
-    words[base + 2] = position;
-    words[base + 3] = Math.floor(position / twoTo32);
-  } else {
-    words[base + 2] = Number(BigInt.asIntN(32, position));
-    words[base + 3] = Number(BigInt.asIntN(32, position >> 32n));
-  }
-  words[base + 4] = address;
-  words[base + 5] = Math.floor(address / twoTo32);
+  writeLong(words, base + 2, position);
+  writeLong(words, base + 4, address);
   words[base + 6] = length;
   words[base + 7] = operationFlags;
-  words[base + 8] = userData;
-  words[base + 9] = Math.floor(userData / twoTo32);
+  writeLong(words, base + 8, userData);
   words[base + 10] = bufferIndex;
   words[base + 11] = spliceFd;
   words[base + 12] = 0;

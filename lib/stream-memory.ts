@@ -1,6 +1,9 @@
 import type { FixedBuffer } from "./fixed-buffer.ts";
+import { addressOf } from "./native.ts";
 import type { BufferPool } from "./pool.ts";
 import type { FixedTransferOptions } from "./ring-core.ts";
+
+const pageBytes = 4096;
 
 /** Where a stream's bytes are in the file; undefined: wherever its own position is. */
 export type StreamPosition = number | bigint | undefined;
@@ -39,7 +42,8 @@ function slotMemory(file: StreamedFile, buffer: FixedBuffer): Memory {
 }
 
 function ownMemory(file: StreamedFile, sizeBytes: number): Memory {
-  const bytes = new Uint8Array(new SharedArrayBuffer(sizeBytes));
+  const memory = new SharedArrayBuffer(sizeBytes + pageBytes - 1); // on a page, as O_DIRECT may want it
+  const bytes = new Uint8Array(memory, -addressOf(memory) & (pageBytes - 1), sizeBytes);
   return {
     bytes,
     transfer: (direction, offset, length, position, signal) => file.transfer(direction, bytes.subarray(offset, offset + length), position, signal),

@@ -253,7 +253,7 @@ test("fallocate lengthens a file, keeps its size when asked, and punches holes",
     expect(statSync(path).size).toBe(20_000);
     const FALLOC_FL_KEEP_SIZE = 1;
     const FALLOC_FL_PUNCH_HOLE = 2;
-    await ring.fallocate(file, 1_000_000, { mode: FALLOC_FL_KEEP_SIZE });
+    await ring.fallocate(file, 1_000_000n, { mode: FALLOC_FL_KEEP_SIZE });
     expect(statSync(path).size).toBe(20_000);
     await ring.fallocate(file, 4096, { position: 4096, mode: FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE });
     expect(Buffer.compare(readFileSync(path).subarray(0, 10_000), content.fill(0, 4096, 8192))).toBe(0);
@@ -300,7 +300,7 @@ test("splice moves bytes from a file to a pipe and from a pipe to a file", () =>
     using ends = pipe();
     await using file = await ring.open(path);
     await using copy = await ring.open(`${folder.path}/copy`, "w+");
-    expect(await ring.splice(file, ends.writeFd, 3000, { fromPosition: 17 })).toBe(3000);
+    expect(await ring.splice(file, ends.writeFd, 3000, { fromPosition: 17n })).toBe(3000);
     expect(await ring.splice(ends.readFd, copy, 4096, { toPosition: 5n })).toBe(3000);
     expect(Buffer.compare(readFileSync(`${folder.path}/copy`), Buffer.concat([Buffer.alloc(5), content.subarray(17, 3017)]))).toBe(0);
     expect(await ring.splice(file, ends.writeFd, 10)).toBe(10);
