@@ -420,7 +420,8 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Lets the process end while operations are in flight. They go on as long as something else keeps it alive, and then complete up to a millisecond late.
+   * Lets the process end while operations are in flight. They go on as long as something else keeps it alive, and then complete some milliseconds late: Bun can be woken only
+   * by what keeps the process alive, so the ring is looked at, after a millisecond first and then less and less often, every 16 at last.
    */
   unref(): this {
     this.#core.requests.referenced = false;

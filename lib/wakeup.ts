@@ -3,6 +3,8 @@ import { assert } from "./errors.ts";
 const openReader = (fd: number) => Bun.file(fd).stream().getReader();
 type Reader = ReturnType<typeof openReader>;
 
+const longestLookMs = 16;
+
 /**
  * Brings an eventfd's signals to Bun's event loop. While armed it waits in the loop's own epoll: no thread, no CPU, and the process stays alive.
  * A wake-up is a hint: signals coalesce, and one may come for nothing.
@@ -13,8 +15,11 @@ export class Wakeup {
   #reader: Reader | undefined;
   #armed = false;
   #stopping = false;
-  #poll: ReturnType<typeof setTimeout> | undefined;
   #referenced = true;
+  /** Where nothing wakes: looks now and then, less and less often, and soon again whenever something has been started. */
+  #look: ReturnType<typeof setTimeout> | undefined;
+  #lookMs = 1;
+  #looking = false;
 
   /** @param fd - a nonblocking eventfd, still the caller's to close, after this wake-up's own close */
   constructor(fd: number, onWake: () => void) {
@@ -22,7 +27,7 @@ export class Wakeup {
     this.#onWake = onWake;
   }
 
-  /** Whether listening keeps the process alive. Bun's stream cannot but keep it, so without that the descriptor is looked at every millisecond. */
+  /** Whether listening keeps the process alive. Bun's stream cannot but keep it, so without that it is looked now and then. */
   set referenced(referenced: boolean) {
     if (this.#referenced === referenced) return;
     this.#referenced = referenced;
@@ -49,18 +54,22 @@ export class Wakeup {
   }
 
   #lookLater(): void {
-    this.#poll ??= setTimeout(() => {
-      this.#poll = undefined;
-      if (!this.#armed) return;
+    this.#lookMs = this.#looking ? Math.min(2 * this.#lookMs, longestLookMs) : 1;
+    this.#stopLooking();
+    this.#look = setTimeout(() => {
+      this.#look = undefined;
+      this.#looking = true;
       this.#onWake();
-      if (this.#armed) this.arm();
-    }, 1);
-    if (!this.#referenced) this.#poll.unref();
+      if (this.#armed && this.#look === undefined) this.arm();
+      this.#looking = false;
+    }, this.#lookMs);
+    if (!this.#referenced) this.#look.unref();
   }
 
   /** Lets the process exit, once a turn of the event loop has passed without arm: to listen anew costs ten times what going on does. */
   disarm(): void {
     this.#armed = false;
+    this.#stopLooking();
     if (this.#stopping || this.#reader === undefined) return;
     this.#stopping = true;
     setImmediate(() => {
@@ -72,12 +81,16 @@ export class Wakeup {
   /** Stops at once. The descriptor may be closed from here on. */
   close(): void {
     this.#armed = false;
-    clearTimeout(this.#poll);
-    this.#poll = undefined;
+    this.#stopLooking();
     const reader = this.#reader;
     this.#reader = undefined;
     // Cancelling takes the descriptor out of epoll before it returns; only a stream that has failed already rejects, and `#listen` reports that.
     reader?.cancel().catch(() => undefined);
+  }
+
+  #stopLooking(): void {
+    clearTimeout(this.#look);
+    this.#look = undefined;
   }
 
   #listen(reader: Reader): void {
