@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { times } from "./support/effort.ts";
 import { Folder } from "./support/files.ts";
 import { run } from "./support/programs.ts";
 
@@ -29,6 +30,7 @@ test("reloads of `bun --hot` do not pile up rings", async () => {
   const program = readFileSync(new URL("programs/hot.ts", import.meta.url), "utf8")
     .replace('"bun-uring"', JSON.stringify(join(import.meta.dir, "../lib/index.ts")))
     .replace('"../support/resources.ts"', JSON.stringify(join(import.meta.dir, "support/resources.ts")));
+  const generations = Math.max(3, times(8));
   const load = (generation: number) => program.replace("generation 0", `generation ${generation}`);
   const path = folder.write("hot.ts", load(0));
   const child = Bun.spawn([process.execPath, "--hot", "--no-clear-screen", path], { stdout: "pipe", stderr: "inherit" });
@@ -38,11 +40,11 @@ test("reloads of `bun --hot` do not pile up rings", async () => {
     for await (const chunk of child.stdout) {
       output += Buffer.from(chunk).toString();
       if (!output.includes(`generation ${generation}:`)) continue;
-      if (generation === 8) break;
+      if (generation === generations) break;
       writeFileSync(path, load(++generation));
     }
     const counts = Array.from(output.matchAll(/: (\d+) rings/g), ([, count]) => Number(count));
-    expect(counts.length).toBeGreaterThanOrEqual(9); // a write may be seen twice
+    expect(counts.length).toBeGreaterThan(generations); // a write may be seen twice
     // The last one's is there for a moment longer than its successor's first.
     for (const count of counts) expect(count).toBeLessThanOrEqual(2);
   } finally {
