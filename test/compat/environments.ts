@@ -21,7 +21,7 @@ export interface Environment {
 const oldestBun = "1.4.0";
 /** The newest that does not. */
 const tooOldBun = "1.3.14";
-const limitMs = 10 * 60_000;
+const limitMs = 15 * 60_000;
 
 const sessionScript = new URL("./session.sh", import.meta.url).pathname;
 const under = new URL("../programs/under.ts", import.meta.url).pathname;
