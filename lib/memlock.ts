@@ -26,11 +26,11 @@ export function memlock(status = readProc("/proc/self/status")): Memlock {
   };
 }
 
-const longestWaitMs = 128;
+const longestWaitMs = 256;
 
 /**
- * Calls what takes of the limit. Rings and registrations that were closed give their part back a little later, from a worker of the kernel, up to 100 ms in all:
- * where the limit is in the way, waits for that, a quarter of a second at most.
+ * Calls what takes of the limit. Rings and registrations that were closed give their part back a little later, from a worker of the kernel, 100 ms in all on an idle machine:
+ * where the limit is in the way, waits for that, half a second at most: a busy machine is late.
  * @param call - returns -errno on failure
  * @param bytes - what it takes at least
  */
