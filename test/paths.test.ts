@@ -32,12 +32,14 @@ const names = fc.constantFrom(
 /** As a string, or as a URL, in which "." and ".." are gone. */
 const paths = fc.tuple(names, fc.constantFrom("string", "URL")).map(([name, kind]) => ({
   name: `${kind} ${name.slice(0, 30)}`,
+  isTooLong: name.length > 4000,
   in: (root: string): Path => (kind === "string" ? `${root}/${name}` : pathToFileURL(`${root}/${name}`)),
 }));
 
 const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_SYNC, O_DIRECT, O_NOATIME } = constants;
+const invalidFlags = ["rw", "W", ""];
 const flags: fc.Arbitrary<string | number | undefined> = fc.oneof(
-  fc.constantFrom(undefined, "r", "rs", "r+", "rs+", "sr", "w", "wx", "xw", "w+", "wx+", "a", "ax", "a+", "xa+", "as", "as+", "rw", "W", ""),
+  fc.constantFrom(undefined, "r", "rs", "r+", "rs+", "sr", "w", "wx", "xw", "w+", "wx+", "a", "ax", "a+", "xa+", "as", "as+", ...invalidFlags),
   fc
     .tuple(fc.constantFrom(O_RDONLY, O_WRONLY, O_RDWR), fc.subarray([O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_SYNC, O_DIRECT, O_NOATIME]))
     .map(([access, added]) => added.reduce((sum, flag) => sum | flag, access)),
@@ -48,8 +50,11 @@ const mode = fc.oneof(
   fc.nat(0o77).map((others) => 0o700 | others),
 );
 
+const openings = fc.tuple(paths, flags, mode).filter(([{ isTooLong }, how]) => !(isTooLong && typeof how === "string" && invalidFlags.includes(how)));
+
 const steps: fc.Arbitrary<Step> = fc.oneof(
-  fc.tuple(paths, flags, mode).map(([path, how, permissions]) => ({
+  // Of two things that are wrong either may be said: Bun 1.4.0's open names the path, 1.4.5's the flags.
+  openings.map(([path, how, permissions]) => ({
     name: `open ${path.name} ${how} ${permissions}`,
     mine: async (ring: Ring, root: string) => {
       await using file = await ring.open(path.in(root), how, permissions);
