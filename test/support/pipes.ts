@@ -14,6 +14,8 @@ const SOCK_STREAM = 1;
 export interface Pipe extends Disposable {
   readonly readFd: number;
   readonly writeFd: number;
+  /** Closes the writing end before the scope's end. */
+  closeWriteFd(): void;
 }
 
 /** Both ends close at the end of the scope. */
@@ -30,12 +32,14 @@ function made(make: (ends: Int32Array) => number): Pipe {
   const ends = new Int32Array(new SharedArrayBuffer(8));
   if (make(ends) !== 0) throw new Error("no pipe could be made");
   const [readFd = -1, writeFd = -1] = ends;
+  const open = new Set([readFd, writeFd]);
+  const close = (fd: number): void => {
+    if (open.delete(fd)) closeSync(fd);
+  };
   return {
     readFd,
     writeFd,
-    [Symbol.dispose]() {
-      closeSync(readFd);
-      closeSync(writeFd);
-    },
+    closeWriteFd: () => close(writeFd),
+    [Symbol.dispose]: () => open.forEach(close),
   };
 }
