@@ -144,7 +144,9 @@ enum { SYS_futex = 98 };
 	X(long long, lseek, (int, long long, int)) \
 	X(int, eventfd, (u32, int)) \
 	X(int, madvise, (void *, u64, int)) \
+	X(int, getpid, (void)) \
 	X(int, gettid, (void)) \
+	X(u32, sleep, (u32)) \
 	X(int, dladdr, (const void *, struct dl_info *)) \
 	X(int, clock_gettime, (int, struct timespec64 *)) \
 	X(long, syscall, (long, ...)) \

@@ -190,9 +190,9 @@ static u64 abi[] = {
 static struct {
 	const char *unloaded; /* null, or why liburing could not be loaded */
 	const char *missing; /* null, or a function that was not found */
-	void *functions[24];
+	void *functions[25];
 } table = { 0, 0, {
-	ring_init, ring_close, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
+	ring_init, ring_close, ring_finish, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
 	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
 	pool_lock, pool_unlock, pool_wake, pool_eventfd, descriptor_flags, file_seek, advise, probe, abi,
 } };

@@ -16,6 +16,7 @@ struct ring {
 	int eventfd;
 	u32 file_count;
 	volatile struct file_slot *files;
+	int finishing; /* its drained NOP is on its way */
 };
 
 /* The head of a pool's shared memory, see lib/pool-control.ts. */
@@ -232,6 +233,28 @@ static int ring_close(struct ring *ring)
 	return 0;
 }
 
+/*
+ * For a ring that nobody has any more: what is in flight goes on to its completion. Never waits. Returns 0 once the ring is closed,
+ * -EAGAIN as long as something is in flight, another -errno where that cannot be found out.
+ */
+static int ring_finish(struct ring *ring)
+{
+	struct io_uring *uring = &ring->uring;
+	int result;
+
+	if (!ring->finishing) {
+		uring->sq.sqe_tail = uring->sq.sqe_head; /* prepared, never submitted */
+		ring->finishing = queue_drained_nop(uring);
+	}
+	result = io_uring_submit_and_get_events(uring);
+	if (result < 0 && result != -EINTR && result != -EBUSY && result != -ENOMEM)
+		return result;
+	result = consume(ring);
+	if (result <= 0)
+		return result < 0 ? result : -EAGAIN;
+	return ring_close(ring);
+}
+
 static int ring_eventfd(struct ring *ring)
 {
 	int fd = ring->eventfd >= 0 ? ring->eventfd : eventfd(0, EFD_FLAGS);
@@ -430,19 +453,35 @@ static void pool_leave(struct pool *pool)
 
 /* ---- the end of a thread ---- */
 
+static void close_rings(void)
+{
+	struct ring *ring, *next;
+
+	for (ring = rings; ring; ring = next) {
+		next = ring->next;
+		ring_close(ring);
+	}
+}
+
+/*
+ * A ring that could not be drained may still write its memory, which the end of a Worker's thread would free: the thread stays, and so do the slots that it
+ * has. On the main thread nothing is freed before the process's end, where the kernel sees to the order.
+ */
 static void thread_ends(void *unused)
 {
 	(void)unused;
-	struct ring *ring, *next;
+	static const char warning[] = "bun-uring: a Worker's ring cannot be drained, so its thread does not end: the kernel may still write its memory\n";
 	struct pool *pool;
-	int self = gettid();
+	int self = gettid(), warned = 0;
 
 	for (pool = pools; pool; pool = pool->next)
 		if ((pool->control->lock & FUTEX_TID_MASK) == self)
 			pool_unlock(pool->control);
-	for (ring = rings; ring; ring = next) {
-		next = ring->next;
-		ring_close(ring);
+	for (close_rings(); rings && self != getpid(); close_rings()) {
+		if (!warned)
+			write(2, warning, sizeof(warning) - 1);
+		warned = 1;
+		sleep(1);
 	}
 	while (pools)
 		pool_leave(pools);

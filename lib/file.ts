@@ -8,9 +8,10 @@ import type { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
 import type { Alignment, OpenFile } from "./open-file.ts";
+import { type Place, type Reclaimable, track, untrack } from "./open-handles.ts";
 import * as operations from "./operations.ts";
 import { type ReadableOptions, readableOf } from "./readable.ts";
-import type { Prepared } from "./request-queue.ts";
+import type { Prepared, RequestQueue } from "./request-queue.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, type Lease, noOptions, type RingCore } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
 import type { StreamedFile } from "./stream-memory.ts";
@@ -138,6 +139,43 @@ function statsOf(found: Statx): Stats {
   ]);
 }
 
+/** What stands behind a RingFile. */
+class FileLife implements Reclaimable {
+  readonly kind = "RingFile";
+  readonly #requests: RequestQueue;
+  readonly #open: OpenFile;
+  #closing: Promise<void> | undefined;
+
+  constructor(requests: RequestQueue, open: OpenFile) {
+    this.#requests = requests;
+    this.#open = open;
+  }
+
+  get label(): string {
+    return `'${this.#open.path}'`;
+  }
+
+  get ended(): boolean {
+    return this.#open.closing || this.#requests.closed;
+  }
+
+  close(): Promise<void> {
+    if (this.#closing === undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#closing = promise;
+      this.#open.closing = true;
+      untrack(this);
+      const { fd, entry } = this.#open;
+      this.#open.whenIdle(() => resolve(this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(fd, entry)));
+    }
+    return this.#closing;
+  }
+
+  reclaim(): void {
+    this.close().catch((error: unknown) => console.warn("bun-uring: closing a file that nobody has any more:", error));
+  }
+}
+
 /**
  * A file opened by `Ring.open`. It belongs to that ring, whose close closes it.
  *
@@ -150,22 +188,24 @@ function statsOf(found: Statx): Stats {
 export class RingFile implements AsyncDisposable {
   readonly #lease: Lease;
   readonly #open: OpenFile;
-  #closing: Promise<void> | undefined;
+  readonly #life: FileLife;
 
   /** Rings make these: `Ring.open`. */
-  constructor(lease: Lease, open: OpenFile) {
+  constructor(lease: Lease, open: OpenFile, place: Place) {
     this.#lease = lease;
     this.#open = open;
+    this.#life = new FileLife(lease.core.requests, open);
+    track(this, this.#life, place);
   }
 
-  /** The descriptor; -1 once the file or its ring is closed. */
+  /** The descriptor, for as long as this object is kept; -1 once the file or its ring is closed. */
   get fd(): number {
     return this.closed ? -1 : this.#open.fd;
   }
 
   /** Whether the file or its ring was closed. */
   get closed(): boolean {
-    return this.#open.closing || this.#requests.closed;
+    return this.#life.ended;
   }
 
   /** How O_DIRECT wants transfers aligned, where the file was opened with it and the kernel says (Linux 6.1, most file systems). */
@@ -452,14 +492,7 @@ export class RingFile implements AsyncDisposable {
    * @see io_uring_prep_close(3)
    */
   close(): Promise<void> {
-    if (this.#closing === undefined) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#closing = promise;
-      this.#open.closing = true;
-      const { fd, entry } = this.#open;
-      this.#open.whenIdle(() => resolve(this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(fd, entry)));
-    }
-    return this.#closing;
+    return this.#life.close();
   }
 
   /** close() */

@@ -1,4 +1,5 @@
 import { UringError } from "./errors.ts";
+import { type Place, type Reclaimable, track, untrack } from "./open-handles.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 
 /**
@@ -14,7 +15,8 @@ export interface SlotToken {
 }
 
 /** A granted slot, from acquire to the last completion that uses it. */
-export class Slot {
+export class Slot implements Reclaimable {
+  readonly kind = "FixedBuffer";
   readonly membership: PoolMembership;
   readonly index: number;
   /** Where its memory begins. */
@@ -29,6 +31,23 @@ export class Slot {
     this.membership = membership;
     this.index = index;
     this.address = membership.slotAddress(index);
+  }
+
+  get label(): string {
+    return `of slot ${this.index}`;
+  }
+
+  get ended(): boolean {
+    return this.released || this.transferred;
+  }
+
+  release(): void {
+    this.released = true;
+    if (this.pending === 0) this.membership.free(this);
+  }
+
+  reclaim(): void {
+    this.release();
   }
 
   assertUsable(action: string): void {
@@ -46,6 +65,8 @@ export class Slot {
   }
 }
 
+const noBytes = new Uint8Array();
+
 /** What a request needs of a buffer. */
 export let slotOf: (buffer: FixedBuffer) => Slot;
 
@@ -62,11 +83,14 @@ export let slotOf: (buffer: FixedBuffer) => Slot;
  */
 export class FixedBuffer implements Disposable {
   readonly #slot: Slot;
-  #bytes: Uint8Array | undefined;
+  #bytes: Uint8Array;
 
   /** Pools make these: `BufferPool.acquire`, `tryAcquire`, `receive`. */
-  constructor(slot: Slot) {
+  constructor(slot: Slot, place?: Place) {
     this.#slot = slot;
+    this.#bytes = slot.membership.slotBytes(slot.index);
+    // The bytes rather than this: they may be all that somebody keeps.
+    track(this.#bytes, slot, place);
   }
 
   /** Of the slot in the pool, from 0; not the kernel's buffer index. */
@@ -75,12 +99,12 @@ export class FixedBuffer implements Disposable {
   }
 
   /**
-   * The slot's memory, `pool.size` bytes of a SharedArrayBuffer.
+   * The slot's memory, `pool.size` bytes of a SharedArrayBuffer. Keep this or the FixedBuffer for as long as anybody uses them: a subarray, or a Response made of
+   * them, does not keep the slot, and one that nobody has any more is given back.
    * @throws UringError ESTALE: released or transferred
    */
   get bytes(): Uint8Array {
     this.#slot.assertUsable("bytes");
-    this.#bytes ??= this.#slot.membership.slotBytes(this.#slot.index);
     return this.#bytes;
   }
 
@@ -104,7 +128,8 @@ export class FixedBuffer implements Disposable {
     }
     const token = slot.membership.giveAway(slot);
     slot.transferred = true;
-    this.#bytes = undefined;
+    this.#bytes = noBytes;
+    untrack(slot);
     return token;
   }
 
@@ -115,14 +140,14 @@ export class FixedBuffer implements Disposable {
   release(): void {
     const slot = this.#slot;
     slot.assertUsable("release");
-    slot.released = true;
-    this.#bytes = undefined;
-    if (slot.pending === 0) slot.membership.free(slot);
+    this.#bytes = noBytes;
+    untrack(slot);
+    slot.release();
   }
 
   /** release(), or nothing where that or transfer() has happened. */
   [Symbol.dispose](): void {
-    if (!this.#slot.released && !this.#slot.transferred) this.release();
+    if (!this.#slot.ended) this.release();
   }
 
   static {

@@ -8,6 +8,7 @@ export { type FileData, type FileOptions, type ReadOptions, RingFile } from "./f
 export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";
 export { type HashFileOptions, type HashProgress, hashFile } from "./hash-file.ts";
 export type { Alignment } from "./open-file.ts";
+export { assertNoOpenHandles, type OpenHandle, openHandles, trackHandles } from "./open-handles.ts";
 export type { Advice } from "./operations.ts";
 export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool.ts";
 export { type Probe, probe } from "./probe.ts";

@@ -3,11 +3,13 @@ import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffe
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { assert, UringError } from "./errors.ts";
+import { root } from "./hold.ts";
 
 /** The shim's functions, in the order of its table. Addresses are numbers; results are values or -errno. */
 const signatures = {
   ringInit: { args: ["u32", "u32", "u32", "u32", "u64"], returns: "i32" },
   ringClose: { args: ["u64"], returns: "i32" },
+  ringFinish: { args: ["u64"], returns: "i32" },
   ringSubmit: { args: ["u64", "u32"], returns: "i32" },
   ringSubmitAndWait: { args: ["u64", "u32", "u32"], returns: "i32" },
   ringGetEvents: { args: ["u64"], returns: "i32" },
@@ -76,12 +78,6 @@ interface Loaded {
   readonly abi: Readonly<Record<string, number>>;
 }
 
-/**
- * What nothing may collect while this thread lives, whatever happens to the modules and globals that use it:
- * the library object, which owns the compiled code, and all that is held with `hold`. The shim has a strong reference to it.
- */
-const root: { library: unknown; readonly held: Set<object> } = { library: undefined, held: new Set() };
-
 let loaded: Loaded | undefined;
 
 function isPointer(address: unknown): address is Pointer {
@@ -101,19 +97,6 @@ export function addressOf(memory: SharedArrayBuffer | NodeJS.TypedArray): number
 /** Native memory as an ArrayBuffer. It is not kept alive by it: whoever maps it drops every view before it goes. */
 export function mapped(address: number, sizeBytes: number): ArrayBuffer {
   return toArrayBuffer(pointer(address), 0, sizeBytes);
-}
-
-/**
- * Keeps an object, and all that it refers to, out of the garbage collector's reach until `letGo`: the one rule for memory
- * that a kernel may still write. What owns registrations or requests is held from its creation to the end of its teardown.
- */
-export function hold(owner: object): void {
-  root.held.add(owner);
-}
-
-/** Ends `hold`. */
-export function letGo(owner: object): void {
-  root.held.delete(owner);
 }
 
 function unavailable(code: string, syscall: string, message: string, hint: string, cause?: unknown): UringError {

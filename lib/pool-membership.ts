@@ -2,8 +2,10 @@ import { onAbort } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
 import { assert, checked, UringError } from "./errors.ts";
 import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
+import { hold, letGo } from "./hold.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";
-import { addressOf, hold, letGo, native } from "./native.ts";
+import { addressOf, native } from "./native.ts";
+import { currentPlace, type Place, type Reclaimable, untrack } from "./open-handles.ts";
 import type { PoolControl } from "./pool-control.ts";
 import { extentsOf, notePoolMemory, slotsStart } from "./pool-memory.ts";
 import { cloneRegions, type RawRing, type Region, regionBytes } from "./raw-ring.ts";
@@ -12,6 +14,8 @@ import { Slots } from "./slots.ts";
 import { Wakeup } from "./wakeup.ts";
 
 interface Waiter {
+  /** Where it was asked for. */
+  readonly place: Place;
   readonly grant: (buffer: FixedBuffer) => void;
   readonly fail: (reason: unknown) => void;
 }
@@ -27,7 +31,8 @@ function closedError(action: string): UringError {
  * One thread's part in a pool: its slots, its own descriptor of the registration, its place among those who wait. It is held from
  * its beginning until the pool is closed here, no slot is out and no ring has the pool: that is how long the memory is in use.
  */
-export class PoolMembership {
+export class PoolMembership implements Reclaimable {
+  readonly kind = "BufferPool";
   readonly control: PoolControl;
   readonly memories: readonly SharedArrayBuffer[];
   readonly extents: readonly Region[];
@@ -41,6 +46,9 @@ export class PoolMembership {
   #slotsOut = 0;
   #rings = 0;
   #closed = false;
+  /** Nobody has the pool object any more. */
+  #abandoned = false;
+  #shared = false;
   /** The participant's number may be another's by now. */
   #left = false;
 
@@ -93,6 +101,26 @@ export class PoolMembership {
 
   get closed(): boolean {
     return this.#closed || this.control.closed;
+  }
+
+  get label(): string {
+    const { count, sizeBytes } = this.control.plan;
+    return `of ${count} slots of ${sizeBytes} bytes`;
+  }
+
+  get ended(): boolean {
+    return this.#closed;
+  }
+
+  /** Notes that a handle may be on its way to a thread that has not attached yet: the pool stays for that, as long as this thread lives. */
+  share(): void {
+    this.assertOpen("share");
+    this.#shared = true;
+  }
+
+  reclaim(): void {
+    this.#abandoned = true;
+    this.#closeAbandoned();
   }
 
   get waiting(): number {
@@ -156,10 +184,9 @@ export class PoolMembership {
     } else {
       this.#exhaustions++;
     }
-    // It may fail for want of a descriptor, and nobody waits yet.
-    this.#wakeup ??= new Wakeup(checked(native().poolEventfd(this.#address), "eventfd"), () => this.#serve());
+    const wakeup = this.#ownWakeup(); // it may fail for want of a descriptor, and nobody waits yet
     const { promise, resolve, reject } = Promise.withResolvers<FixedBuffer>();
-    const waiter: Waiter = { grant: resolve, fail: reject };
+    const waiter: Waiter = { place: currentPlace(), grant: resolve, fail: reject };
     this.#waiters.add(waiter);
     const forget =
       signal &&
@@ -168,7 +195,7 @@ export class PoolMembership {
         this.#settleWaiting();
         reject(signal.reason);
       });
-    this.#wait(this.#wakeup);
+    this.#wait(wakeup);
     try {
       return await promise;
     } finally {
@@ -225,6 +252,7 @@ export class PoolMembership {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    untrack(this);
     if (this.#creator) native().poolClose(this.#address);
     this.#serve();
     this.#leaveWhenUnused();
@@ -242,9 +270,9 @@ export class PoolMembership {
     return true;
   }
 
-  #grant(index: number): FixedBuffer {
+  #grant(index: number, place?: Place): FixedBuffer {
     this.#slotsOut++;
-    const buffer = new FixedBuffer(new Slot(this, index));
+    const buffer = new FixedBuffer(new Slot(this, index), place);
     if (this.control.zero) buffer.bytes.fill(0);
     return buffer;
   }
@@ -260,9 +288,15 @@ export class PoolMembership {
       const index = this.#slots.tryAcquire(this.#owner);
       if (index === -1) return;
       this.#waiters.delete(waiter);
-      waiter.grant(this.#grant(index));
+      waiter.grant(this.#grant(index, waiter.place));
     }
     this.#settleWaiting();
+  }
+
+  /** Its callback lives as long as the pool, and so would all that a function around it has. */
+  #ownWakeup(): Wakeup {
+    this.#wakeup ??= new Wakeup(checked(native().poolEventfd(this.#address), "eventfd"), () => this.#serve());
+    return this.#wakeup;
   }
 
   /** Announces that this thread waits, and looks once more: a slot freed before the announcement was seen by nobody. */
@@ -276,6 +310,12 @@ export class PoolMembership {
     if (this.#waiters.size > 0 || this.#wakeup === undefined) return;
     this.control.setWaiting(this.#participant, false);
     this.#wakeup.disarm();
+    this.#closeAbandoned();
+  }
+
+  /** Who waits for a slot has not dropped the pool in earnest. */
+  #closeAbandoned(): void {
+    if (this.#abandoned && !this.#shared && this.#waiters.size === 0) this.close();
   }
 
   #leaveWhenUnused(): void {

@@ -1,11 +1,13 @@
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
+import { hold, letGo } from "./hold.ts";
 import { kernel } from "./kernel.ts";
-import { hold, letGo, native } from "./native.ts";
+import { native } from "./native.ts";
+import { currentPlace, type Place, track } from "./open-handles.ts";
 import { PoolControl } from "./pool-control.ts";
 import { PoolMembership } from "./pool-membership.ts";
 import { adviseHugePages, allocateMemories, checkAdvice, MADV_POPULATE_WRITE, memoryBytes, planPool, populate, residentParts } from "./pool-memory.ts";
-import { prepareRequest, RawRing, type Region, ringEventfd } from "./raw-ring.ts";
+import { ownRawRing, prepareRequest, type Region, ringEventfd } from "./raw-ring.ts";
 import { IORING_OP_MADVISE } from "./uapi.ts";
 import { Wakeup } from "./wakeup.ts";
 
@@ -61,9 +63,11 @@ export let membershipOf: (pool: BufferPool) => PoolMembership;
 class Membership {
   readonly value: PoolMembership;
   readonly registrationMs: number;
-  constructor(value: PoolMembership, registrationMs: number) {
+  readonly place: Place;
+  constructor(value: PoolMembership, registrationMs: number, place: Place) {
     this.value = value;
     this.registrationMs = registrationMs;
+    this.place = place;
   }
 }
 
@@ -77,10 +81,10 @@ function checkPoolOptions(options: BufferPoolOptions) {
   return { plan: planPool(count, size, hugePages), zero };
 }
 
-function register(control: PoolControl, memories: readonly SharedArrayBuffer[]): Membership {
+function register(control: PoolControl, memories: readonly SharedArrayBuffer[], place: Place): Membership {
   const started = Bun.nanoseconds();
   const membership = PoolMembership.create(control, memories);
-  return new Membership(membership, (Bun.nanoseconds() - started) / 1e6);
+  return new Membership(membership, (Bun.nanoseconds() - started) / 1e6, place);
 }
 
 /** Everything up to the memory's first page fault. */
@@ -94,9 +98,15 @@ function allocate(options: BufferPoolOptions) {
   return { control, memories, parts };
 }
 
+function made(options: BufferPoolOptions): Membership {
+  const { control, memories, parts } = allocate(options);
+  populate(parts);
+  return register(control, memories, currentPlace());
+}
+
 /** Has the kernel's own worker threads fault the memory in, part by part. */
 async function populateOffThread(parts: readonly Region[]): Promise<void> {
-  using ring = new RawRing({ entries: 1 });
+  using ring = ownRawRing({ entries: 1 });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let next = 0;
   const advance = () => {
@@ -156,23 +166,18 @@ export class BufferPool implements Disposable {
   /** @internal */
   constructor(membership: Membership);
   constructor(options: BufferPoolOptions | Membership) {
-    if (options instanceof Membership) {
-      this.#membership = options.value;
-      this.#registrationMs = options.registrationMs;
-      return;
-    }
-    const { control, memories, parts } = allocate(options);
-    populate(parts);
-    const { value, registrationMs } = register(control, memories);
+    const { value, registrationMs, place } = options instanceof Membership ? options : made(options);
     this.#membership = value;
     this.#registrationMs = registrationMs;
+    track(this, value, place);
   }
 
   /** As `new BufferPool()`, with the memory faulted in by threads of the kernel while the event loop goes on. */
   static async create(options: BufferPoolOptions): Promise<BufferPool> {
+    const place = currentPlace();
     const { control, memories, parts } = allocate(options);
     await populateOffThread(parts);
-    return new BufferPool(register(control, memories));
+    return new BufferPool(register(control, memories, place));
   }
 
   /**
@@ -192,7 +197,7 @@ export class BufferPool implements Disposable {
       if (!(memory instanceof SharedArrayBuffer) || memory.byteLength !== memoryBytes(plan, index))
         throw invalidValue(`handle.memories[${index}] must be a SharedArrayBuffer of ${memoryBytes(plan, index)} bytes`);
     native();
-    return new BufferPool(new Membership(PoolMembership.attach(control, memories), 0));
+    return new BufferPool(new Membership(PoolMembership.attach(control, memories), 0, currentPlace()));
   }
 
   /** How many slots there are. */
@@ -216,11 +221,11 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * What another thread attaches with.
+   * What another thread attaches with. A pool that was shared and is dropped without close stays until this thread ends: the handle may be on its way.
    * @throws UringError EBADF: the pool is closed
    */
   share(): PoolHandle {
-    this.#membership.assertOpen("share");
+    this.#membership.share();
     return { kind: "bun-uring.PoolHandle", control: this.#membership.control.memory, memories: [...this.#membership.memories] };
   }
 

@@ -1,8 +1,10 @@
 import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
+import { hold, letGo } from "./hold.ts";
 import { type Clones, clonesOf, kernel } from "./kernel.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";
-import { addressOf, hold, letGo, mapped, type Native, native } from "./native.ts";
+import { addressOf, mapped, type Native, native } from "./native.ts";
+import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { replaceRange } from "./replace.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
@@ -80,6 +82,8 @@ export interface Region {
   readonly end: number;
 }
 
+const EAGAIN = -11;
+
 const largestFd = 2 ** 31 - 1;
 const largestUserData = Number.MAX_SAFE_INTEGER;
 const largestTable = 16384;
@@ -102,8 +106,15 @@ const refusedFlags = {
 const noWords = new Int32Array(0);
 const noHead = new Uint32Array(0);
 
+/** Milliseconds between looks at a ring that nobody has any more, at most. */
+const longestLookMs = 1000;
+
 /** The memory of a ring that the kernel may reach; `hold` keeps it from the ring's creation until the kernel is done. */
-class ReachableMemory {
+class ReachableMemory implements Reclaimable {
+  readonly kind = "RawRing";
+  readonly label: string;
+  readonly ended = false;
+  readonly #address: number;
   /** The buffer table, as far as it is known: a clone of a bare descriptor is not. */
   table: (Region | null | undefined)[] = [];
   /** Whether entries may have tags. */
@@ -112,6 +123,20 @@ class ReachableMemory {
   readonly retired = new Set<SharedArrayBuffer>();
   /** The iovecs of vectored requests, by the submission queue entry that names them: the kernel has copied them when it has taken the entry. */
   readonly vectors: BigUint64Array[] = [];
+
+  constructor(address: number, fd: number) {
+    this.#address = address;
+    this.label = `of descriptor ${fd}`;
+    hold(this);
+  }
+
+  /** Closes the ring as soon as nothing is in flight. Nobody waits for that, so nothing has to wake: it is looked now and then. */
+  reclaim(lookMs = 1): void {
+    const result = native().ringFinish(this.#address);
+    if (result === EAGAIN) setTimeout(() => this.reclaim(Math.min(2 * lookMs, longestLookMs)), lookMs).unref();
+    else if (result === 0) letGo(this);
+    else console.warn("bun-uring: a ring that nobody has any more could not be closed:", new UringError(result, "io_uring_enter"));
+  }
 
   retire(from: number, count: number): void {
     for (const region of this.table.slice(from, from + count)) if (region) this.retired.add(region.memory);
@@ -195,6 +220,8 @@ function layOutFiles(fds: readonly number[], tags: readonly number[] | undefined
 
 // What the layers above use of a ring, and callers do not.
 
+/** A ring that the library makes for itself, and closes: no handle of the program's. */
+export let ownRawRing: (options: RawRingOptions) => RawRing;
 /** Queues any request; its memory is the caller's to hold. Position, address and the rest as in writeSqe. */
 export let prepareRequest: (ring: RawRing, ...request: SqeFields) => void;
 /** io_uring_register(2) with any opcode. */
@@ -250,7 +277,7 @@ export class RawRing implements Disposable {
 
   readonly #native: Native;
   readonly #address: number;
-  readonly #reachable = new ReachableMemory();
+  readonly #reachable: ReachableMemory;
   readonly #sqeShift: number;
   readonly #cqeShift: number;
   #sqes: Int32Array;
@@ -298,8 +325,9 @@ export class RawRing implements Disposable {
     );
     const [address, fd, features, sqEntries, completions, sqes, sqHead, sqFlags, cqHead, cqTail, cqes] = Array.from(out.longs.subarray(0, 11), Number);
     this.#address = address ?? 0;
-    hold(this.#reachable);
     this.fd = fd ?? -1;
+    this.#reachable = new ReachableMemory(this.#address, this.fd);
+    track(this, this.#reachable);
     this.features = features ?? 0;
     this.sqEntries = sqEntries ?? 0;
     this.cqEntries = completions ?? 0;
@@ -637,6 +665,7 @@ export class RawRing implements Disposable {
     this.#sqHead = this.#cqHead = this.#cqTail = noHead;
     checked(this.#native.ringClose(this.#address), "io_uring_queue_exit");
     letGo(this.#reachable);
+    untrack(this.#reachable);
   }
 
   /** close() */
@@ -834,6 +863,11 @@ export class RawRing implements Disposable {
   }
 
   static {
+    ownRawRing = (options) => {
+      const ring = new RawRing(options);
+      untrack(ring.#reachable);
+      return ring;
+    };
     prepareRequest = (ring, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd = 0) =>
       ring.#prepare(opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd);
     completionOverflows = (ring) => ring.#overflows;

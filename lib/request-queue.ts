@@ -5,10 +5,20 @@ import { assert, UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
 import type { Slot } from "./fixed-buffer.ts";
-import { hold, letGo } from "./native.ts";
+import { hold, letGo } from "./hold.ts";
 import type { OpenFile } from "./open-file.ts";
 import { isTransfer, moveOn, ownPositionOf, staysBehind } from "./own-position.ts";
-import { completionOverflows, prepareRequest, RawRing, type RawRingOptions, registerAny, ringEventfd, submissionSpace, takeCompletions } from "./raw-ring.ts";
+import {
+  completionOverflows,
+  ownRawRing,
+  prepareRequest,
+  type RawRing,
+  type RawRingOptions,
+  registerAny,
+  ringEventfd,
+  submissionSpace,
+  takeCompletions,
+} from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
 import {
   IORING_ASYNC_CANCEL_ALL,
@@ -267,7 +277,7 @@ export class RequestQueue {
   #broken: unknown;
 
   constructor(options: RawRingOptions) {
-    this.raw = new RawRing(options);
+    this.raw = ownRawRing(options);
     try {
       this.files = new FileTable(this.raw);
       allowWorkers(this.raw);

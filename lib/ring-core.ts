@@ -1,7 +1,7 @@
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
-import { hold } from "./native.ts";
 import { OpenFile } from "./open-file.ts";
+import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { transferFlags } from "./operations.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
@@ -62,36 +62,36 @@ function rwFlagsOf(options: FixedWriteOptions): number {
   return (noWait ? RWF_NOWAIT : 0) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0);
 }
 
-function poolsOf(pool: unknown): PoolMembership[] {
-  const pools: readonly unknown[] = pool === undefined ? [] : Array.isArray(pool) ? pool : [pool];
-  const memberships = pools.map((one) => {
+/** A ring's pools, each with where its buffers begin in the ring's table. The pool objects are here for their life: what a ring has was not dropped. */
+type JoinedPools = readonly { readonly pool: BufferPool; readonly membership: PoolMembership; readonly base: number }[];
+
+function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly membership: PoolMembership }[] {
+  const given: readonly unknown[] = pool === undefined ? [] : Array.isArray(pool) ? pool : [pool];
+  const pools = given.map((one) => {
     if (!(one instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool, or an array of them", one);
-    return membershipOf(one);
+    return { pool: one, membership: membershipOf(one) };
   });
-  if (new Set(memberships.map(({ control }) => control.address)).size !== memberships.length) throw invalidValue("options.pool has the same pool twice");
-  return memberships;
+  if (new Set(pools.map(({ membership }) => membership.control.address)).size !== pools.length) throw invalidValue("options.pool has the same pool twice");
+  return pools;
 }
 
-/** A ring's pools, each with where its buffers begin in the ring's table. */
-type JoinedPools = readonly { readonly membership: PoolMembership; readonly base: number }[];
-
 /** Clones the pools to the ring, side by side; where the kernel cannot, registers their memory on it. */
-function join(requests: RequestQueue, memberships: readonly PoolMembership[]): { pools: JoinedPools; cloned: boolean; tookNs: number } {
-  const pools: { membership: PoolMembership; base: number }[] = [];
-  const cloned = memberships.every(({ control }) => (memberships.length === 1 ? control.clones.whole : control.clones.ranges));
+function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pools: JoinedPools; cloned: boolean; tookNs: number } {
+  const pools: JoinedPools[number][] = [];
+  const cloned = given.every(({ membership: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges));
   let base = 0;
   let tookNs = 0;
   try {
-    for (const membership of memberships) {
+    for (const { pool, membership } of given) {
       if (cloned) tookNs += membership.cloneTo(requests.raw, base);
       else membership.joinRing();
-      pools.push({ membership, base });
+      pools.push({ pool, membership, base });
       base += membership.extents.length;
     }
     if (!cloned)
       tookNs = registerRegions(
         requests.raw,
-        memberships.flatMap(({ extents }) => extents),
+        given.flatMap(({ membership }) => membership.extents),
       );
   } catch (error) {
     for (const { membership } of pools) membership.leaveRing();
@@ -101,7 +101,8 @@ function join(requests: RequestQueue, memberships: readonly PoolMembership[]): {
 }
 
 /** What a ring and its files share: the requests, and the pools whose slots those may use. */
-export class RingCore {
+export class RingCore implements Reclaimable {
+  readonly kind = "Ring";
   readonly requests: RequestQueue;
   readonly bufferSource: "cloned" | "registered" | undefined;
   readonly bufferJoinMs: number;
@@ -109,10 +110,10 @@ export class RingCore {
   #closing: Promise<void> | undefined;
 
   constructor(options: RawRingOptions, pool: unknown) {
-    const memberships = poolsOf(pool);
+    const given = poolsOf(pool);
     this.requests = new RequestQueue(options);
     try {
-      const { pools, cloned, tookNs } = join(this.requests, memberships);
+      const { pools, cloned, tookNs } = join(this.requests, given);
       this.bufferJoinMs = tookNs / 1e6;
       this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
       this.#pools = pools;
@@ -129,6 +130,20 @@ export class RingCore {
       if (this.requests.gone) for (const { membership } of this.#pools) membership.leaveRing();
     });
     return this.#closing;
+  }
+
+  get label(): string {
+    return `of descriptor ${this.requests.raw.fd}`;
+  }
+
+  get ended(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  reclaim(): void {
+    this.requests.abandon(() => {
+      this.close().catch((error: unknown) => console.warn("bun-uring: closing a ring that nobody has any more:", error));
+    });
   }
 
   /** Starts a read into a slot, or a write from one. */
@@ -193,12 +208,6 @@ export class RingCore {
   }
 }
 
-const leases = new FinalizationRegistry<RingCore>((core) => {
-  core.requests.abandon(() => {
-    core.close().catch((error: unknown) => console.warn("bun-uring: closing a ring that nobody has any more:", error));
-  });
-});
-
 /**
  * Who can start requests of a ring, the Ring itself and its files, has its lease. When that is collected nobody can, and the ring closes as soon as
  * nothing is in flight; so the core, which requests in flight may refer to, must not refer to the lease.
@@ -208,12 +217,11 @@ export class Lease {
 
   constructor(core: RingCore) {
     this.core = core;
-    hold(leases); // `bun --hot` drops modules whose rings are there
-    leases.register(this, core, this);
+    track(this, core);
   }
 
   /** The ring was closed: nothing is left to do when this is collected. */
   end(): void {
-    leases.unregister(this);
+    untrack(this.core);
   }
 }

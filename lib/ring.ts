@@ -5,6 +5,7 @@ import { openFileOf, RingFile } from "./file.ts";
 import { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
 import { type Alignment, OpenFile } from "./open-file.ts";
+import { currentPlace } from "./open-handles.ts";
 import * as operations from "./operations.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Prepared } from "./request-queue.ts";
@@ -140,6 +141,7 @@ export class Ring implements AsyncDisposable {
    */
   async open(path: string | URL, flags: string | number = "r", mode = 0o666, options: OpenOptions = noOptions): Promise<RingFile> {
     const { requests } = this.#core;
+    const place = currentPlace();
     const { fd, fileEntry, openedWith, text } = await this.#run(
       () => {
         const { direct = false } = options;
@@ -151,7 +153,7 @@ export class Ring implements AsyncDisposable {
     );
     const alignment = (openedWith & constants.O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
     requests.files.install(fileEntry);
-    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment));
+    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment), place);
   }
 
   /**

@@ -138,6 +138,23 @@ test("a Worker that waits in the kernel can be terminated", () =>
     await worker.terminate();
   }));
 
+test("a Worker whose ring cannot be drained does not end, for the kernel may still write its memory; it says so, and the process can end", async () => {
+  const path = new URL("programs/undrained.ts", import.meta.url).pathname;
+  const child = Bun.spawn([process.execPath, path], { stdin: "pipe", stdout: "pipe", stderr: "pipe" });
+  const stdout = child.stdout.text();
+  let stderr = "";
+  for await (const chunk of child.stderr) {
+    if (stderr === "") child.stdin.write("end");
+    child.stdin.flush();
+    stderr += Buffer.from(chunk).toString();
+  }
+  expect([await child.exited, await stdout, stderr]).toEqual([
+    0,
+    "",
+    "bun-uring: a Worker's ring cannot be drained, so its thread does not end: the kernel may still write its memory\n",
+  ]);
+});
+
 test("a Worker that ends while it holds the pool's lock does not lock others out", async () => {
   using pool = new BufferPool({ count: 4, size: 4096 });
   const worker = new TestWorker<string>("lock-holder", pool.share());
@@ -154,8 +171,14 @@ test("a garbage collection between any two steps changes nothing", async () => {
   expect(stdout).toBe(`${reads} of ${reads} right, 0 in flight, 8 of 8 free\n`);
 });
 
-test("rings and pools that are dropped with reads in flight keep their memory, and the reads complete", async () => {
-  expect(await run("dropped")).toMatchObject({ exitCode: 0, stdout: "collected: nothing\nthe dropped ring read 4096\n", stderr: "" });
+test("rings and pools that are dropped keep their memory while reads are in flight, the reads complete, and then the memory goes", async () => {
+  expect(await run("dropped")).toMatchObject({
+    exitCode: 0,
+    stdout:
+      "collected: nothing\nthe dropped ring read 4096\n" +
+      "left: 0 rings; collected: memory of a clone, memory of a pool, memory of a pool, memory of a raw ring\n",
+    stderr: "",
+  });
 });
 
 test("test files that are isolated from each other may leave rings open: their memory stays, and nothing crashes", async () => {

@@ -1,9 +1,11 @@
 /** Drops rings and files that were never closed, some with an operation in flight; prints what is left of them at the end. */
 import { writeSync } from "node:fs";
-import { BufferPool, Ring, type RingFile } from "bun-uring";
+import { BufferPool, Ring, type RingFile, trackHandles } from "bun-uring";
+import { collect } from "../support/collect.ts";
 import { sockets } from "../support/pipes.ts";
 import { fdsOf, ringFds } from "../support/resources.ts";
 
+trackHandles(false);
 const ends = sockets();
 const pool = new BufferPool({ count: 4, size: 4096 });
 const poolRings = ringFds();
@@ -26,13 +28,6 @@ function dropBusy(): Promise<string> {
 async function keepFile(): Promise<RingFile> {
   const ring = new Ring({ pool });
   return ring.open(import.meta.path);
-}
-
-async function collect(until: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 500 && !until(); turn++) {
-    Bun.gc(true);
-    await new Promise(setImmediate);
-  }
 }
 
 for (let ring = 0; ring < 20; ring++) await dropIdle();

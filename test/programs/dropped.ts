@@ -1,15 +1,19 @@
-/** Drops rings and pools that were never closed, with reads in flight; prints how much of their memory was collected. */
+/** Drops rings and pools that were never closed, with reads in flight; prints how much of their memory was collected, before the reads complete and after. */
 import { writeSync } from "node:fs";
-import { BufferPool, probe, RawRing, Ring } from "bun-uring";
+import { BufferPool, probe, RawRing, Ring, trackHandles } from "bun-uring";
+import { collect } from "../support/collect.ts";
 import { pipe } from "../support/pipes.ts";
+import { ringFds } from "../support/resources.ts";
+
+trackHandles(false);
 
 const collected: string[] = [];
 const registry = new FinalizationRegistry<string>((name) => collected.push(name));
 const ends = pipe();
 
-function dropRawRing(): void {
+function dropRawRing(name: string): void {
   const memory = new SharedArrayBuffer(4096);
-  registry.register(memory, "memory of a raw ring");
+  registry.register(memory, name);
   const ring = new RawRing();
   const bytes = new Uint8Array(memory);
   ring.registerBuffers([bytes]);
@@ -29,10 +33,10 @@ function dropClone(): void {
   ring.submit();
 }
 
-/** The teardown at the thread's end writes to a pool's state. */
+/** Its handle may be on its way to another thread. */
 function dropPool(): void {
   const { control, memories } = new BufferPool({ count: 1, size: 4096 }).share();
-  for (const memory of [control, ...memories]) registry.register(memory, "memory of an idle pool");
+  for (const memory of [control, ...memories]) registry.register(memory, "memory of a shared pool");
 }
 
 function dropRing(): Promise<string> {
@@ -48,19 +52,16 @@ function dropRing(): Promise<string> {
   return read;
 }
 
-dropRawRing();
-if (probe().clone.whole) dropClone();
-else dropRawRing();
 dropPool();
+const poolRings = ringFds();
+dropRawRing("memory of a raw ring");
+if (probe().clone.whole) dropClone();
+else dropRawRing("memory of a clone");
 const read = dropRing();
-for (let round = 0; round < 20; round++) {
-  Bun.gc(true);
-  await new Promise(setImmediate);
-}
+await collect(() => false, 20);
 console.log(`collected: ${collected.join(", ") || "nothing"}`);
 // Three reads of the pipe wait, in an order that the kernel chooses; of two of them nobody is left to hear.
-for (let write = 0; write < 3; write++) {
-  writeSync(ends.writeFd, Buffer.alloc(4096));
-  await new Promise((resolve) => setTimeout(resolve, 20));
-}
+for (let write = 0; write < 3; write++) writeSync(ends.writeFd, Buffer.alloc(4096));
 console.log(await read);
+await collect(() => ringFds() === poolRings && collected.length >= 4);
+console.log(`left: ${ringFds() - poolRings} rings; collected: ${collected.sort().join(", ")}`);

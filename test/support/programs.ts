@@ -10,7 +10,7 @@ export interface Outcome {
 /** Runs a program to its end; `env` is added to this process's. */
 export async function run(
   name: string,
-  options: { args?: readonly string[]; bunArgs?: readonly string[]; env?: Readonly<Record<string, string>>; stdin?: string } = {},
+  options: { args?: readonly string[]; bunArgs?: readonly string[]; env?: Readonly<Record<string, string | undefined>>; stdin?: string } = {},
 ): Promise<Outcome> {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
   const { args = [], bunArgs = [], env = {}, stdin = "" } = options;

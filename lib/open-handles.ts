@@ -1,0 +1,133 @@
+/** What has to be closed, where it was made, and what becomes of it when nobody has it any more. */
+import { hold } from "./hold.ts";
+
+/** Something that is open, as `openHandles` tells it. */
+export interface OpenHandle {
+  /** Its class. */
+  readonly kind: "Ring" | "RawRing" | "RingFile" | "BufferPool" | "FixedBuffer";
+  /** Which one: a file's path, a slot's index, the size of a pool, the descriptor of a ring. */
+  readonly label: string;
+  /** Where it was made: lines of a stack trace, without this library's own. */
+  readonly madeAt: string;
+}
+
+/** What stands behind an object that users have. It must not refer to that object, or that is never collected. */
+export interface Reclaimable {
+  readonly kind: OpenHandle["kind"];
+  readonly label: string;
+  /** It was closed with something else: nothing is left to reclaim. */
+  readonly ended: boolean;
+  /** Nobody has the object: gives back what it has, as soon as nothing is in flight. Must not wait. */
+  reclaim(): void;
+}
+
+/** A moment in the program. */
+export type Place = Error | undefined;
+
+function byDefault(): boolean {
+  const wish = process.env["BUN_URING_TRACK_HANDLES"];
+  if (wish !== undefined) return wish !== "0";
+  // A reload of `bun --hot` drops all that the program had.
+  return process.env.NODE_ENV !== "production" && !process.execArgv.includes("--hot");
+}
+
+let tracking: boolean | undefined;
+const open = new Map<Reclaimable, Error>();
+
+const registry = new FinalizationRegistry<Reclaimable>((what) => {
+  const place = open.get(what);
+  open.delete(what);
+  if (what.ended) return;
+  if (place !== undefined) report(what, place);
+  what.reclaim();
+});
+hold(registry); // `bun --hot` drops modules whose objects are still there
+
+/** Where a line of a stack trace lies in this library. Bundled into a program there are none to tell. */
+const own = `${import.meta.dir}/`;
+
+function linesOf(place: Error): string {
+  const lines = (place.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  const theirs = lines.filter((line) => !line.includes(own) && !line.includes("(native)"));
+  return (theirs.length > 0 ? theirs : lines).join("\n");
+}
+
+function report({ kind, label }: Reclaimable, place: Error): void {
+  const closing = kind === "FixedBuffer" ? "release()" : "close()";
+  process.emitWarning(`${kind} ${label} was dropped without ${closing}. It was made here:`, {
+    type: "BunUringWarning",
+    code: "BUN_URING_DROPPED",
+    detail: linesOf(place),
+  });
+}
+
+/** Where the program is, if that is of interest: for `track`, when it comes later. */
+export function currentPlace(): Place {
+  tracking ??= byDefault();
+  return tracking ? new Error() : undefined;
+}
+
+/** Has `what` reclaimed when `object` is collected, unless `untrack` comes first. */
+export function track(object: object, what: Reclaimable, place = currentPlace()): void {
+  registry.register(object, what, what);
+  if (place !== undefined) open.set(what, place);
+}
+
+/** It is closed, or somebody else's now. */
+export function untrack(what: Reclaimable): void {
+  registry.unregister(what);
+  open.delete(what);
+}
+
+/**
+ * Switches the tracking of open things on or off, in this thread, for those that are made from here on. It is a development aid: what is dropped without
+ * close is reported once as a process warning (`process.on("warning")`, code BUN_URING_DROPPED) with the place that made it, and `openHandles` lists what is open. It costs
+ * half a microsecond for each thing made, a slot's acquire included, and nothing for operations. Reclaimed is what is dropped in either case.
+ *
+ * Default: on, except where NODE_ENV is "production" and under `bun --hot`; the environment variable BUN_URING_TRACK_HANDLES, 0 or 1, overrides that.
+ *
+ * @example
+ * ```ts
+ * import { trackHandles } from "bun-uring";
+ *
+ * trackHandles(false);
+ * ```
+ */
+export function trackHandles(enabled: boolean): void {
+  tracking = enabled;
+}
+
+/**
+ * The rings, files, pools and slots of this thread that were made while handles were tracked and are not closed, the oldest first.
+ *
+ * @example
+ * ```ts
+ * import { openHandles } from "bun-uring";
+ *
+ * for (const { kind, label, madeAt } of openHandles()) console.log(`${kind} ${label}\n${madeAt}`);
+ * ```
+ */
+export function openHandles(): OpenHandle[] {
+  return Array.from(open)
+    .filter(([what]) => !what.ended)
+    .map(([{ kind, label }, place]) => ({ kind, label, madeAt: linesOf(place) }));
+}
+
+/**
+ * Requires that nothing is open: for the end of a test.
+ * @throws Error: something is, with the places that made it; or handles are not tracked
+ * @example
+ * ```ts
+ * import { afterEach } from "bun:test";
+ * import { assertNoOpenHandles } from "bun-uring";
+ *
+ * afterEach(assertNoOpenHandles);
+ * ```
+ */
+export function assertNoOpenHandles(): void {
+  tracking ??= byDefault();
+  if (!tracking) throw new Error("handles are not tracked: set BUN_URING_TRACK_HANDLES=1, or call trackHandles(true) before they are made");
+  const found = openHandles();
+  if (found.length === 0) return;
+  throw new Error(`${found.length} open: ${found.map(({ kind, label, madeAt }) => `${kind} ${label}, made\n${madeAt}`).join("\n")}`);
+}

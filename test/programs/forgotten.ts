@@ -1,0 +1,159 @@
+/** Drops what it should have closed, each thing named in a comment behind the line that makes it; prints what becomes of it. */
+import { writeSync } from "node:fs";
+import { BufferPool, openHandles, RawRing, Ring } from "bun-uring";
+import { collect } from "../support/collect.ts";
+import { sockets } from "../support/pipes.ts";
+import { fdsOf, ringFds } from "../support/resources.ts";
+import { shared } from "../support/rings.ts";
+
+const path = import.meta.path;
+const ends = sockets();
+
+function dropRawRing(): void {
+  const ring = new RawRing(); // RawRing
+  const bytes = shared(4096);
+  ring.registerBuffers([bytes]);
+  ring.prepReadFixed(ends.readFd, bytes, 0, 0, 1);
+}
+
+function dropPool(): void {
+  new BufferPool({ count: 1, size: 4096 }); // BufferPool
+}
+
+async function dropCreatedPool(): Promise<void> {
+  await BufferPool.create({ count: 1, size: 4096 }); // BufferPool
+}
+
+async function dropRing(): Promise<void> {
+  const ring = new Ring(); // Ring
+  await ring.nop();
+}
+
+async function dropFile(ring: Ring): Promise<void> {
+  const file = await ring.open(path); // RingFile
+  await file.stat();
+}
+
+function dropSlot(pool: BufferPool): void {
+  pool.tryAcquire()?.bytes.fill(1); // FixedBuffer
+}
+
+/** Waits for the slot that another gives back. */
+async function dropAwaitedSlot(pool: BufferPool): Promise<void> {
+  const first = await pool.acquire();
+  const second = pool.acquire(); // FixedBuffer
+  await new Promise(setImmediate);
+  first.release();
+  await second;
+}
+
+async function closeAll(): Promise<void> {
+  {
+    using pool = new BufferPool({ count: 2, size: 4096 });
+    using attached = BufferPool.attach(pool.share());
+    await using ring = new Ring({ pool });
+    await using file = await ring.open(path);
+    const left = await ring.open(path); // closed by its ring
+    using buffer = await pool.acquire();
+    await file.readFixed(buffer, { position: 0 });
+    await left.readFixed(buffer, { position: 0 });
+    pool.receive((await pool.acquire()).transfer()).release();
+    attached.tryAcquire()?.release();
+    using raw = new RawRing();
+    raw.submit();
+  }
+  using created = await BufferPool.create({ count: 1, size: 4096 });
+  console.log(`${created.available} free, ${openHandles().length} open`);
+}
+
+/** One that is waited for, of which nobody has the pool. */
+function acquireOfDroppedPool(): Promise<string> {
+  const pool = new BufferPool({ count: 1, size: 4096 });
+  const first = pool.tryAcquire();
+  setTimeout(() => first?.release(), 100);
+  return pool.acquire().then(
+    ({ index }) => `slot ${index}`,
+    ({ code }) => code,
+  );
+}
+
+function sharedAndDropped() {
+  return new BufferPool({ count: 1, size: 4096 }).share();
+}
+
+const cases: Readonly<Record<string, () => Promise<void>>> = {
+  async everything() {
+    await using ring = new Ring();
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    const before = ringFds();
+    dropRawRing();
+    dropPool();
+    await dropCreatedPool();
+    await dropRing();
+    await dropFile(ring);
+    dropSlot(pool);
+    await collect(() => ringFds() === before && fdsOf(path) === 0 && pool.available === 1);
+    await dropAwaitedSlot(pool);
+    await collect(() => pool.available === 1);
+    console.log(`${ringFds() - before} rings, ${fdsOf(path)} files, ${pool.available} free, open: ${openHandles().map(({ kind }) => kind)}`);
+  },
+  async nothing() {
+    await closeAll();
+    await collect(() => false, 20);
+  },
+  async "kept bytes"() {
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    const keepBytes = () => pool.tryAcquire()?.bytes;
+    const bytes = keepBytes();
+    await collect(() => pool.available > 0, 30);
+    console.log(`${pool.available} free, ${bytes?.length} bytes kept`);
+  },
+  async "a slot in flight"() {
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool });
+    const readIntoDropped = () => ring.readFixed(ends.readFd, pool.tryAcquire() ?? (undefined as never));
+    const read = readIntoDropped();
+    await collect(() => pool.available > 0, 30);
+    console.log(`${pool.available} free`);
+    writeSync(ends.writeFd, "x");
+    console.log(`${await read} read, ${pool.available} free`);
+  },
+  async "a file in use"() {
+    await using ring = new Ring();
+    const content = Bun.file(process.execPath).size;
+    const readWhole = async () => (await ring.open(process.execPath)).readFile();
+    const read = readWhole();
+    let bytes = 0;
+    void read.then(({ length }) => {
+      bytes = length;
+    });
+    await collect(() => bytes > 0, Number.POSITIVE_INFINITY);
+    await collect(() => fdsOf(process.execPath) === 0);
+    console.log(`${bytes === content}, ${fdsOf(process.execPath)} files`);
+  },
+  async "a pool that is waited for"() {
+    const acquired = acquireOfDroppedPool();
+    await collect(() => false, 30);
+    console.log(await acquired);
+  },
+  async "a shared pool"() {
+    const handle = sharedAndDropped();
+    await collect(() => false, 30);
+    using pool = BufferPool.attach(handle);
+    console.log(`${pool.available} free`);
+  },
+  async "a file kept, its ring not"() {
+    const openInDropped = () => new Ring().open(path); // Ring
+    const useAndClose = async () => {
+      const file = await openInDropped();
+      await collect(() => false, 30);
+      console.log(`${(await file.stat()).size > 0}`);
+      await file.close();
+    };
+    await useAndClose();
+    await collect(() => ringFds() === 0);
+    console.log(`${ringFds()} rings`);
+  },
+};
+
+await cases[process.argv[2] ?? ""]?.();
