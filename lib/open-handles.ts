@@ -48,7 +48,7 @@ const own = `${import.meta.dir}/`;
 
 function linesOf(place: Error): string {
   const lines = (place.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
-  const theirs = lines.filter((line) => !line.includes(own) && !line.includes("(native)"));
+  const theirs = lines.filter((line) => !line.includes(own) && !line.includes("(native"));
   return (theirs.length > 0 ? theirs : lines).join("\n");
 }
 

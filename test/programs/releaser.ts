@@ -4,6 +4,10 @@ import { BufferPool, type PoolHandle, type SlotToken } from "bun-uring";
 declare const self: Worker;
 
 self.addEventListener("message", ({ data }: MessageEvent<{ pool: PoolHandle; token: SlotToken }>) => {
-  const buffer = BufferPool.attach(data.pool).receive(data.token);
-  setTimeout(() => buffer.release(), 200);
+  const pool = BufferPool.attach(data.pool);
+  const buffer = pool.receive(data.token);
+  setTimeout(() => {
+    buffer.release();
+    pool.close();
+  }, 200);
 });
