@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BufferPool, Ring, type RingFile } from "bun-uring";
+import { assertNoOpenHandles, BufferPool, Ring, type RingFile } from "bun-uring";
 
 // Registering memory is what costs: each test's ring clones it in a microsecond.
 const pool = new BufferPool({ count: 16, size: 4096 });
@@ -25,6 +25,7 @@ afterEach(async () => {
 afterAll(async () => {
   pool.close();
   await rm(folder, { recursive: true });
+  assertNoOpenHandles(); // or it names them, and the lines that made them
 });
 
 /** What is under test: a journal whose entries are on the disk, in order, when `append` has resolved. */

@@ -46,7 +46,7 @@ test("files of every odd size have the digest of their chunks, whatever the numb
   }
 });
 
-test("a thousand small files are hashed, and a file named twice is hashed twice", async () => {
+needs("a processor that is not emulated")("a thousand small files are hashed, and a file named twice is hashed twice", async () => {
   using folder = new Folder();
   const files = Array.from({ length: 1000 }, (_, index) => folder.write(`file-${index}`, `content ${index}`));
   const { exitCode, stdout } = await checksum("--json", ...files, files[7] ?? "");
@@ -56,7 +56,7 @@ test("a thousand small files are hashed, and a file named twice is hashed twice"
   expect(output.files[1000]?.digest).toBe(output.files[7]?.digest);
 });
 
-test("where the file system refuses O_DIRECT the files are read through the page cache", async () => {
+needs("a processor that is not emulated")("where the file system refuses O_DIRECT the files are read through the page cache", async () => {
   const path = "/sys/kernel/notes"; // the kernel's own build notes
   expect(() => openSync(path, constants.O_RDONLY | constants.O_DIRECT)).toThrow("EINVAL");
   const { exitCode, stdout, stderr } = await checksum("--json", path);
@@ -65,7 +65,7 @@ test("where the file system refuses O_DIRECT the files are read through the page
   expect([output.files[0]?.sizeBytes, output.files[0]?.digest]).toEqual([statSync(path).size, digest(readFileSync(path))]);
 });
 
-test("what can't be hashed is named with its reason, the rest is hashed, and the exit status is 1", async () => {
+needs("a processor that is not emulated")("what can't be hashed is named with its reason, the rest is hashed, and the exit status is 1", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 100_000);
   const { exitCode, stdout } = await checksum("--json", `${folder.path}/absent`, folder.path, "/dev/null", path);
@@ -110,12 +110,12 @@ test("a process that may lock no more than 8 MiB hashes with fewer buffers", asy
   expect(JSON.parse(stdout).files[0].digest).toBe(digest(content));
 });
 
-test("a file that the kernel makes up, with content and no size, is an error and not the digest of nothing", async () => {
+needs("a processor that is not emulated")("a file that the kernel makes up, with content and no size, is an error and not the digest of nothing", async () => {
   const { exitCode, stdout } = await checksum("--json", "/proc/self/status");
   expect([exitCode, JSON.parse(stdout).files[0].error]).toEqual([1, expect.stringContaining("size is 0")]);
 });
 
-test("results that can't be written are a failure", async () => {
+needs("a processor that is not emulated")("results that can't be written are a failure", async () => {
   using folder = new Folder();
   const path = folder.write("file", "x");
   const child = Bun.spawn(["sh", "-c", `exec "$@" > /dev/full`, "sh", process.execPath, program, path], { stderr: "pipe" });
@@ -123,16 +123,19 @@ test("results that can't be written are a failure", async () => {
   expect(await child.exited).toBe(2);
 });
 
-test("--help prints the options; nonsense is refused with them and status 2; no bar is drawn where nobody looks", async () => {
-  const help = await checksum("--help");
-  expect([help.exitCode, help.stderr]).toEqual([0, ""]);
-  for (const option of ["--workers", "--verify", "--json", "--help"]) expect(help.stdout).toContain(option);
-  for (const args of [[], ["--nonsense", "x"], ["--workers", "0", "x"], ["--workers", "two", "x"], ["--workers", "1e1", "x"]]) {
-    const { exitCode, stdout, stderr } = await checksum(...args);
-    expect([exitCode, stdout]).toEqual([2, ""]);
-    expect(stderr).toContain("checksum:");
-  }
-});
+needs("a processor that is not emulated")(
+  "--help prints the options; nonsense is refused with them and status 2; no bar is drawn where nobody looks",
+  async () => {
+    const help = await checksum("--help");
+    expect([help.exitCode, help.stderr]).toEqual([0, ""]);
+    for (const option of ["--workers", "--verify", "--json", "--help"]) expect(help.stdout).toContain(option);
+    for (const args of [[], ["--nonsense", "x"], ["--workers", "0", "x"], ["--workers", "two", "x"], ["--workers", "1e1", "x"]]) {
+      const { exitCode, stdout, stderr } = await checksum(...args);
+      expect([exitCode, stdout]).toEqual([2, ""]);
+      expect(stderr).toContain("checksum:");
+    }
+  },
+);
 
 needs("bash, split, sha256sum and perl")("the shell line of the README prints the same digest", async () => {
   using folder = new Folder();

@@ -426,7 +426,7 @@ function start(...args: string[]) {
   return Bun.spawn([process.execPath, program, ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 }
 
-test("the example copies, and says how much, how and how long; where nobody looks it draws no bar", async () => {
+needs("a processor that is not emulated")("the example copies, and says how much, how and how long; where nobody looks it draws no bar", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 3_000_000);
   const { exitCode, stdout, stderr } = await outcomeOf(start("--durable", path, `${folder.path}/copy`));
@@ -435,7 +435,7 @@ test("the example copies, and says how much, how and how long; where nobody look
   expect(same(`${folder.path}/copy`, content)).toBe(true);
 });
 
-test("the example draws a bar on a terminal", async () => {
+needs("a processor that is not emulated")("the example draws a bar on a terminal", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 30_000_000);
   let shown = "";
@@ -459,23 +459,26 @@ for (const [name, status] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
 ] as const) {
-  needs("a test folder without reflinks")(`${name} ends the example with status ${status}, and leaves nothing half copied`, async () => {
-    using folder = new Folder();
-    const copy = `${folder.path}/copy`;
-    // Many times larger than what can be copied before the signal comes, and takes nothing on the disk.
-    const path = folder.write("file", "x");
-    truncateSync(path, 2 ** 40);
-    const interrupted = start(path, copy);
-    while (!existsSync(copy)) await Bun.sleep(1);
-    await Bun.sleep(50);
-    interrupted.kill(name);
-    const { exitCode, stdout, stderr } = await outcomeOf(interrupted);
-    expect([exitCode, stdout, stderr]).toEqual([status, "", "copy: interrupted\n"]);
-    expect(existsSync(copy)).toBe(false);
-  });
+  needs("a test folder without reflinks", "a processor that is not emulated")(
+    `${name} ends the example with status ${status}, and leaves nothing half copied`,
+    async () => {
+      using folder = new Folder();
+      const copy = `${folder.path}/copy`;
+      // Many times larger than what can be copied before the signal comes, and takes nothing on the disk.
+      const path = folder.write("file", "x");
+      truncateSync(path, 2 ** 40);
+      const interrupted = start(path, copy);
+      while (!existsSync(copy)) await Bun.sleep(1);
+      await Bun.sleep(50);
+      interrupted.kill(name);
+      const { exitCode, stdout, stderr } = await outcomeOf(interrupted);
+      expect([exitCode, stdout, stderr]).toEqual([status, "", "copy: interrupted\n"]);
+      expect(existsSync(copy)).toBe(false);
+    },
+  );
 }
 
-test("the example's errors name the files, with status 1; nonsense is refused with the usage and status 2", async () => {
+needs("a processor that is not emulated")("the example's errors name the files, with status 1; nonsense is refused with the usage and status 2", async () => {
   using folder = new Folder();
   const failed = await outcomeOf(start(`${folder.path}/absent`, `${folder.path}/copy`));
   expect([failed.exitCode, failed.stdout, failed.stderr]).toEqual([

@@ -524,7 +524,7 @@ needs("a loopback interface", "curl")("as a program it serves a folder, takes an
   expect([await child.exited, await child.stderr.text()]).toEqual([0, ""]);
 });
 
-test("--help prints the options; nonsense is refused with status 2", async () => {
+needs("a processor that is not emulated")("--help prints the options; nonsense is refused with status 2", async () => {
   const run = (...args: string[]) => Bun.spawnSync([process.execPath, program, ...args]);
   const help = run("--help");
   expect([help.exitCode, help.stderr.toString()]).toEqual([0, ""]);

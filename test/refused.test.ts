@@ -1,10 +1,11 @@
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
+import { needs } from "./support/capabilities.ts";
 
 const suite = new URL("./refused/refused.suite.ts", import.meta.url).pathname;
 const under = new URL("./programs/under.ts", import.meta.url).pathname;
 
 for (const code of ["EPERM", "ENOSYS"]) {
-  test(`where seccomp answers ${code} to io_uring, every first use says so, and what to do`, async () => {
+  needs("a processor that is not emulated")(`where seccomp answers ${code} to io_uring, every first use says so, and what to do`, async () => {
     const child = Bun.spawn([process.execPath, under, "--refuse", code, "--", process.execPath, "test", suite], {
       env: { ...process.env, BUN_URING_REFUSED: code },
       stdout: "pipe",
