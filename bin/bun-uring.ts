@@ -36,7 +36,8 @@ function paint(format: Parameters<typeof styleText>[0], text: string): string {
 const indent = "  ";
 
 function wrapped(text: string): string {
-  return Bun.wrapAnsi(text, Math.max(40, Math.min(process.stdout.columns ?? 120, 120) - indent.length)).replaceAll(/^/gm, indent);
+  const columns = process.stdout.columns || 120; // serial consoles say 0
+  return Bun.wrapAnsi(text, Math.max(40, Math.min(columns, 120) - indent.length)).replaceAll(/^/gm, indent);
 }
 
 function print(findings: readonly Finding[]): void {

@@ -8,10 +8,11 @@ import { examine, type Surroundings } from "../lib/surroundings.ts";
 import { needs } from "./support/capabilities.ts";
 import { examined, failed, named, program } from "./support/doctor.ts";
 import { Folder } from "./support/files.ts";
-import { execute } from "./support/programs.ts";
+import { execute, start } from "./support/programs.ts";
 import { leavingNothing } from "./support/resources.ts";
 
 const under = new URL("./programs/under.ts", import.meta.url).pathname;
+const holding = new URL("./programs/holder.ts", import.meta.url).pathname;
 const refused = new URL("./programs/refused.ts", import.meta.url).pathname;
 const root = new URL("../", import.meta.url);
 
@@ -165,6 +166,19 @@ test("where little memory may be locked the doctor says how much, how large a po
   expect(largestBytes).toBeGreaterThanOrEqual(65536);
   expect(largestBytes).toBeLessThan(limitBytes);
   for (const way of waysToLock) expect(fix.join("\n")).toContain(way);
+});
+
+test("what other processes of the user have locked already is not offered to a pool", async () => {
+  const limitBytes = 4 * 2 ** 20;
+  const heldBytes = 3 * 2 ** 20;
+  const holder = start("under", ["--memlock-bytes", String(limitBytes), "--", process.execPath, holding, String(heldBytes)]);
+  await holder.until("registered");
+  const { found } = named(await examined({ under: withMemlock(limitBytes) }), "locked memory");
+  const largestBytes = Number(/no pool much larger than (\d+) bytes/.exec(found)?.[1]);
+  expect(largestBytes).toBeGreaterThanOrEqual(65536);
+  expect(largestBytes).toBeLessThanOrEqual(limitBytes - heldBytes);
+  holder.end();
+  expect(await holder.outcome()).toMatchObject({ exitCode: 0, stderr: "" });
 });
 
 test("where no memory may be locked the doctor says that this is what is in the way", async () => {

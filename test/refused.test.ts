@@ -5,7 +5,7 @@ const under = new URL("./programs/under.ts", import.meta.url).pathname;
 
 for (const code of ["EPERM", "ENOSYS"]) {
   test(`where seccomp answers ${code} to io_uring, every first use says so, and what to do`, async () => {
-    const child = Bun.spawn([process.execPath, under, "--refuse", code, "--", process.execPath, "test", suite], {
+    const child = Bun.spawn([process.execPath, under, "--refuse", code, "--", process.execPath, "test", "--timeout", "60000", suite], {
       env: { ...process.env, BUN_URING_REFUSED: code },
       stdout: "pipe",
       stderr: "pipe",

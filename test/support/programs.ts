@@ -33,6 +33,8 @@ export interface Running {
   until(text: string): Promise<void>;
   /** Writes to its standard input. */
   tell(text: string): void;
+  /** Ends its standard input. */
+  end(): void;
   kill(): void;
   /** Waits for its end. */
   outcome(): Promise<Outcome>;
@@ -63,6 +65,7 @@ export function start(name: string, args: readonly string[]): Running {
       child.stdin.write(text);
       child.stdin.flush();
     },
+    end: () => void child.stdin.end(),
     kill: () => child.kill(),
     outcome: async () => {
       while (await readMore());
