@@ -1,4 +1,5 @@
 /** Says what works here, and of what does not, why, and what to do about it: pure, from what was found. */
+import { assert } from "./errors.ts";
 import { remedyOfRefusal } from "./hints.ts";
 import { isLimited } from "./memlock.ts";
 import type { Probe } from "./probe.ts";
@@ -192,7 +193,7 @@ function observations(probe: Probe, surroundings: Surroundings, failed: string |
 export function diagnose(probe: Probe, surroundings: Surroundings): Finding[] {
   const reason = probe.reason ?? surroundings.trial?.error;
   const failure = reason && { ...failureOf(reason, probe, surroundings), said: reason.message.replace(`. ${reason.hint}`, "") };
-  return observations(probe, surroundings, failure?.name).map(([name, { state, found, why, steps = [] }]) => {
+  const findings = observations(probe, surroundings, failure?.name).map(([name, { state, found, why, steps = [] }]): Finding => {
     const failed = failure?.name === name ? failure : undefined;
     const hint = failed?.remedy.hint ?? why;
     const fix = linesOf(failed?.remedy.steps ?? steps, surroundings.container);
@@ -204,6 +205,8 @@ export function diagnose(probe: Probe, surroundings: Surroundings): Finding[] {
       ...(fix.length > 0 && { fix }),
     };
   });
+  assert(works(findings) === (failure === undefined), `${failure?.name} is among what was looked at`);
+  return findings;
 }
 
 /** Whether io_uring and this library work. */

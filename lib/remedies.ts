@@ -110,7 +110,7 @@ export const disabled: Remedy = {
   hint: "The sysctl kernel.io_uring_disabled is 2, so nobody may use io_uring on this machine. Set it to 0.",
   steps: anywhere(
     "# on the machine itself: a container has the sysctl of its host",
-    "sudo sysctl kernel.io_uring_disabled=0",
+    "sudo sysctl -w kernel.io_uring_disabled=0",
     "echo 'kernel.io_uring_disabled = 0' | sudo tee /etc/sysctl.d/60-io_uring.conf  # from the next start on, too",
   ),
 };
@@ -124,10 +124,10 @@ export function restricted(group: number | undefined): Remedy {
       `${members}. Let it name a group of this process, or set kernel.io_uring_disabled to 0.`,
     steps: anywhere(
       "# on the machine itself: a container has the sysctls of its host. As the user who is to have io_uring:",
-      "sudo sysctl kernel.io_uring_group=$(id -g)",
+      "sudo sysctl -w kernel.io_uring_group=$(id -g)",
       'echo "kernel.io_uring_group = $(id -g)" | sudo tee /etc/sysctl.d/60-io_uring.conf  # from the next start on, too',
       "# or for everybody",
-      "sudo sysctl kernel.io_uring_disabled=0",
+      "sudo sysctl -w kernel.io_uring_disabled=0",
     ),
   };
 }
@@ -245,7 +245,7 @@ export const openFiles: Remedy = {
 /** ENFILE. */
 export const openFilesOfMachine: Remedy = {
   hint: "The machine has as many files open as it may: the sysctl fs.file-max says how many.",
-  steps: anywhere("sudo sysctl fs.file-max=1000000"),
+  steps: anywhere("sudo sysctl -w fs.file-max=1000000"),
 };
 
 /** ENOMEM where the limit on locked memory is not what is in the way. */

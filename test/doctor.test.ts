@@ -288,7 +288,7 @@ test("EPERM under kernel.io_uring_disabled=2 is the sysctl's, seccomp or not, ro
       const { name, why, fix } = failure(refusedWith("EPERM", "io_uring_setup", { refusing: { ...refuses, ioUringDisabled: 2, seccomp, exempt } }));
       expect([name, why]).toEqual(["io_uring", expect.stringContaining("kernel.io_uring_disabled is 2")]);
       expect(why).not.toContain("seccomp");
-      for (const way of ["sudo sysctl kernel.io_uring_disabled=0", "/etc/sysctl.d/"]) expect(fix).toContain(way);
+      for (const way of ["sudo sysctl -w kernel.io_uring_disabled=0", "/etc/sysctl.d/"]) expect(fix).toContain(way);
     }
 });
 
@@ -299,7 +299,7 @@ test("EPERM under kernel.io_uring_disabled=1 is the sysctl's for those who are n
   ] as const) {
     const { why, fix } = failure(refusedWith("EPERM", "io_uring_setup", { refusing: { ...refuses, ioUringDisabled: 1, ioUringGroup, exempt: false } }));
     for (const part of ["kernel.io_uring_disabled is 1", "kernel.io_uring_group", says]) expect(why).toContain(part);
-    expect(fix).toContain("sudo sysctl kernel.io_uring_group=$(id -g)");
+    expect(fix).toContain("sudo sysctl -w kernel.io_uring_group=$(id -g)");
   }
 });
 

@@ -14,7 +14,7 @@ const everywhere = {
     syscall: "io_uring_setup",
     hint: disabled > 0 ? [`kernel.io_uring_disabled is ${disabled}`] : ["seccomp", "Docker", "Kubernetes", "systemd", systemCalls],
     finding: "io_uring",
-    fix: disabled > 0 ? "sysctl kernel.io_uring_disabled=0" : "--security-opt seccomp=io_uring.json",
+    fix: disabled > 0 ? "sysctl -w kernel.io_uring_disabled=0" : "--security-opt seccomp=io_uring.json",
   },
   ENOSYS: {
     errno: -38,
