@@ -1,6 +1,7 @@
 /** The limit on locked memory, which registered buffers count against. */
 import { UringError } from "./errors.ts";
-import { field, readProc } from "./proc.ts";
+import { field, hasCapability, readProc } from "./proc.ts";
+import { lockedMemory } from "./remedies.ts";
 
 /** How this process stands with it. */
 export interface Memlock {
@@ -12,18 +13,22 @@ export interface Memlock {
   readonly pinnedBytes: number;
 }
 
-const CAP_IPC_LOCK = 14n;
+const CAP_IPC_LOCK = 14;
 const ENOMEM = -12;
 
 /** As /proc says it. */
 export function memlock(status = readProc("/proc/self/status")): Memlock {
   const limit = field(readProc("/proc/self/limits"), /^Max locked memory\s+(\S+)/m);
-  const capabilities = BigInt(`0x${field(status, /^CapEff:\s+(\S+)/m) ?? "0"}`);
   return {
     limitBytes: limit === undefined || limit === "unlimited" ? Number.POSITIVE_INFINITY : Number(limit),
-    unlimited: ((capabilities >> CAP_IPC_LOCK) & 1n) === 1n && /^\s*0\s+0\s+4294967295\s*$/.test(readProc("/proc/self/uid_map")),
+    unlimited: hasCapability(CAP_IPC_LOCK, status),
     pinnedBytes: Number(field(status, /^VmPin:\s+(\d+)/m) ?? 0) * 1024,
   };
+}
+
+/** Whether there is a limit that binds this process. */
+export function isLimited({ limitBytes, unlimited }: Memlock): boolean {
+  return !unlimited && limitBytes !== Number.POSITIVE_INFINITY;
 }
 
 const longestWaitMs = 256;
@@ -43,8 +48,8 @@ export function patiently(call: () => number, bytes = 0): number {
 }
 
 /** Whether the limit is what is in the way of so many bytes, and not for good. */
-function binds({ limitBytes, unlimited }: Memlock, bytes: number): boolean {
-  return !unlimited && limitBytes !== Number.POSITIVE_INFINITY && bytes <= limitBytes;
+function binds(now: Memlock, bytes: number): boolean {
+  return isLimited(now) && bytes <= now.limitBytes;
 }
 
 /**
@@ -53,13 +58,11 @@ function binds({ limitBytes, unlimited }: Memlock, bytes: number): boolean {
  */
 export function checkedRegistration(result: number, syscall: string, bytes: number): number {
   if (result >= 0) return result;
-  const { limitBytes, unlimited, pinnedBytes } = memlock();
-  if (result !== ENOMEM || unlimited || limitBytes === Number.POSITIVE_INFINITY) throw new UringError(result, syscall);
+  const now = memlock();
+  if (result !== ENOMEM || !isLimited(now)) throw new UringError(result, syscall);
   throw new UringError(result, syscall, {
     hint:
-      `Registering ${bytes} bytes, and the rest of the huge pages that they lie in, takes as much of the limit on locked memory, which is ${limitBytes} bytes ` +
-      `for all that this user has registered (this process: ${pinnedBytes}). Raise the limit (\`ulimit -l\`, memlock in /etc/security/limits.conf, ` +
-      "LimitMEMLOCK= of systemd, --ulimit memlock= of Docker), or give the process the capability CAP_IPC_LOCK (of the machine, not of a container's user " +
-      "namespace), which frees it of the limit. Or make the pool smaller.",
+      `Registering ${bytes} bytes, and the rest of the huge pages that they lie in, takes as much of the limit on locked memory, which is ${now.limitBytes} bytes ` +
+      `for all that this user has registered (this process: ${now.pinnedBytes}). ${lockedMemory.hint} Or make the pool smaller.`,
   });
 }

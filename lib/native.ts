@@ -4,6 +4,8 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { assert, UringError } from "./errors.ts";
 import { root } from "./hold.ts";
+import * as remedies from "./remedies.ts";
+import { oldest } from "./requirements.ts";
 
 /** The shim's functions, in the order of its table. Addresses are numbers; results are values or -errno. */
 const signatures = {
@@ -70,9 +72,6 @@ export const abiEntries = [
   "user_data operation mask",
 ] as const;
 
-/** Older ones pass numbers to compiled code in another way, and crash. */
-const oldestBun = ">=1.4.0";
-
 interface Loaded {
   readonly native: Native;
   readonly abi: Readonly<Record<string, number>>;
@@ -135,38 +134,25 @@ function compile() {
     });
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ERR_FFI_CC_DISABLED")
-      throw unavailable("ERR_FFI_CC_DISABLED", "cc", "the C compiler of bun:ffi is switched off", "Run Bun without --no-ffi-cc.", error);
-    if (!existsSync(source))
-      throw unavailable(
-        "ENOENT",
-        "cc",
-        `the C shim ${source} is not there`,
-        "A bundler does not carry it: keep bun-uring external (`bun build --external bun-uring`).",
-        error,
-      );
+      throw unavailable("ERR_FFI_CC_DISABLED", "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
+    if (!existsSync(source)) throw unavailable("ENOENT", "cc", `the C shim ${source} is not there`, remedies.noShim.hint, error);
     throw unavailable("ENOEXEC", "cc", `the C shim ${source} could not be compiled`, "Please report this, with the version of Bun.", error);
   }
 }
 
 function load(): Loaded {
   if (process.platform !== "linux")
-    throw unavailable("EOPNOTSUPP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, "Use bun-uring on Linux only.");
-  if (!Bun.semver.satisfies(Bun.version, oldestBun))
-    throw unavailable("EOPNOTSUPP", "cc", `Bun ${oldestBun} is needed, and this is ${Bun.version}`, "Run `bun upgrade`.");
+    throw unavailable("EOPNOTSUPP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, remedies.notLinux.hint);
+  // Older ones pass numbers to compiled code in another way, and crash.
+  if (!Bun.semver.satisfies(Bun.version, `>=${oldest.bun}`))
+    throw unavailable("EOPNOTSUPP", "cc", `Bun >=${oldest.bun} is needed, and this is ${Bun.version}`, remedies.oldBun.hint);
   const resolve = symbolResolver();
   const library = compile();
   const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
   const unloaded = text(read.ptr(table, 0));
-  if (unloaded !== undefined)
-    throw unavailable(
-      "ENOENT",
-      "dlopen",
-      `liburing.so.2 could not be loaded (${unloaded})`,
-      "Install liburing's runtime library: `apt-get install liburing2` (Debian, Ubuntu), `dnf install liburing` (Fedora, RHEL), " +
-        "`apk add liburing` (Alpine), `pacman -S liburing` (Arch).",
-    );
+  if (unloaded !== undefined) throw unavailable("ENOENT", "dlopen", `liburing.so.2 could not be loaded (${unloaded})`, remedies.noLiburing.hint);
   const missing = text(read.ptr(table, 8));
-  if (missing !== undefined) throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, "liburing 2.3 or newer is needed.");
+  if (missing !== undefined) throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, remedies.oldLiburing.hint);
   root.library = library;
   const names = Object.keys(signatures);
   const entries: Record<string, { args: readonly string[]; returns: string; ptr: number }> = {};

@@ -9,6 +9,7 @@ import type { OpenFile } from "./open-file.ts";
 import { openFlags } from "./open-flags.ts";
 import { isPoolMemory } from "./pool-memory.ts";
 import { type Prepared, requestKind } from "./request-queue.ts";
+import { newerLinux, since } from "./requirements.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 import {
   IORING_FSYNC_DATASYNC,
@@ -79,9 +80,8 @@ function checkShared(bytes: Uint8Array, name: string): SharedArrayBuffer {
 }
 
 /** Requires an opcode that older kernels lack. */
-function checkOpcode(opcode: number, syscall: string, since: string): void {
-  if (!kernel().opcodes.has(opcode))
-    throw new UringError("EOPNOTSUPP", syscall, { message: "this kernel has no such request", hint: `Linux ${since} or newer is needed.` });
+function checkOpcode(opcode: number, syscall: string, version: string): void {
+  if (!kernel().opcodes.has(opcode)) throw new UringError("EOPNOTSUPP", syscall, { message: "this kernel has no such request", hint: newerLinux(version) });
 }
 
 /** Lays out iovecs. */
@@ -201,7 +201,7 @@ export function vectoredFixedTransfer(
 ): Prepared<number> {
   const opcode = direction === "read" ? IORING_OP_READV_FIXED : IORING_OP_WRITEV_FIXED;
   const syscall = `${direction}v_fixed`;
-  checkOpcode(opcode, syscall, "6.15");
+  checkOpcode(opcode, syscall, since.READV_FIXED);
   const { memory, address } = vectorOf(parts);
   return {
     request: {
@@ -251,7 +251,7 @@ export function statx(subject: Target | string | URL, mask: number, flags: numbe
 
 export function ftruncate(target: Target, length: number | bigint): Prepared<undefined> {
   checkPosition("length", length, 0);
-  checkOpcode(IORING_OP_FTRUNCATE, "ftruncate", "6.9");
+  checkOpcode(IORING_OP_FTRUNCATE, "ftruncate", since.FTRUNCATE);
   return { request: { opcode: IORING_OP_FTRUNCATE, syscall: "ftruncate", ...of(target), position: length }, result: nothing };
 }
 

@@ -3,15 +3,16 @@ import { release } from "node:os";
 import { UringError } from "./errors.ts";
 import { clonesOf, type Kernel, kernel } from "./kernel.ts";
 import { type Memlock, memlock } from "./memlock.ts";
-import { field, readProc } from "./proc.ts";
+import { readProc } from "./proc.ts";
+import { refusing } from "./refusal.ts";
 import * as uapi from "./uapi.ts";
 
 /** What `probe()` returns: plain data. */
 export interface Probe {
   /** Whether a ring can be set up. */
   readonly available: boolean;
-  /** Why it can't, and what to do about it. */
-  readonly reason: { readonly code: string; readonly message: string; readonly hint: string | undefined } | undefined;
+  /** Why it can't, as the error has it: what failed and how, and what to do about it. */
+  readonly reason: (Pick<UringError, "code" | "syscall" | "message"> & { readonly hint: string | undefined }) | undefined;
   /** The kernel's release, "6.12.9". Say it to people; ask the rest for what works. */
   readonly kernel: string;
   /** The library in use; undefined where rings can't be set up. Before 2.4 its version is what its file's name says, if it does. */
@@ -35,10 +36,6 @@ export interface Probe {
   readonly ioUringDisabled: number | undefined;
   /** The process's seccomp mode: 0 none, 1 strict, 2 filtered. */
   readonly seccomp: number;
-}
-
-function number(text: string | undefined): number | undefined {
-  return text === undefined ? undefined : Number(text);
 }
 
 /** The names, without their prefixes, of the features and opcodes that the kernel has. */
@@ -70,10 +67,10 @@ function tryRings(): Rings {
     };
   } catch (error) {
     if (!(error instanceof UringError)) throw error;
-    const { code, message, hint } = error;
+    const { code, syscall, message, hint } = error;
     return {
       available: false,
-      reason: { code, message, hint },
+      reason: { code, syscall, message, hint },
       liburing: undefined,
       features: [],
       opcodes: [],
@@ -82,7 +79,14 @@ function tryRings(): Rings {
   }
 }
 
-let found: (Rings & Pick<Probe, "kernel" | "ioUringDisabled" | "seccomp">) | undefined;
+type Lasting = Omit<Probe, "memlock">;
+
+function tryAll(status: string): Lasting {
+  const { ioUringDisabled, seccomp } = refusing(status);
+  return { ...tryRings(), kernel: release(), ioUringDisabled, seccomp };
+}
+
+let found: Lasting | undefined;
 
 /**
  * What this machine's io_uring can do, found by trying rather than by version number. Never throws: where io_uring can't be used, `reason` says why. What can't
@@ -101,12 +105,7 @@ let found: (Rings & Pick<Probe, "kernel" | "ioUringDisabled" | "seccomp">) | und
  */
 export function probe(): Probe {
   const status = readProc("/proc/self/status");
-  const now = found ?? {
-    ...tryRings(),
-    kernel: release(),
-    ioUringDisabled: number(field(readProc("/proc/sys/kernel/io_uring_disabled"), /^(\d)/)),
-    seccomp: Number(field(status, /^Seccomp:\s+(\d)/m) ?? 0),
-  };
+  const now = found ?? tryAll(status);
   // What passes, passes: only for now there is no descriptor, or no memory.
   if (!["EMFILE", "ENFILE", "ENOMEM"].includes(now.reason?.code ?? "")) found = now;
   return { ...now, memlock: memlock(status) };

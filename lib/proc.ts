@@ -14,3 +14,12 @@ export function readProc(path: string): string {
 export function field(text: string, pattern: RegExp): string | undefined {
   return pattern.exec(text)?.[1];
 }
+
+/**
+ * Whether the process has a capability of the machine, by its number, as root has; root of a user namespace, as in a rootless container, has not.
+ * @param status - what /proc/self/status says
+ */
+export function hasCapability(capability: number, status: string): boolean {
+  const effective = BigInt(`0x${field(status, /^CapEff:\s+(\S+)/m) ?? "0"}`);
+  return ((effective >> BigInt(capability)) & 1n) === 1n && /^\s*0\s+0\s+4294967295\s*$/.test(readProc("/proc/self/uid_map"));
+}

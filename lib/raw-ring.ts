@@ -6,6 +6,7 @@ import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, mapped, type Native, native } from "./native.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { replaceRange } from "./replace.ts";
+import { newerLinux, since } from "./requirements.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
 import {
@@ -724,7 +725,7 @@ export class RawRing implements Disposable {
     if (replacesWrongly(clones) && this.#reachable.tagged)
       throw new UringError("EOPNOTSUPP", "io_uring_clone_buffers", {
         message: "this kernel's `replace` is wrong, and where it is done in another way the table's tags would come at once",
-        hint: "Unregister the table first, or use no tags; Linux 6.18.44 does it right.",
+        hint: `Unregister the table first, or use no tags; Linux ${since.replaceKeepsTail} does it right.`,
       });
     this.#clone(source.fd, destinationOffset, sourceOffset, count, clones, cloned);
     if (count > 0 || (source instanceof RawRing && source.#tableKnown)) return;
@@ -791,7 +792,7 @@ export class RawRing implements Disposable {
     if (!kernel().opcodes.has(opcode))
       throw new UringError("EOPNOTSUPP", syscall, {
         message: "this kernel has no such request",
-        hint: "Linux 6.15 or newer is needed. Or make a request for each part.",
+        hint: `${newerLinux(since.READV_FIXED)} Or make a request for each part.`,
       });
     const addresses = Array.from(buffers, (bytes, index) => this.#addressWithin(bytes, bufferIndex, `buffers[${index}]`));
     this.#assertSpace();

@@ -6,7 +6,7 @@ import type { Architecture, Debian } from "./packages.ts";
 const repository = new URL("../../", import.meta.url).pathname;
 /** Where the package is in the root. */
 export const packageFolder = "bun-uring";
-const carried = ["lib", "c", "test", "examples", "package.json", "README.md", "bunfig.toml"];
+const carried = ["bin", "lib", "c", "test", "examples", "package.json", "README.md", "bunfig.toml"];
 /** Development tools that no test runs. */
 const left = new Set(["@biomejs", "@oven", "@types", "@typescript", "bun", "bun-types", "mitata", "typescript", "undici-types", ".bin", ".installed-lock"]);
 

@@ -1,9 +1,36 @@
 /** What the library says where it can't be used: by the code that BUN_URING_REFUSED announces. */
+import { existsSync, readFileSync } from "node:fs";
+
+const sysctl = "/proc/sys/kernel/io_uring_disabled";
+const disabled = existsSync(sysctl) ? Number(readFileSync(sysctl, "utf8")) : 0;
+const filtered = existsSync("/proc/self/status") && /^Seccomp:\s+2$/m.test(readFileSync("/proc/self/status", "utf8"));
+
+const systemCalls = "io_uring_setup, io_uring_enter and io_uring_register";
+
+/** `hint` has all of these parts; `finding` is what `bun-uring doctor` says has failed. */
 const everywhere = {
-  EPERM: { errno: -1, syscall: "io_uring_setup", hint: ["seccomp", "Docker", "Kubernetes", "io_uring_disabled"] },
-  ENOSYS: { errno: -38, syscall: "io_uring_setup", hint: ["no io_uring", "Linux 6.1"] },
-  ENOENT: { errno: -2, syscall: "dlopen", hint: ["apt-get install liburing2", "dnf install liburing", "apk add liburing", "pacman -S liburing"] },
-  EOPNOTSUPP: { errno: -95, syscall: "cc", hint: ["bun upgrade"] },
+  EPERM: {
+    errno: -1,
+    syscall: "io_uring_setup",
+    hint: disabled > 0 ? [`kernel.io_uring_disabled is ${disabled}`] : ["seccomp", "Docker", "Kubernetes", "systemd", systemCalls],
+    finding: "io_uring",
+    fix: disabled > 0 ? "sysctl -w kernel.io_uring_disabled=0" : "--security-opt seccomp=io_uring.json",
+  },
+  ENOSYS: {
+    errno: -38,
+    syscall: "io_uring_setup",
+    hint: ["no io_uring", ...(filtered ? ["seccomp", "Podman", systemCalls] : ["Linux 6.1"])],
+    finding: "io_uring",
+    fix: filtered ? "--security-opt seccomp=io_uring.json" : "CONFIG_IO_URING",
+  },
+  ENOENT: {
+    errno: -2,
+    syscall: "dlopen",
+    hint: ["apt-get install liburing2", "dnf install liburing", "apk add liburing", "pacman -S liburing"],
+    finding: "liburing",
+    fix: "apt-get install liburing2",
+  },
+  EOPNOTSUPP: { errno: -95, syscall: "cc", hint: ["bun upgrade"], finding: "Bun", fix: "bun upgrade" },
 } as const;
 
 function isKnown(code: string | undefined): code is keyof typeof everywhere {

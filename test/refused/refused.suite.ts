@@ -6,6 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import { BufferPool, type PoolHandle, probe, RawRing, Ring, type UringError } from "bun-uring";
+import { examined, failed } from "../support/doctor.ts";
 import { thrown, uringError } from "../support/errors.ts";
 import { run } from "../support/programs.ts";
 import { leavingNothing } from "../support/resources.ts";
@@ -119,4 +120,13 @@ test("the example says why it can't hash, and its exit status is 2", async () =>
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   expect([await child.exited, stdout]).toEqual([2, ""]);
   for (const part of [`checksum: ${expected.code}`, ...expected.hint]) expect(stderr).toContain(part);
+});
+
+test("bun-uring doctor says that it does not work, what is in the way, and what to do, and its exit status is 1", async () => {
+  const report = await examined();
+  expect(report.works).toBe(false);
+  const { name, found, why, fix } = failed(report);
+  expect([name, found]).toEqual([expected.finding, expect.stringContaining(`: ${expected.code}: `)]);
+  for (const part of expected.hint) expect(why).toContain(part);
+  expect(fix?.join("\n")).toContain(expected.fix);
 });

@@ -7,22 +7,23 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** Runs a command to its end; `env` is added to this process's. */
+export async function execute(command: readonly string[], options: { env?: Readonly<Record<string, string>>; stdin?: string } = {}): Promise<Outcome> {
+  const { env = {}, stdin = "" } = options;
+  const child = Bun.spawn([...command], { env: { ...process.env, ...env }, stdin: Buffer.from(stdin), stdout: "pipe", stderr: "pipe" });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  await child.exited;
+  return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr };
+}
+
 /** Runs a program to its end; `env` is added to this process's. */
-export async function run(
+export function run(
   name: string,
   options: { args?: readonly string[]; bunArgs?: readonly string[]; env?: Readonly<Record<string, string | undefined>>; stdin?: string } = {},
 ): Promise<Outcome> {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
-  const { args = [], bunArgs = [], env = {}, stdin = "" } = options;
-  const child = Bun.spawn([process.execPath, ...bunArgs, path, ...args], {
-    env: { ...process.env, ...env },
-    stdin: Buffer.from(stdin),
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-  await child.exited;
-  return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr };
+  const { args = [], bunArgs = [], ...rest } = options;
+  return execute([process.execPath, ...bunArgs, path, ...args], rest);
 }
 
 /** A program that runs, with its standard input open. */
@@ -32,6 +33,8 @@ export interface Running {
   until(text: string): Promise<void>;
   /** Writes to its standard input. */
   tell(text: string): void;
+  /** Ends its standard input. */
+  end(): void;
   kill(): void;
   /** Waits for its end. */
   outcome(): Promise<Outcome>;
@@ -62,6 +65,7 @@ export function start(name: string, args: readonly string[]): Running {
       child.stdin.write(text);
       child.stdin.flush();
     },
+    end: () => void child.stdin.end(),
     kill: () => child.kill(),
     outcome: async () => {
       while (await readMore());

@@ -1,0 +1,29 @@
+import { expect, test } from "bun:test";
+import { release } from "node:os";
+import { RawRing, UringError } from "bun-uring";
+import { uringError } from "./support/errors.ts";
+
+test("a want of descriptors says how to get more, whichever system call it met; a more special hint goes before", () => {
+  for (const syscall of ["io_uring_setup", "io_uring_register_eventfd", "eventfd", "openat"])
+    for (const part of ["ulimit -n", "LimitNOFILE=", "--ulimit nofile="]) expect(new UringError("EMFILE", syscall).hint).toContain(part);
+  expect(new UringError("ENFILE", "openat").hint).toContain("fs.file-max");
+  expect(new UringError("EMFILE", "io_uring_register_files").hint).toStartWith("A file table");
+});
+
+test("a want of memory names what may be in the way: the machine, the cgroup, the limit on locked memory", () => {
+  for (const syscall of ["io_uring_setup", "io_uring_register_buffers"])
+    for (const part of ["cgroup", "ulimit -l", "LimitMEMLOCK="]) expect(new UringError("ENOMEM", syscall).hint).toContain(part);
+});
+
+test("flags that the kernel does not know, or that do not go together, are named with its version", async () => {
+  for (const flags of [2 ** 31, 1 << 13]) {
+    const { code, hint } = await uringError(() => new RawRing({ flags }));
+    expect([code, hint]).toEqual(["EINVAL", expect.stringContaining(`this kernel, Linux ${release()}, does not know one of them`)]);
+    expect(hint).toContain("IORING_SETUP_DEFER_TASKRUN needs IORING_SETUP_SINGLE_ISSUER");
+  }
+});
+
+test("what is not known has no hint", () => {
+  expect(new UringError("EIO", "read_fixed").hint).toBeUndefined();
+  expect(new UringError("EINVAL", "read_fixed").hint).toBeUndefined();
+});

@@ -1,0 +1,17 @@
+/** Diagnoses with few descriptors free, as many as the argument says, and prints what `bun-uring doctor --json` would. */
+import { closeSync, openSync } from "node:fs";
+import { diagnose, works } from "../../lib/doctor.ts";
+import { native } from "../../lib/native.ts";
+import { examine } from "../../lib/surroundings.ts";
+
+native(); // compiling takes descriptors
+const taken: number[] = [];
+try {
+  for (;;) taken.push(openSync("/dev/null", "r"));
+} catch (error) {
+  if (!(error instanceof Error && "code" in error && error.code === "EMFILE")) throw error;
+}
+for (const fd of taken.splice(0, Number(process.argv[2]))) closeSync(fd);
+const { probe, surroundings } = await examine();
+const findings = diagnose(probe, surroundings);
+console.log(JSON.stringify({ works: works(findings), findings }));
