@@ -46,7 +46,7 @@ test("examining leaves no ring and no pinned page", () =>
     expect((await examine()).surroundings.trial).toMatchObject({ error: undefined, readBytes: expect.any(Number) });
   }));
 
-test("the README's sample of what the doctor prints names what it names", async () => {
+needs("a processor that is not emulated")("the README's sample of what the doctor prints names what it names", async () => {
   const readme = readFileSync(new URL("README.md", root), "utf8");
   const sample = /^\$ bunx bun-uring doctor\n(.*?)^```$/ms.exec(readme)?.[1] ?? "";
   const names = Array.from(sample.matchAll(/^[✓!✗] (\S+(?: \S+)*) {2,}/gm), ([, name]) => name);
@@ -69,7 +69,7 @@ test("without a command, and with --help, the usage is printed and the exit stat
   }
 });
 
-test("an unknown command, argument or option is named with the usage on stderr, and the exit status is 2", async () => {
+needs("a processor that is not emulated")("an unknown command, argument or option is named with the usage on stderr, and the exit status is 2", async () => {
   for (const args of [["nurse"], ["doctor", "nurse"], ["doctor", "--nurse"], ["--nurse"], ["--json"], ["doctor", "--json=nurse"]]) {
     const { exitCode, stdout, stderr } = await cli(...args);
     expect([args, exitCode, stdout]).toEqual([args, 2, ""]);
@@ -94,7 +94,7 @@ async function onTerminal(env: Readonly<Record<string, string>>): Promise<string
   return printed;
 }
 
-test("colours are for terminals, and not where NO_COLOR is set", async () => {
+needs("a processor that is not emulated")("colours are for terminals, and not where NO_COLOR is set", async () => {
   const sequence = "\u001b[";
   expect(await onTerminal({ NO_COLOR: "" })).toContain(`${sequence}32m✓`);
   const plain = await onTerminal({ NO_COLOR: "1" });
@@ -110,22 +110,31 @@ for (const [code, profile] of [
   ["EPERM", "Docker's and Kubernetes' default ones"],
   ["ENOSYS", "Podman's default one"],
 ] as const) {
-  test(`where seccomp answers ${code} the doctor says that it is seccomp, whose, and how to allow io_uring there, and its exit status is 1`, async () => {
-    const report = await examined({ under: [process.execPath, under, "--refuse", code, "--"] });
-    const { name, found, why = "", fix = [] } = failed(report);
-    expect([name, found]).toEqual(["io_uring", expect.stringContaining("seccomp filters system calls")]);
-    expect(why).toContain(profile);
-    const ways = ["docker run --security-opt seccomp=io_uring.json", "security_opt:", "podman run --security-opt", "type: Localhost", "SystemCallFilter=@aio"];
-    for (const way of ways) expect(fix.join("\n")).toContain(way);
-    expect(fix.join("\n")).not.toContain("unconfined");
-    expect(named(report, "locked memory").found).toContain("pinned by this process");
-    const { stderr } = await execute([process.execPath, under, "--refuse", code, "--", process.execPath, refused]);
-    expect(stderr).toContain(`${code}: `); // an error that nobody catches,
-    expect(stderr).toContain(why); // whose hint is the same
-  });
+  needs("a processor that is not emulated")(
+    `where seccomp answers ${code} the doctor says that it is seccomp, whose, and how to allow io_uring there, and its exit status is 1`,
+    async () => {
+      const report = await examined({ under: [process.execPath, under, "--refuse", code, "--"] });
+      const { name, found, why = "", fix = [] } = failed(report);
+      expect([name, found]).toEqual(["io_uring", expect.stringContaining("seccomp filters system calls")]);
+      expect(why).toContain(profile);
+      const ways = [
+        "docker run --security-opt seccomp=io_uring.json",
+        "security_opt:",
+        "podman run --security-opt",
+        "type: Localhost",
+        "SystemCallFilter=@aio",
+      ];
+      for (const way of ways) expect(fix.join("\n")).toContain(way);
+      expect(fix.join("\n")).not.toContain("unconfined");
+      expect(named(report, "locked memory").found).toContain("pinned by this process");
+      const { stderr } = await execute([process.execPath, under, "--refuse", code, "--", process.execPath, refused]);
+      expect(stderr).toContain(`${code}: `); // an error that nobody catches,
+      expect(stderr).toContain(why); // whose hint is the same
+    },
+  );
 }
 
-test("not on Linux the doctor says so, and of nothing else", async () => {
+needs("a processor that is not emulated")("not on Linux the doctor says so, and of nothing else", async () => {
   using folder = new Folder();
   const preloaded = folder.write("darwin.ts", 'Object.defineProperty(process, "platform", { value: "darwin" });');
   const report = await examined({ bunArgs: ["--preload", preloaded] });
@@ -137,7 +146,7 @@ needs("--no-ffi-cc (Bun 1.4.1)")("with bun:ffi's compiler switched off the docto
   expect(failed(await examined({ bunArgs: ["--no-ffi-cc"] }))).toMatchObject({ name: "bun:ffi", why: "Run Bun without --no-ffi-cc." });
 });
 
-test("without a liburing that loads the doctor says how each distribution installs it", async () => {
+needs("a processor that is not emulated")("without a liburing that loads the doctor says how each distribution installs it", async () => {
   using folder = new Folder();
   folder.write("liburing.so.2", "no library"); // found first
   const { name, fix } = failed(await examined({ env: { LD_LIBRARY_PATH: folder.path } }));
@@ -146,7 +155,7 @@ test("without a liburing that loads the doctor says how each distribution instal
     expect(fix).toContainEqual(expect.stringContaining(command));
 });
 
-test("with a liburing that lacks what is needed the doctor says which version has it", async () => {
+needs("a processor that is not emulated")("with a liburing that lacks what is needed the doctor says which version has it", async () => {
   using folder = new Folder();
   const other = /\S*\/libm\.so\.6$/m.exec(readFileSync("/proc/self/maps", "utf8"))?.[0] ?? "no libm";
   symlinkSync(other, `${folder.path}/liburing.so.2`); // loads, and has none of it
@@ -188,7 +197,7 @@ test("where no memory may be locked the doctor says that this is what is in the 
   for (const way of waysToLock) expect(fix.join("\n")).toContain(way);
 });
 
-test("with few descriptors allowed the doctor says so, and that files are not registered", async () => {
+needs("a processor that is not emulated")("with few descriptors allowed the doctor says so, and that files are not registered", async () => {
   const report = await examined({ under: ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"] });
   expect(report.works).toBe(true);
   expect(named(report, "registered files")).toMatchObject({ state: "limited" });
@@ -197,7 +206,7 @@ test("with few descriptors allowed the doctor says so, and that files are not re
   for (const way of ["/etc/security/limits.d/", "LimitNOFILE=65536", "--ulimit nofile=65536:65536"]) expect(fix.join("\n")).toContain(way);
 });
 
-test("with no descriptors left, or one, or a few, the doctor says that they are what is missing", async () => {
+needs("a processor that is not emulated")("with no descriptors left, or one, or a few, the doctor says that they are what is missing", async () => {
   const counts: boolean[] = [];
   for (const free of [0, 1, 2, 3, 4, 5, 6, 8, 12]) {
     const path = new URL("./programs/doctor.ts", import.meta.url).pathname;

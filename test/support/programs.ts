@@ -7,8 +7,11 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs a command to its end; `env` is added to this process's. */
-export async function execute(command: readonly string[], options: { env?: Readonly<Record<string, string>>; stdin?: string } = {}): Promise<Outcome> {
+/** What is added to this process's environment; undefined takes away. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Runs a command to its end. */
+export async function execute(command: readonly string[], options: { env?: Environment; stdin?: string } = {}): Promise<Outcome> {
   const { env = {}, stdin = "" } = options;
   const child = Bun.spawn([...command], { env: { ...process.env, ...env }, stdin: Buffer.from(stdin), stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
@@ -16,10 +19,10 @@ export async function execute(command: readonly string[], options: { env?: Reado
   return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr };
 }
 
-/** Runs a program to its end; `env` is added to this process's. */
+/** Runs a program to its end. */
 export function run(
   name: string,
-  options: { args?: readonly string[]; bunArgs?: readonly string[]; env?: Readonly<Record<string, string | undefined>>; stdin?: string } = {},
+  options: { args?: readonly string[]; bunArgs?: readonly string[]; env?: Environment; stdin?: string } = {},
 ): Promise<Outcome> {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
   const { args = [], bunArgs = [], ...rest } = options;
