@@ -20,6 +20,16 @@ export function ringFds(): number {
   return descriptors((target) => target === "anon_inode:[io_uring]");
 }
 
+/** Eventfds that are open: rings and those who wait for slots have one each, and each thread's event loop has its own. */
+export function eventfds(): number {
+  return descriptors((target) => target === "anon_inode:[eventfd]");
+}
+
+/** All descriptors that are open. */
+export function openFds(): number {
+  return descriptors(() => true);
+}
+
 /** Descriptors that are open on a path. */
 export function fdsOf(path: string): number {
   return descriptors((target) => target === path);
@@ -33,6 +43,12 @@ export function fdsUnder(folder: string): number {
 /** Pinned memory, in kB. */
 export function pinnedKb(): number {
   return Number(/^VmPin:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
+}
+
+/** Memory of this process that is in RAM, in kB, after what can be collected has been. */
+export function residentKb(): number {
+  for (let collection = 0; collection < 4; collection++) Bun.gc(true);
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
 }
 
 let counted: boolean | undefined;

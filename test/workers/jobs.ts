@@ -21,7 +21,12 @@ export interface ReaderAnswer {
 /** How a Worker ends, in the middle of what it does. */
 export type Ending = "terminate" | "process.exit" | "throw" | "fall off" | "spin";
 
+/** What a Worker is in the middle of when it ends: reads of its slots, reads that are aborted at once, a wait for slots, a wait in the kernel, the pool's lock. */
+export type Activity = "read" | "abort" | "acquire" | "wait" | "lock";
+
 export interface DoomedJob {
+  /** Default "read". */
+  readonly activity?: Activity;
   readonly pool: PoolHandle;
   /** A file to read past the page cache, over and over. */
   readonly path: string;
@@ -50,4 +55,18 @@ export interface SettlerAnswer {
   readonly rejections: number;
   /** Of each ring, at the end. */
   readonly inFlight: readonly number[];
+}
+
+export interface VerifierJob {
+  readonly pool: PoolHandle;
+  /** A file whose parts, each a slot's length, have these hashes. */
+  readonly path: string;
+  readonly hashes: BigUint64Array;
+  /** Reads in flight. */
+  readonly depth: number;
+}
+
+export interface VerifierAnswer {
+  readonly right: number;
+  readonly wrong: number;
 }
