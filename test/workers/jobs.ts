@@ -70,3 +70,38 @@ export interface VerifierAnswer {
   readonly right: number;
   readonly wrong: number;
 }
+
+/** Memory that threads share: a word for each slot, but for the last two. */
+export interface SharedSlots {
+  /** Where lib/slots.ts is used by itself. */
+  readonly hints: SharedArrayBuffer;
+  readonly owners: SharedArrayBuffer;
+  /** Whose each slot is: 0, or a Worker's mark. */
+  readonly marks: SharedArrayBuffer;
+  /** How many slots were given back, by all threads; and whether to stop. */
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface GrabberJob extends SharedSlots {
+  /** By what: lib/slots.ts, or a BufferPool's methods. */
+  readonly how: "slots" | "tryAcquire" | "acquire";
+  readonly pool: PoolHandle;
+  /** 1 or more: no other thread's. */
+  readonly mark: number;
+  /** How many slots to acquire and release; until it is told to stop, at most. */
+  readonly pairs: number;
+  /** Slots to hold, or with "acquire" to wait for, at once. */
+  readonly depth: number;
+  /** How often to look at a slot's mark before it is released. */
+  readonly looks: number;
+}
+
+export interface GrabberAnswer {
+  readonly pairs: number;
+  /** Slots that somebody else had as well. */
+  readonly stolen: number;
+  /** How often there was none. */
+  readonly exhausted: number;
+  /** Of each wait, how many slots were given back from when it was asked for to when it was over. */
+  readonly releasesWaited: readonly number[];
+}
