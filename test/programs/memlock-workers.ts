@@ -17,6 +17,8 @@ export interface MemlockFigures {
   /** What the library waited for memory that the kernel had not given back yet, here: in all, and how often. */
   readonly waitedMs: number;
   readonly waits: number;
+  /** While one pool was there, here. */
+  readonly mostPinnedKb: number;
   readonly left: string;
 }
 
@@ -28,6 +30,7 @@ limitMemlock(8 * 2 ** 20);
 becomeUser(2 ** 20 + process.pid); // nobody else's: what a user may lock is counted over all that are theirs
 using _workers = await bundleWorkers("pool-reader");
 
+let mostPinnedKb = 0;
 let waits = 0;
 let waitedMs = 0;
 const { sleepSync } = Bun;
@@ -47,6 +50,7 @@ for (let round = 0; round < rounds; round++) {
   await worker.terminate();
 
   using pool = new BufferPool(options);
+  mostPinnedKb = Math.max(mostPinnedKb, pinnedKb());
   await using ring = new Ring({ pool });
   using buffer = await pool.acquire();
   await ring.readFixed(fd, buffer, { position: 0 });
@@ -54,4 +58,6 @@ for (let round = 0; round < rounds; round++) {
 // Older kernels unpin some time after.
 for (let turn = 0; turn < 200 && held() !== before; turn++) await Bun.sleep(10);
 closeSync(fd);
-console.log(JSON.stringify({ terminated: rounds, closed: rounds, waits, waitedMs, left: held() === before ? "" : held() } satisfies MemlockFigures));
+console.log(
+  JSON.stringify({ terminated: rounds, closed: rounds, waits, waitedMs, mostPinnedKb, left: held() === before ? "" : held() } satisfies MemlockFigures),
+);
