@@ -1,5 +1,6 @@
 /** What tests tell their Workers. */
-import type { PoolHandle } from "bun-uring";
+import type { PoolHandle, SlotToken } from "bun-uring";
+import type { Step } from "../support/calls.ts";
 
 export interface ReaderJob {
   readonly pool: PoolHandle;
@@ -105,3 +106,23 @@ export interface GrabberAnswer {
   /** Of each wait, how many slots were given back from when it was asked for to when it was over. */
   readonly releasesWaited: readonly number[];
 }
+
+/** What a caller is to do: one sequence. */
+export interface CallerJob {
+  readonly pools: readonly PoolHandle[];
+  readonly steps: readonly Step[];
+  /** A file each of whose words of 32 bits is its own number; it is not to be changed. */
+  readonly knownPath: string;
+  readonly knownBytes: number;
+  /** Of this thread alone. */
+  readonly folder: string;
+  /** Nothing ever comes out of it. */
+  readonly silentFd: number;
+  readonly knownFd: number;
+}
+
+/** What callers say: what others may use, or how it went. */
+export type CallerNews =
+  | { readonly handle: PoolHandle }
+  | { readonly token: SlotToken }
+  | { readonly calls: number; readonly outcomes: Readonly<Record<string, number>>; readonly faults: readonly string[] };
