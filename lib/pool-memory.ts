@@ -15,6 +15,7 @@ const residentPartBytes = 2 ** 22;
 const largestTable = 16384;
 
 /** madvise(2)'s advice. */
+const MADV_DONTNEED = 4;
 export const MADV_HUGEPAGE = 14;
 /** Since Linux 5.14. */
 export const MADV_POPULATE_WRITE = 23;
@@ -127,9 +128,16 @@ export function residentParts(plan: PoolPlan, memories: readonly SharedArrayBuff
   });
 }
 
-/** Asks for huge pages, which make registering several times cheaper. A kernel without them goes on with small ones. */
+/**
+ * Asks for huge pages, which make registering several times cheaper. A kernel without them goes on with small ones. Memory that the allocator has used before may
+ * still have pages, of huge ones that were taken apart, which count whole against memlock: it gives them back first, and is zeros as before.
+ */
 export function adviseHugePages(plan: PoolPlan, parts: readonly Region[]): void {
-  if (plan.hugePages) for (const { start, end } of parts) checkAdvice(native().advise(start, end - start, MADV_HUGEPAGE));
+  if (!plan.hugePages) return;
+  for (const { start, end } of parts) {
+    checkAdvice(native().advise(start, end - start, MADV_DONTNEED));
+    checkAdvice(native().advise(start, end - start, MADV_HUGEPAGE));
+  }
 }
 
 /** Faults the memory in, which registering would do more slowly. */

@@ -1,5 +1,16 @@
 /** Workers for tests: typed by what they are told and what they answer. */
 
+let source = { folder: new URL("../workers/", import.meta.url), extension: "ts" };
+
+/** Has Workers come from another folder; returns what takes that back. */
+export function workersFrom(folder: URL, extension: string): () => void {
+  const before = source;
+  source = { folder, extension };
+  return () => {
+    source = before;
+  };
+}
+
 /** Starts a Worker of test/workers/. */
 export class TestWorker<Answer> {
   readonly #worker: Worker;
@@ -10,7 +21,7 @@ export class TestWorker<Answer> {
   readonly ended: Promise<void>;
 
   constructor(name: string, workerData?: unknown) {
-    this.#worker = new Worker(new URL(`../workers/${name}.ts`, import.meta.url).href);
+    this.#worker = new Worker(new URL(`${name}.${source.extension}`, source.folder).href);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     this.#worker.addEventListener("close", () => {

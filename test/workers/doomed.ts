@@ -1,5 +1,6 @@
-/** Holds slots, has reads of a disk and of a pipe in flight and files open, says so, and comes to its end, one way or another. */
+/** Holds slots, has reads of a disk and of a pipe in flight and files open, says so, does what it is told to, and comes to its end, one way or another. */
 import { BufferPool, type FixedBuffer, RawRing, Ring, type RingFile } from "bun-uring";
+import { membershipOf } from "../../lib/pool.ts";
 import { directFlags } from "../support/direct.ts";
 import type { DoomedJob } from "./jobs.ts";
 
@@ -11,10 +12,32 @@ async function readForever(ring: Ring, file: RingFile, buffer: FixedBuffer): Pro
   for (let position = 0; ; position = (position + 4096) % (1 << 20)) await ring.readFixed(file, buffer, { position, length: 4096 });
 }
 
+/** Aborts each read before the kernel can be done with it. */
+async function abortForever(ring: Ring, file: RingFile | number, buffer: FixedBuffer): Promise<never> {
+  for (;;) {
+    const controller = new AbortController();
+    const read = ring.readFixed(file, buffer, { length: 4096, signal: controller.signal, ...(typeof file === "number" ? {} : { position: 0 }) });
+    read.catch(() => undefined);
+    await new Promise(setImmediate);
+    controller.abort();
+  }
+}
+
+/** Has the lock nearly all the time, and gives it back now and then: whoever is to end this thread may be waiting for it. */
+function lockForever(pool: BufferPool): never {
+  const { control } = membershipOf(pool);
+  for (;;) {
+    control.locked(() => {
+      const until = performance.now() + 0.2;
+      while (performance.now() < until);
+    });
+  }
+}
+
 self.addEventListener("message", work, { once: true });
 
 async function work({ data }: MessageEvent<DoomedJob>): Promise<void> {
-  const { ending, slots } = data;
+  const { activity = "read", ending, slots } = data;
   const pool = BufferPool.attach(data.pool);
   const ring = new Ring({ pool });
   const raw = new RawRing({ entries: 4 });
@@ -29,12 +52,18 @@ async function work({ data }: MessageEvent<DoomedJob>): Promise<void> {
     kept.push(buffer);
     // A promise in flight would keep the thread from falling off its end; the raw ring's read does not.
     if (ending === "fall off") continue;
-    const read = slot % 4 === 0 ? ring.readFixed(data.pipeFd, buffer) : readForever(ring, file, buffer);
-    read.catch(() => undefined);
+    const source = slot % 4 === 0 ? data.pipeFd : file;
+    const reads =
+      activity === "abort" ? abortForever(ring, source, buffer) : slot % 4 === 0 ? ring.readFixed(data.pipeFd, buffer) : readForever(ring, file, buffer);
+    reads.catch(() => undefined);
   }
   await new Promise(setImmediate);
   self.postMessage("reading");
   if (ending === "process.exit") process.exit();
   if (ending === "throw") throw new Error("on purpose");
   if (ending === "spin") for (;;);
+  if (ending !== "terminate") return;
+  if (activity === "wait") for (;;) raw.submitAndWait(1);
+  if (activity === "lock") lockForever(pool);
+  if (activity === "acquire") for (;;) kept.push(await pool.acquire());
 }

@@ -1,0 +1,76 @@
+/**
+ * As an ordinary user who may lock 8 MiB: has one Worker after the other make a pool of 6 MiB and read into all of it, and terminates it; and in between makes and
+ * closes the same itself. Arguments: a seed, and how many rounds. Prints what came of it.
+ */
+import { closeSync, openSync } from "node:fs";
+import { BufferPool, Ring } from "bun-uring";
+import { bundleWorkers } from "../support/bundled-workers.ts";
+import { directFlags } from "../support/direct.ts";
+import { Random } from "../support/random.ts";
+import { openFds, pinnedKb, ringFds } from "../support/resources.ts";
+import { becomeUser, limitMemlock } from "../support/restrictions.ts";
+import { TestWorker } from "../support/workers.ts";
+
+export interface MemlockFigures {
+  readonly terminated: number;
+  readonly closed: number;
+  /** What the library waited for memory that the kernel had not given back yet, here: in all, and how often. */
+  readonly waitedMs: number;
+  readonly waits: number;
+  /** While one pool was there, here. */
+  readonly mostPinnedKb: number;
+  readonly left: string;
+}
+
+const [seed = 0, rounds = 0] = process.argv.slice(2).map(Number);
+const random = new Random(seed);
+const options = { count: 96, size: 65536 };
+const fd = openSync(process.execPath, directFlags(process.execPath)); // an ordinary user may not see it
+limitMemlock(8 * 2 ** 20);
+becomeUser(2 ** 20 + process.pid); // nobody else's: what a user may lock is counted over all that are theirs
+using _workers = await bundleWorkers("pool-reader");
+
+let mostPinnedKb = 0;
+let waits = 0;
+let waitedMs = 0;
+const { sleepSync } = Bun;
+Bun.sleepSync = (ms) => {
+  waits++;
+  waitedMs += Number(ms);
+  sleepSync(ms);
+};
+
+const held = () => `${ringFds()} rings, ${openFds()} descriptors, ${pinnedKb()} kB pinned`;
+let before = "";
+for (let round = 0; round < rounds; round++) {
+  const worker = new TestWorker<string>("pool-reader", { fd, options });
+  const said = await worker.answer();
+  if (said !== "reading") throw new Error(`round ${round}: ${said}`);
+  await Bun.sleep(random.fraction() * 2);
+  await worker.terminate();
+
+  using pool = new BufferPool(options);
+  mostPinnedKb = Math.max(mostPinnedKb, pinnedKb());
+  await using ring = new Ring({ pool });
+  using buffer = await pool.acquire();
+  await ring.readFixed(fd, buffer, { position: 0 });
+  buffer.release();
+  await ring.close();
+  pool.close();
+  if (round > 0) continue;
+  await Bun.sleep(200); // who has waited stops listening a turn later; and Bun opens some for its own use
+  before = held();
+}
+// Older kernels unpin some time after.
+for (let turn = 0; turn < 200 && held() !== before; turn++) await Bun.sleep(10);
+closeSync(fd);
+console.log(
+  JSON.stringify({
+    terminated: rounds,
+    closed: rounds,
+    waits,
+    waitedMs,
+    mostPinnedKb,
+    left: held() === before ? "" : `${held()}, not ${before}`,
+  } satisfies MemlockFigures),
+);

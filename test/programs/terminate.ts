@@ -1,0 +1,153 @@
+/**
+ * Ends one Worker after the other, several at once, each at a random moment of what it does, and looks at what they leave. Arguments: a seed, how many, and
+ * "doomed", or "compiled": Workers that only compile the shim, for comparison. Prints what it has measured.
+ */
+import { BufferPool } from "bun-uring";
+import { bundleWorkers } from "../support/bundled-workers.ts";
+import { Folder } from "../support/files.ts";
+import { pipe } from "../support/pipes.ts";
+import { Random } from "../support/random.ts";
+import { eventfds, openFds, pinnedKb, residentKb, ringFds } from "../support/resources.ts";
+import { slopeOf } from "../support/trend.ts";
+import { TestWorker } from "../support/workers.ts";
+import type { Activity, DoomedJob, Ending, VerifierAnswer, VerifierJob } from "../workers/jobs.ts";
+
+export interface Terminated {
+  /** How many Workers ended, by what they did or how they ended; "starting": before they said anything. */
+  readonly workers: Readonly<Record<string, number>>;
+  /** How often main and another thread had a slot after waiting for it. */
+  readonly visits: Readonly<Record<"here" | "elsewhere", number>>;
+  readonly verified: VerifierAnswer;
+  /** What Workers left, at every look. */
+  readonly left: readonly string[];
+  readonly available: number;
+  readonly residentKb: readonly number[];
+  /** Of memory in RAM, by least squares, the first look apart: that is before everything has been used once. */
+  readonly growthKbPerWorker: number;
+}
+
+const [seed = 0, count = 0] = process.argv.slice(2, 4).map(Number);
+const isDoomed = process.argv[4] === "doomed";
+const random = new Random(seed);
+const atOnce = 6;
+/** Workers between two looks. */
+const stretch = Math.ceil(count / 10);
+const slots = 64;
+
+using _workers = await bundleWorkers("compiler", "doomed", "verifier", "waiter");
+using folder = new Folder();
+using ends = pipe();
+const { path } = folder.random("doomed", 2 ** 20);
+using pool = new BufferPool({ count: slots, size: 16384, hugePages: false });
+const survivor = folder.random("survivor", 2 ** 20);
+const hashes = BigUint64Array.from({ length: survivor.content.length / pool.size }, (_, part) =>
+  BigInt(Bun.hash(survivor.content.subarray(part * pool.size, (part + 1) * pool.size))),
+);
+const workers: Record<string, number> = {};
+
+/** Has a slot for a moment, after waiting for it where there is none: here, or in another thread. */
+type Visit = () => Promise<void>;
+const visits = { here: 0, elsewhere: 0 };
+
+async function visitHere(): Promise<void> {
+  (await pool.acquire()).release();
+  visits.here++;
+}
+
+/** Lives for some milliseconds, from its beginning or from when it says that it works, and ends. */
+async function oneDoomed(visitElsewhere: Visit): Promise<void> {
+  const ending: Ending = random.below(25) > 0 ? "terminate" : random.pick(["process.exit", "throw", "fall off", "spin"]);
+  const activity: Activity = random.pick(["read", "abort", "acquire", "wait", "lock"]);
+  const isEarly = ending === "terminate" && random.below(3) === 0;
+  const momentMs = random.fraction() * (isEarly ? 60 : 15);
+  const worker = new TestWorker<string>("doomed", { pool: pool.share(), path, pipeFd: ends.readFd, ending, activity, slots: 8 } satisfies DoomedJob);
+  const works = worker.answer().then(
+    () => true,
+    () => false,
+  );
+  const kind = isEarly ? "starting" : ending === "terminate" ? activity : ending;
+  workers[kind] = (workers[kind] ?? 0) + 1;
+  if (!isEarly && !(await works)) throw new Error(`a Worker (${kind}) ended before it worked`);
+  // Asked for while it may have all slots, or the lock; served at its end at the latest.
+  const served = [visitHere(), visitElsewhere()];
+  if (ending === "terminate" || ending === "spin") {
+    await Bun.sleep(momentMs);
+    await worker.terminate();
+  } else {
+    await worker.ended;
+  }
+  await Promise.all(served);
+}
+
+async function oneCompiled(): Promise<void> {
+  const worker = new TestWorker<string>("compiler", "compile");
+  await worker.answer();
+  await Bun.sleep(random.fraction() * 15);
+  await worker.terminate();
+}
+
+const held = () => `${ringFds()} rings, ${eventfds()} eventfds, ${openFds()} descriptors, ${pinnedKb()} kB pinned`;
+
+async function run(one: () => Promise<void>, othersAttached: number): Promise<Pick<Terminated, "left" | "residentKb" | "growthKbPerWorker">> {
+  const before = held();
+  const left: string[] = [];
+  const looks: { workers: number; residentKb: number }[] = [];
+  for (let started = 0; started < count; ) {
+    const until = Math.min(count, started + stretch);
+    const lane = async () => {
+      while (started < until) {
+        started++;
+        await one();
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, lane));
+    // Older kernels unpin some time after; and who has waited for a slot stops listening in the event loop's next turn.
+    for (let turn = 0; turn < 200 && held() !== before; turn++) await Bun.sleep(10);
+    if (held() !== before) left.push(`after ${started} Workers ${held()}, not ${before}`);
+    if (pool.stats().othersAttached !== othersAttached) left.push(`after ${started} Workers ${pool.stats().othersAttached} others have the pool`);
+    looks.push({ workers: started, residentKb: residentKb() });
+  }
+  return {
+    left,
+    residentKb: looks.map(({ residentKb }) => residentKb),
+    growthKbPerWorker: slopeOf(looks.slice(1).map((look) => [look.workers, look.residentKb])),
+  };
+}
+
+async function runDoomed(): Promise<Terminated> {
+  const other = new TestWorker<number | string>("waiter", { attach: pool.share() });
+  await other.answer();
+  let turn = Promise.resolve();
+  const visitElsewhere = () => {
+    turn = turn.then(async () => {
+      other.tell({ acquire: 1, release: true });
+      await other.answer();
+      await other.answer();
+      visits.elsewhere++;
+    });
+    return turn;
+  };
+  // All three get the eventfd that they keep when they first wait.
+  const all = Array.from({ length: slots }, () => pool.tryAcquire());
+  const first = [visitHere(), visitElsewhere()];
+  const verifier = new TestWorker<VerifierAnswer>("verifier", { pool: pool.share(), path: survivor.path, hashes, depth: 4 } satisfies VerifierJob);
+  await verifier.answer();
+  while (pool.stats().othersWaiting < 2) await new Promise(setImmediate);
+  for (const buffer of all) buffer?.release();
+  await Promise.all(first);
+  await Bun.sleep(200); // who has waited stops listening in the next turn of its own event loop, and tells nobody
+
+  const found = await run(() => oneDoomed(visitElsewhere), 2);
+  verifier.tell("stop");
+  const verified = await verifier.answer();
+  other.tell({ end: true });
+  await Promise.all([verifier.ended, other.ended]);
+  return { workers, visits, verified, available: pool.available, ...found };
+}
+
+async function runCompiled(): Promise<Terminated> {
+  workers["compiled"] = count;
+  return { workers, visits, verified: { right: 0, wrong: 0 }, available: pool.available, ...(await run(oneCompiled, 0)) };
+}
+
+console.log(JSON.stringify(await (isDoomed ? runDoomed() : runCompiled())));

@@ -1,0 +1,31 @@
+/** What the parts of `npm run test:stress` share: a seed to repeat a run with, programs in processes of their own, one line of figures for each part. */
+
+/** Of everything that a run leaves to chance: BUN_URING_TEST_SEED, or another each time. */
+export const seed = Number(process.env["BUN_URING_TEST_SEED"] ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+if (!Number.isInteger(seed)) throw new Error(`BUN_URING_TEST_SEED must be an integer, not ${process.env["BUN_URING_TEST_SEED"]}`);
+
+/** Prints what a part has measured. */
+export function report(part: string, figures: string): void {
+  console.log(`stress ${part}: ${figures}; seed ${seed}`);
+}
+
+/** Runs a program of test/programs/ to its end. It gets the seed as its first argument, and prints its result, as JSON, as its last line; what it prints before is shown. */
+export async function measure<Result>(name: string, ...args: readonly (string | number)[]): Promise<Result> {
+  const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
+  const child = Bun.spawn([process.execPath, path, String(seed), ...args.map(String)], { stdio: ["ignore", "pipe", "inherit"] });
+  let last = "";
+  let rest = "";
+  const decoder = new TextDecoder();
+  for await (const bytes of child.stdout) {
+    const lines = `${rest}${decoder.decode(bytes, { stream: true })}`.split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      if (last !== "") console.log(last);
+      last = line;
+    }
+  }
+  await child.exited;
+  if (child.exitCode !== 0)
+    throw new Error(`${name} ${args.join(" ")} ended with ${child.signalCode ?? child.exitCode}: repeat it with BUN_URING_TEST_SEED=${seed}\n${last}\n${rest}`);
+  return JSON.parse(last);
+}

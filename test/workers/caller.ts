@@ -1,0 +1,618 @@
+/** Makes the calls of a sequence, good and bad ones, and looks after each whether what it did, or threw, is what the documentation says. */
+import { writeFileSync } from "node:fs";
+import * as uapi from "bun-uring";
+import { BufferPool, copyFile, FixedBuffer, hashFile, probe, RawRing, Ring, RingFile, type SlotToken, UringError } from "bun-uring";
+import type { Step } from "../support/calls.ts";
+import type { CallerJob, CallerNews } from "./jobs.ts";
+
+declare const self: Worker;
+
+const ownReason = new Error("the signal's own reason");
+const getterError = new Error("thrown by a getter");
+const longestWaitMs = 20_000;
+
+type Kind = "raw" | "pool" | "buffer" | "ring" | "file";
+type Value = (pick: number) => unknown;
+
+/** One kind of call. */
+interface Call {
+  readonly name: string;
+  readonly on: Kind | undefined;
+  readonly arguments: readonly Value[];
+  /** Codes of the UringErrors that it may fail with, EBADF apart: whatever is closed, says that. */
+  readonly codes: readonly string[];
+  /** Instead of calling the method `name`. */
+  readonly make?: (values: readonly unknown[]) => unknown;
+  /** It also works on what is closed. */
+  readonly worksClosed?: boolean;
+}
+
+function isThenable(value: unknown): value is Promise<unknown> {
+  return value instanceof Promise;
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
+}
+
+/** Everything that one sequence has made, and what is known about it. */
+class World {
+  readonly #job: CallerJob;
+  readonly #things: Record<Kind, unknown[]> = { raw: [], pool: [], buffer: [], ring: [], file: [] };
+  readonly #closed = new Set<unknown>();
+  readonly #handles: unknown[] = [];
+  readonly #tokens: unknown[] = [];
+  readonly #controllers: AbortController[] = [];
+  /** How often each slot was named in a call: while it is named once, its content is known. */
+  readonly #named = new Map<unknown, number>();
+  readonly #slotsPool = new Map<unknown, unknown>();
+  readonly #pending = new Map<Promise<void>, string>();
+  readonly #calls: readonly Call[];
+  readonly #shared = new SharedArrayBuffer(65536);
+  /** Raw rings with a read in flight that nothing ends: what is drained behind it would not come. */
+  readonly #endless = new Set<unknown>();
+  #current: unknown;
+  readonly outcomes: Record<string, number> = {};
+  readonly faults: string[] = [];
+  calls = 0;
+
+  constructor(job: CallerJob) {
+    this.#job = job;
+    this.#handles.push(...job.pools);
+    this.#calls = this.#table();
+    const pools = job.pools.map((handle) => BufferPool.attach(handle));
+    const raw = new RawRing({ entries: 8 });
+    raw.registerBuffers([new Uint8Array(this.#shared, 0, 16384), this.#shared]);
+    this.#things.pool.push(...pools);
+    this.#things.raw.push(raw);
+    this.#things.ring.push(new Ring({ pool: pools, entries: 8 }), new Ring({ pool: pools.slice(0, 1), entries: 8, cqEntries: 16 }));
+  }
+
+  /** Others may use it, from now on: here. */
+  give(news: { readonly handle: unknown } | { readonly token: unknown }): void {
+    if ("handle" in news) this.#handles.push(news.handle);
+    else this.#tokens.push(news.token);
+  }
+
+  step({ call: number, picks, wild }: Step): void {
+    const call = this.#calls[number % this.#calls.length];
+    if (call === undefined) return;
+    const [first = 0, ...rest] = picks;
+    const target = call.on === undefined ? undefined : this.#any(call.on)(first);
+    if (call.on !== undefined && target === undefined) return;
+    this.#current = target;
+    const values = call.arguments.map((value, index) => {
+      const pick = rest[index % rest.length] ?? 0;
+      return ((wild >> index) & 1) === 1 ? this.#wildValue(pick) : value(pick);
+    });
+    while (values.length > 0 && values.at(-1) === undefined) values.pop();
+    const wasClosed = call.worksClosed !== true && this.#closed.has(target);
+    this.calls++;
+    try {
+      const result = call.make !== undefined ? call.make(values) : Reflect.apply(Reflect.get(Object(target), call.name.split(".")[1] ?? ""), target, values);
+      if (isThenable(result)) this.#follow(call, result, values, target, wasClosed);
+      else this.#succeeded(call, result, values, target, wasClosed);
+    } catch (error) {
+      this.#failed(call, error, values);
+    }
+    this.#check(call.name);
+  }
+
+  /** Aborts, closes and releases all; then nothing may be in flight. */
+  async end(): Promise<void> {
+    for (const controller of this.#controllers) controller.abort(ownReason);
+    for (const ring of this.#things.ring) if (ring instanceof Ring) this.#track("Ring.close at the end", ring.close());
+    for (const pool of this.#things.pool) if (pool instanceof BufferPool) pool.close();
+    for (const raw of this.#things.raw) if (raw instanceof RawRing) raw.close();
+    for (const buffer of this.#things.buffer) if (buffer instanceof FixedBuffer) buffer[Symbol.dispose]();
+    const deadline = performance.now() + longestWaitMs;
+    while (this.#pending.size > 0 && performance.now() < deadline) await Promise.race([...this.#pending.keys(), Bun.sleep(1000)]);
+    if (this.#pending.size > 0) this.#fault(`never settled: ${[...this.#pending.values()].join(", ")}`);
+    // What came of calls that were in flight.
+    for (const ring of this.#things.ring) if (ring instanceof Ring) await ring.close().catch(() => undefined);
+    for (const pool of this.#things.pool) if (pool instanceof BufferPool) pool.close();
+    for (const buffer of this.#things.buffer) if (buffer instanceof FixedBuffer) buffer[Symbol.dispose]();
+    for (const ring of this.#things.ring)
+      if (ring instanceof Ring && (ring.inFlight !== 0 || !ring.closed)) this.#fault(`a closed ring has ${ring.inFlight} operations in flight`);
+    for (const file of this.#things.file) if (file instanceof RingFile && (file.fd !== -1 || !file.closed)) this.#fault("a file of a closed ring is open");
+    for (const pool of this.#things.pool)
+      if (pool instanceof BufferPool && pool.stats().held !== 0) this.#fault(`a pool has ${pool.stats().held} slots of holders that have released all`);
+  }
+
+  #any(kind: Kind): Value {
+    return (pick) => this.#things[kind][pick % Math.max(1, this.#things[kind].length)];
+  }
+
+  #wildValue(pick: number): unknown {
+    const wild: (() => unknown)[] = [
+      () => undefined,
+      () => null,
+      () => -1,
+      () => -5n,
+      () => 1.5,
+      () => Number.NaN,
+      () => Number.POSITIVE_INFINITY,
+      () => 2 ** 31,
+      () => 2 ** 53,
+      () => 2n ** 70n,
+      () => "no such thing",
+      () => "",
+      () => "a\0b",
+      () => true,
+      () => ({}),
+      () => [],
+      () => [null, undefined, {}],
+      () => Symbol("wild"),
+      () => () => undefined,
+      () => new Uint8Array(4096),
+      () => new ArrayBuffer(64),
+      () => new SharedArrayBuffer(0),
+      () => new Uint8Array(new SharedArrayBuffer(4096)),
+      () => ({ unknown: 1 }),
+      () => ({ signal: "none", position: -1, entries: 0, count: -1, offset: Number.NaN }),
+      () => this.#any("raw")(pick >> 5),
+      () => this.#any("pool")(pick >> 5),
+      () => this.#any("buffer")(pick >> 5),
+      () => this.#any("ring")(pick >> 5),
+      () => this.#any("file")(pick >> 5),
+      () => this.#trap(pick >> 5),
+      () => this.#trap(pick >> 5),
+    ];
+    return wild[pick % wild.length]?.();
+  }
+
+  /** Options whose getters close what they can while they are read. */
+  #trap(pick: number): unknown {
+    const act = () => this.#disrupt(pick);
+    const names = ["position", "offset", "length", "signal", "entries", "count", "size", "pool", "replace", "flags", "mode", "depth"];
+    const name = names[pick % names.length] ?? "";
+    return Object.defineProperty({}, name, {
+      enumerable: true,
+      get: () => {
+        act();
+        if (pick % 5 === 0) throw getterError;
+        return name === "signal" || name === "pool" ? undefined : name === "replace" ? false : 1;
+      },
+    });
+  }
+
+  #disrupt(pick: number): void {
+    const target =
+      pick % 2 === 0 && this.#current !== undefined
+        ? this.#current
+        : this.#any((["raw", "pool", "buffer", "ring", "file"] as const)[pick % 5] ?? "raw")(pick >> 3);
+    if (target instanceof FixedBuffer) {
+      this.#name(target);
+      target[Symbol.dispose]();
+    } else if (target instanceof Ring || target instanceof RingFile) {
+      this.#track("close by a getter", target.close());
+      this.#closed.add(target);
+    } else if (target instanceof RawRing || target instanceof BufferPool) {
+      target.close();
+      this.#closed.add(target);
+    }
+  }
+
+  #name(buffer: unknown): number {
+    const named = (this.#named.get(buffer) ?? 0) + 1;
+    this.#named.set(buffer, named);
+    return named;
+  }
+
+  #follow(call: Call, promise: Promise<unknown>, values: readonly unknown[], target: unknown, wasClosed: boolean): void {
+    const buffer = values.find((value) => value instanceof FixedBuffer);
+    const named = buffer === undefined ? 0 : this.#name(buffer);
+    for (const value of values) if (Array.isArray(value)) for (const part of value) if (part instanceof FixedBuffer) this.#name(part);
+    this.#track(
+      call.name,
+      promise.then(
+        (result) => {
+          this.#succeeded(call, result, values, target, wasClosed);
+          if (call.name === "Ring.readFixed" && this.#named.get(buffer) === named) this.#checkContent(result, values);
+        },
+        (error) => this.#failed(call, error, values),
+      ),
+    );
+  }
+
+  #track(name: string, promise: Promise<unknown>): void {
+    const settled: Promise<void> = promise.then(
+      () => void this.#pending.delete(settled),
+      (error) => {
+        this.#pending.delete(settled);
+        this.#fault(`${name}: ${Bun.inspect(error)}`);
+      },
+    );
+    this.#pending.set(settled, name);
+  }
+
+  /** A read of the known file, into a slot that nothing else was done with meanwhile. */
+  #checkContent(result: unknown, [file, buffer, options]: readonly unknown[]): void {
+    if (file !== this.#job.knownFd || !(buffer instanceof FixedBuffer) || typeof options !== "object" || options === null) return;
+    const { position, offset, length } = { position: -1, offset: 0, length: 0, ...options };
+    if (position < 0 || position % 4 !== 0 || offset % 4 !== 0) return;
+    const expected = Math.max(0, Math.min(length, this.#job.knownBytes - position));
+    if (result !== expected) this.#fault(`readFixed of ${length} bytes at ${position} brought ${result}, not ${expected}`);
+    const words = new Uint32Array(buffer.bytes.buffer, buffer.bytes.byteOffset + offset, Math.floor(expected / 4));
+    if (words.some((word, index) => word !== position / 4 + index)) this.#fault("readFixed brought other bytes than the file's");
+  }
+
+  #count(call: Call, outcome: string): void {
+    const key = `${call.name} ${outcome}`;
+    this.outcomes[key] = (this.outcomes[key] ?? 0) + 1;
+  }
+
+  #succeeded(call: Call, result: unknown, values: readonly unknown[], target: unknown, wasClosed: boolean): void {
+    this.#count(call, "ok");
+    if (wasClosed) this.#fault(`${call.name} of what was closed succeeded, with ${Bun.inspect(result)}`);
+    if (result instanceof RawRing) this.#things.raw.push(result);
+    if (result instanceof BufferPool) this.#things.pool.push(result);
+    if (result instanceof Ring) this.#things.ring.push(result);
+    if (result instanceof RingFile) this.#things.file.push(result);
+    if (result instanceof FixedBuffer) {
+      this.#things.buffer.push(result);
+      this.#slotsPool.set(result, target);
+    }
+    if (call.name === "BufferPool.share") self.postMessage({ handle: result });
+    if (call.name === "FixedBuffer.transfer") {
+      this.#tokens.push(result);
+      self.postMessage({ token: result });
+    }
+    if (call.name.endsWith(".close")) this.#closed.add(target);
+    if (call.name === "FixedBuffer.release" || call.name === "FixedBuffer.transfer") this.#name(target);
+    void values;
+  }
+
+  #failed(call: Call, error: unknown, values: readonly unknown[]): void {
+    this.#count(call, String(codeOf(error) ?? (error instanceof Error ? error.name : error)));
+    if (error === ownReason || error === getterError) return;
+    if (error instanceof UringError) {
+      if (error.code === "EBADF" || call.codes.includes(error.code)) return;
+    } else if (error instanceof TypeError || error instanceof RangeError) {
+      if (typeof codeOf(error) === "string") return;
+    } else if (call.codes.includes("node:fs") && error instanceof Error && "syscall" in error && typeof codeOf(error) === "string") {
+      return;
+    }
+    this.#fault(`${call.name}(${values.map((value) => Bun.inspect(value, { depth: 0 }).slice(0, 60)).join(", ")}): ${Bun.inspect(error)}`);
+  }
+
+  #fault(text: string): void {
+    if (this.faults.length < 5) this.faults.push(text);
+  }
+
+  /** What holds after every call. */
+  #check(name: string): void {
+    for (const thing of this.#closed) {
+      if ((thing instanceof RawRing || thing instanceof Ring || thing instanceof RingFile || thing instanceof BufferPool) && !thing.closed)
+        this.#fault(`after ${name} what was closed is open`);
+    }
+    for (const ring of this.#things.ring)
+      if (ring instanceof Ring && !(Number.isInteger(ring.inFlight) && ring.inFlight >= 0)) this.#fault(`after ${name} ${ring.inFlight} are in flight`);
+    for (const pool of this.#things.pool) {
+      if (!(pool instanceof BufferPool)) continue;
+      const { count, available, held, inTransit } = pool.stats();
+      const live = this.#things.buffer.filter((buffer) => this.#slotsPool.get(buffer) === pool && this.#isLive(buffer)).length;
+      if (held < live || (available + held + inTransit > count && this.#job.pools.length === 0))
+        this.#fault(`after ${name} a pool has ${held} slots held, and ${live} are`);
+    }
+  }
+
+  #isLive(buffer: unknown): boolean {
+    try {
+      return buffer instanceof FixedBuffer && buffer.bytes.length > 0;
+    } catch {
+      return false;
+    }
+  }
+
+  #table(): Call[] {
+    const { knownFd, knownPath, silentFd, folder, knownBytes } = this.#job;
+    const one =
+      (...choices: readonly unknown[]): Value =>
+      (pick) =>
+        choices[pick % choices.length];
+    const to =
+      (limit: number): Value =>
+      (pick) =>
+        pick % limit;
+    const maybe =
+      (value: Value): Value =>
+      (pick) =>
+        pick % 3 === 0 ? undefined : value(pick >> 2);
+    const options =
+      (known: Readonly<Record<string, Value>>): Value =>
+      (pick) =>
+        Object.fromEntries(
+          Object.entries(known).flatMap(([name, value], index) => (((pick >> (index % 8)) & 1) === 0 ? [] : [[name, value((pick >> 3) + 7 * index)]])),
+        );
+    const signal: Value = (pick) => {
+      const controller = new AbortController();
+      this.#controllers.push(controller);
+      if (pick % 4 === 0) controller.abort(ownReason);
+      if (pick % 4 === 1) setImmediate(() => controller.abort(ownReason));
+      return controller.signal;
+    };
+    const view: Value = (pick) => new Uint8Array(this.#shared, 4 * (pick % 4096), 4 * (1 + (pick % 1024)));
+    const buffers: Value = (pick) => Array.from({ length: 1 + (pick % 3) }, (_, index) => (index === 2 ? null : view(pick + index)));
+    const plain: Value = (pick) => Buffer.alloc(pick % 8192);
+    const list =
+      (value: Value): Value =>
+      (pick) =>
+        Array.from({ length: 1 + (pick % 4) }, (_, index) => value((pick >> 2) + index));
+    const tags: Value = (pick) => Array.from({ length: 1 + (pick % 3) }, (_, index) => (index === 2 ? 0 : pick));
+    const path = one(`${folder}/a`, `${folder}/b`, `${folder}/c`, knownPath, `${folder}/none/x`, folder, new URL(`file://${folder}/a`));
+    const ownPath = one(`${folder}/a`, `${folder}/b`, `${folder}/c`, `${folder}/none/x`, folder);
+    const flags = one("r", "r+", "w", "w+", "a", "wx", "a+", 0, 2);
+    const ownFile: Value = (pick) => (pick % 8 === 0 ? silentFd : this.#any("file")(pick >> 3));
+    const readable: Value = (pick) => (pick % 2 === 0 ? knownFd : ownFile(pick >> 1));
+    const position = one(0, 4, 4096, 16384n, knownBytes, 2 ** 40);
+    const buffer = this.#any("buffer");
+    const pool = this.#any("pool");
+    const transfer = { position, signal };
+    // Small enough for any slot of the shared pools.
+    const fixed = { position, offset: one(0, 4, 128), length: one(0, 4, 1024, 3000), noWait: one(true, false), signal };
+    const rawFlags = one(
+      0,
+      uapi.IORING_SETUP_SINGLE_ISSUER,
+      uapi.IORING_SETUP_SINGLE_ISSUER | uapi.IORING_SETUP_DEFER_TASKRUN,
+      uapi.IORING_SETUP_CQE32,
+      uapi.IORING_SETUP_SQE128,
+    );
+    const rawFd: Value = (pick) => {
+      if (pick % 8 !== 0) return knownFd;
+      this.#endless.add(this.#current);
+      return silentFd;
+    };
+    const sqeFlags: Value = (pick) =>
+      this.#endless.has(this.#current) ? 0 : one(0, 0, uapi.IOSQE_IO_LINK, uapi.IOSQE_ASYNC, uapi.IOSQE_IO_DRAIN, uapi.IOSQE_FIXED_FILE)(pick);
+    const inTable: Value = (pick) => new Uint8Array(this.#shared, 4 * (pick % 1024), 4 * (pick % 1024));
+
+    /** What the kernel says to a request on a file. */
+    const onFile = ["EINVAL", "ESPIPE", "EISDIR", "ESTALE", "EXDEV", "ECANCELED", "EAGAIN", "EOPNOTSUPP", "ENOTCONN", "EFBIG", "ENODEV", "ENOTSOCK"];
+    const onPath = ["ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "EINVAL", "ECANCELED", "ENOTEMPTY", "ENXIO"];
+    const making = ["EINVAL", "ENOMEM", "EMFILE"];
+    const rawPrep = ["EBUSY", "EOPNOTSUPP"];
+    const raw = (name: string, args: readonly Value[], ...codes: string[]): Call => ({ name: `RawRing.${name}`, on: "raw", arguments: args, codes });
+    const ring = (name: string, args: readonly Value[], codes = onFile): Call => ({ name: `Ring.${name}`, on: "ring", arguments: args, codes });
+    const file = (name: string, args: readonly Value[], ...codes: string[]): Call => ({
+      name: `RingFile.${name}`,
+      on: "file",
+      arguments: args,
+      codes: [...onFile, "EIO", ...codes],
+    });
+    const made = (name: string, args: readonly Value[], codes: readonly string[], make: NonNullable<Call["make"]>): Call => ({
+      name,
+      on: undefined,
+      arguments: args,
+      codes,
+      make,
+    });
+    const call = (target: object, name: string) => (values: readonly unknown[]) => Reflect.apply(Reflect.get(target, name), target, values);
+    const acquired: Call = { name: "BufferPool.tryAcquire", on: "pool", arguments: [], codes: [] };
+    const readFixed = ring("readFixed", [readable, buffer, options(fixed)]);
+
+    return [
+      made("new RawRing", [options({ entries: one(1, 4, 32), cqEntries: one(32, 64), flags: rawFlags, sqThreadIdleMs: to(10) })], making, (values) =>
+        Reflect.construct(RawRing, values),
+      ),
+      raw("registerBuffers", [buffers, maybe(tags)], "EBUSY", "ENOMEM", "EFAULT", "EINVAL"),
+      raw("registerSparseBuffers", [to(20)], "EBUSY", "EINVAL", "ENOMEM"),
+      raw("updateBuffers", [to(4), buffers, maybe(tags)], "ENXIO", "EINVAL", "EFAULT", "ENOMEM"),
+      raw("unregisterBuffers", [], "ENXIO"),
+      raw(
+        "cloneBuffers",
+        [this.#any("raw"), options({ destinationOffset: to(3), sourceOffset: to(3), count: to(3), replace: one(true, false) })],
+        "EBUSY",
+        "ENXIO",
+        "EINVAL",
+        "EOVERFLOW",
+        "EEXIST",
+        "EOPNOTSUPP",
+        "EMFILE",
+        "ENOMEM",
+      ),
+      raw("registerFiles", [list(one(knownFd, -1, silentFd)), maybe(tags)], "EBUSY", "EMFILE", "EINVAL"),
+      raw("registerSparseFiles", [to(20)], "EBUSY", "EMFILE", "EINVAL"),
+      raw("updateFiles", [to(4), list(one(knownFd, -1)), maybe(tags)], "ENXIO", "EINVAL"),
+      raw("unregisterFiles", [], "ENXIO"),
+      raw("registerRingFd", [], "EEXIST", "EINVAL", "EBUSY"),
+      raw("unregisterRingFd", [], "EINVAL"),
+      raw("prepNop", [to(100), sqeFlags], ...rawPrep),
+      raw("prepReadFixed", [rawFd, inTable, one(0, 4096n, -1), to(2), to(100), sqeFlags], ...rawPrep),
+      raw("prepReadFixed", [rawFd, inTable, one(0, 4096n, -1), to(2), to(100), sqeFlags], ...rawPrep),
+      raw("prepWriteFixed", [one(knownFd), inTable, one(0, 4096n, -1), to(2), to(100), sqeFlags], ...rawPrep),
+      raw("prepReadvFixed", [one(knownFd), list(inTable), to(4096), to(2), to(100), sqeFlags], ...rawPrep),
+      raw("prepWritevFixed", [one(knownFd), list(inTable), to(4096), to(2), to(100), sqeFlags], ...rawPrep),
+      raw("submit", [], "EAGAIN", "EBUSY", "ENOMEM"),
+      raw("submit", [], "EAGAIN", "EBUSY", "ENOMEM"),
+      {
+        ...raw("submitAndWait", [to(3)], "EAGAIN", "EBUSY", "ENOMEM"),
+        // As many requests that complete are prepared before, so that the wait ends.
+        make: ([count]) => {
+          const target = this.#current;
+          if (!(target instanceof RawRing)) return undefined;
+          if (typeof count === "number" && count > 0 && count < 3 && !target.closed) {
+            target.submit();
+            for (let nop = 0; nop < Math.min(count, target.sqEntries); nop++) target.prepNop(0);
+            if (count > target.sqEntries) {
+              target.submit();
+              target.prepNop(0);
+            }
+          }
+          return Reflect.apply(target.submitAndWait, target, [count]);
+        },
+      },
+      {
+        ...raw("forEachCompletion", [one(undefined, "close", "throw")]),
+        codes: ["EAGAIN", "EBUSY"],
+        make: ([what]) => {
+          const target = this.#current;
+          if (!(target instanceof RawRing)) return undefined;
+          if (what !== undefined && what !== "close" && what !== "throw") return Reflect.apply(target.forEachCompletion, target, [what]);
+          return target.forEachCompletion(() => {
+            if (what === "close") {
+              target.close();
+              this.#closed.add(target);
+            }
+            if (what === "throw") throw getterError;
+          });
+        },
+      },
+      { ...raw("close", []), worksClosed: true },
+      made("new BufferPool", [options({ count: one(1, 4), size: one(4096, 5000), hugePages: one(true, false), zero: one(true, false) })], making, (values) =>
+        Reflect.construct(BufferPool, values),
+      ),
+      made("BufferPool.create", [options({ count: one(1, 4), size: one(4096, 5000), zero: one(true, false) })], making, call(BufferPool, "create")),
+      made("BufferPool.attach", [(pick) => this.#handles[pick % this.#handles.length]], ["EMFILE", "EUSERS"], call(BufferPool, "attach")),
+      { name: "BufferPool.share", on: "pool", arguments: [], codes: [] },
+      acquired,
+      acquired,
+      acquired,
+      { name: "BufferPool.acquire", on: "pool", arguments: [options({ signal })], codes: [] },
+      {
+        name: "BufferPool.receive",
+        on: "pool",
+        arguments: [(pick) => this.#tokens[pick % Math.max(1, this.#tokens.length)]],
+        codes: ["ESTALE"],
+        worksClosed: false,
+      },
+      { name: "BufferPool.stats", on: "pool", arguments: [], codes: [], worksClosed: true },
+      { name: "BufferPool.close", on: "pool", arguments: [], codes: [], worksClosed: true },
+      { name: "FixedBuffer.transfer", on: "buffer", arguments: [], codes: ["ESTALE", "EBUSY"] },
+      { name: "FixedBuffer.release", on: "buffer", arguments: [], codes: ["ESTALE"] },
+      { name: "FixedBuffer.release", on: "buffer", arguments: [], codes: ["ESTALE"] },
+      made(
+        "new Ring",
+        [options({ entries: one(1, 8), cqEntries: one(16, 64), pool: (pick) => (pick % 2 === 0 ? pool(pick >> 1) : list(pool)(pick >> 1)) })],
+        [...making, "EBUSY", "EOVERFLOW"],
+        (values) => Reflect.construct(Ring, values),
+      ),
+      ring("open", [path, flags, maybe(one(0o644, 0o600)), maybe(options({ direct: one(true, false), signal }))], onPath),
+      ring("open", [path, flags], onPath),
+      readFixed,
+      readFixed,
+      readFixed,
+      ring("writeFixed", [ownFile, buffer, options({ ...fixed, dsync: one(true, false), append: one(true, false) })], [...onFile, "EPIPE"]),
+      ring("readvFixed", [
+        readable,
+        list((pick) => (pick % 2 === 0 ? buffer(pick >> 1) : { buffer: buffer(pick >> 1), offset: 4, length: pick % 1000 })),
+        maybe(options(transfer)),
+      ]),
+      ring("writevFixed", [ownFile, list(buffer), maybe(options(transfer))], [...onFile, "EPIPE"]),
+      ring("read", [readable, view, maybe(options(transfer))]),
+      ring("write", [ownFile, view, maybe(options(transfer))], [...onFile, "EPIPE"]),
+      ring("readv", [readable, list(view), maybe(options(transfer))]),
+      ring("writev", [ownFile, list(view), maybe(options(transfer))], [...onFile, "EPIPE"]),
+      ring("fdatasync", [this.#any("file"), maybe(options({ signal }))]),
+      ring(
+        "statx",
+        [(pick) => (pick % 2 === 0 ? path(pick >> 1) : readable(pick >> 1)), maybe(options({ signal, mask: one(0, 0x7ff), flags: one(0, 0x100) }))],
+        [...onFile, ...onPath],
+      ),
+      ring("ftruncate", [this.#any("file"), to(10_000), maybe(options({ signal }))]),
+      ring("fallocate", [this.#any("file"), to(10_000), maybe(options({ position: to(10_000), mode: one(0, 1), signal }))]),
+      ring("fadvise", [readable, one("normal", "random", "willneed"), maybe(options({ position: to(10_000), length: to(10_000), signal }))]),
+      ring("unlink", [ownPath, maybe(options({ signal }))], onPath),
+      ring("rename", [ownPath, ownPath, maybe(options({ flags: one(0, 1), signal }))], [...onPath, "EBUSY"]),
+      ring("mkdir", [ownPath, maybe(one(0o755)), maybe(options({ signal }))], onPath),
+      ring("splice", [readable, ownFile, to(100), maybe(options({ fromPosition: position, toPosition: position, signal }))]),
+      ring("poll", [readable, one(1, 4, 5), maybe(options({ signal }))]),
+      ring("timeout", [one(0, 0.5, 1), maybe(options({ signal }))]),
+      ring("nop", [maybe(options({ signal }))]),
+      {
+        ...ring("link", [list((pick) => [pick, pick >> 1])]),
+        // Of what it starts each is followed by itself.
+        make: ([parts]) => {
+          const target = this.#current;
+          if (!(target instanceof Ring)) return undefined;
+          if (!Array.isArray(parts)) return Reflect.apply(target.link, target, [parts]);
+          const starts = parts.map((part) => {
+            const [pick = 0] = Array.isArray(part) ? part : [];
+            return pick % 2 === 0 ? () => target.nop() : () => Reflect.apply(target.readFixed, target, [knownFd, buffer(pick), { position: 0, length: 64 }]);
+          });
+          for (const started of target.link(starts)) this.#follow(readFixed, started, [], target, this.#closed.has(target));
+          return undefined;
+        },
+      },
+      { ...ring("stats", []), worksClosed: true },
+      { ...ring("ref", []), worksClosed: true },
+      { ...ring("unref", []), worksClosed: true },
+      { ...ring("close", []), worksClosed: true },
+      file("read", [plain, maybe(to(100)), maybe(to(100)), maybe(position)]),
+      file("write", [plain, maybe(to(100)), maybe(to(100)), maybe(to(10_000))]),
+      file("readv", [list(plain), maybe(position)]),
+      file("writev", [list(plain), maybe(to(10_000))]),
+      file("readFixed", [buffer, options(fixed)]),
+      file("writeFixed", [buffer, options({ ...fixed, append: one(true, false) })]),
+      file("writeDurably", [plain, maybe(to(100)), maybe(to(100)), maybe(to(10_000))]),
+      file("truncate", [to(10_000)], "node:fs"),
+      file("chmod", [one(0o644, 0o600)], "node:fs"),
+      file("utimes", [to(10_000), to(10_000)], "node:fs"),
+      file("datasync", []),
+      file("stat", [maybe(options({ bigint: one(true, false) }))], "node:fs"),
+      file("readFile", [maybe(one("utf8", null, { encoding: "hex" }))]),
+      file("writeFile", [one("text", Buffer.alloc(5000), ["a", "b"])]),
+      {
+        ...file("readable", [
+          options({ pool, position, length: to(10_000), depth: one(1, 4), zeroCopy: one(true, false), autoClose: one(true, false), signal }),
+        ]),
+        make: ([given]) => {
+          const target = this.#current;
+          if (!(target instanceof RingFile)) return undefined;
+          const stream = Reflect.apply(target.readable, target, [given]);
+          return (async () => {
+            let chunks = 0;
+            for await (const chunk of stream) if (chunk.length === 0 || ++chunks === 3) break;
+          })();
+        },
+      },
+      {
+        ...file("writable", [options({ pool, position: to(10_000), depth: one(1, 4), durable: one(true, false), autoClose: one(true, false), signal })]),
+        make: ([given]) => {
+          const target = this.#current;
+          if (!(target instanceof RingFile)) return undefined;
+          const stream = Reflect.apply(target.writable, target, [given]);
+          return (async () => {
+            const writer = stream.getWriter();
+            writer.closed.catch(() => undefined); // whoever writes hears of it
+            await writer.write("some text");
+            await writer.write(new Uint8Array(10_000));
+            await writer.close();
+          })();
+        },
+      },
+      { ...file("close", []), worksClosed: true },
+      made("copyFile", [path, ownPath, maybe(options({ pool, depth: one(1, 4), durable: one(false), signal }))], [...onPath, ...onFile, ...making], (values) =>
+        Reflect.apply(copyFile, undefined, values),
+      ),
+      made(
+        "hashFile",
+        [path, maybe(options({ pool, ring: this.#any("ring"), algorithm: one("sha256", "md5", "none"), depth: one(1, 4), signal }))],
+        [...onPath, ...onFile, ...making],
+        (values) => Reflect.apply(hashFile, undefined, values),
+      ),
+      made("probe", [], [], probe),
+    ];
+  }
+}
+
+let world: World | undefined;
+
+async function run(job: CallerJob): Promise<void> {
+  for (const name of ["a", "b"]) writeFileSync(`${job.folder}/${name}`, new Uint8Array(9000));
+  world = new World(job);
+  for (const step of job.steps) {
+    world.step(step);
+    if (step.yields === 1) await Promise.resolve();
+    if (step.yields === 2) await new Promise(setImmediate);
+  }
+  await world.end();
+  const { calls, outcomes, faults } = world;
+  world = undefined;
+  self.postMessage({ calls, outcomes, faults } satisfies CallerNews);
+}
+
+self.addEventListener("message", ({ data }: MessageEvent<CallerJob | { readonly token: SlotToken } | { readonly handle: unknown }>) => {
+  if ("steps" in data) void run(data);
+  else world?.give(data);
+});

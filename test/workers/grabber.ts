@@ -1,0 +1,126 @@
+/** Acquires and releases slots as fast as it can, and marks each while it has it, by compare-and-exchange: whoever else has it is found out. */
+import { BufferPool, type FixedBuffer } from "bun-uring";
+import { membershipOf } from "../../lib/pool.ts";
+import { Slots } from "../../lib/slots.ts";
+import type { GrabberAnswer, GrabberJob } from "./jobs.ts";
+
+declare const self: Worker;
+
+self.addEventListener("message", grab, { once: true });
+
+/** What slots are taken from and given back to. */
+interface Source<Slot> {
+  tryTake(): Slot | undefined;
+  indexOf(slot: Slot): number;
+  giveBack(slot: Slot): void;
+}
+
+function slotsOf({ hints, owners, mark }: GrabberJob): Source<number> {
+  const slots = new Slots(new Int32Array(hints), new Int32Array(owners));
+  return {
+    tryTake: () => {
+      const index = slots.tryAcquire(mark);
+      return index === -1 ? undefined : index;
+    },
+    indexOf: (index) => index,
+    giveBack: (index) => slots.release(index, mark),
+  };
+}
+
+function buffersOf(pool: BufferPool): Source<FixedBuffer> {
+  return { tryTake: () => pool.tryAcquire(), indexOf: ({ index }) => index, giveBack: (buffer) => buffer.release() };
+}
+
+/** Marks slots: in words beside them, or each in its own memory. */
+class Marks {
+  stolen = 0;
+  readonly #words: Int32Array;
+  readonly #positions: readonly number[];
+  readonly #mark: number;
+  readonly #looks: number;
+
+  constructor(job: GrabberJob, pool: BufferPool) {
+    const membership = membershipOf(pool);
+    const slots = Array.from({ length: pool.count }, (_, index) => membership.slotBytes(index));
+    if (slots.some(({ buffer }) => buffer !== slots[0]?.buffer)) throw new Error("a pool of more than one memory");
+    const isBeside = job.how === "slots";
+    this.#words = new Int32Array(isBeside ? job.marks : (slots[0]?.buffer ?? job.marks));
+    this.#positions = slots.map(({ byteOffset }, index) => (isBeside ? index : byteOffset / 4));
+    this.#mark = job.mark;
+    this.#looks = job.looks;
+  }
+
+  set(index: number): void {
+    if (Atomics.compareExchange(this.#words, this.#positions[index] ?? 0, 0, this.#mark) !== 0) this.stolen++;
+  }
+
+  clear(index: number): void {
+    const position = this.#positions[index] ?? 0;
+    for (let look = 0; look < this.#looks; look++) if (Atomics.load(this.#words, position) !== this.#mark) this.stolen++;
+    if (Atomics.compareExchange(this.#words, position, this.#mark, 0) !== this.#mark) this.stolen++;
+  }
+}
+
+/** Never waits: releases its oldest slot where there is no other. */
+function tryAll<Slot>(source: Source<Slot>, job: GrabberJob, marks: Marks): { pairs: number; exhausted: number } {
+  const progress = new Int32Array(job.progress);
+  const held: Slot[] = [];
+  let pairs = 0;
+  let exhausted = 0;
+  while (held.length > 0 || (pairs < job.pairs && Atomics.load(progress, 1) === 0)) {
+    const slot = pairs + held.length < job.pairs && Atomics.load(progress, 1) === 0 ? source.tryTake() : undefined;
+    if (slot !== undefined) {
+      marks.set(source.indexOf(slot));
+      if (held.push(slot) < job.depth) continue;
+    } else {
+      exhausted++;
+    }
+    const oldest = held.shift();
+    if (oldest === undefined) continue;
+    marks.clear(source.indexOf(oldest));
+    Atomics.add(progress, 0, 1);
+    source.giveBack(oldest);
+    pairs++;
+  }
+  return { pairs, exhausted };
+}
+
+/** Waits for slots, and every now and then holds one for a turn of the event loop. */
+async function acquireAll(pool: BufferPool, job: GrabberJob, marks: Marks, releasesWaited: number[]): Promise<number> {
+  const progress = new Int32Array(job.progress);
+  let pairs = 0;
+  const lane = async () => {
+    while (pairs < job.pairs) {
+      const turn = pairs++;
+      const before = { exhaustions: pool.stats().exhaustions, releases: Atomics.load(progress, 0) };
+      const acquiring = pool.acquire();
+      const waits = pool.stats().exhaustions > before.exhaustions;
+      const buffer = await acquiring;
+      if (waits) releasesWaited.push(Atomics.load(progress, 0) - before.releases);
+      marks.set(buffer.index);
+      if (turn % 8 === 0) await new Promise(setImmediate);
+      marks.clear(buffer.index);
+      Atomics.add(progress, 0, 1);
+      buffer.release();
+      await new Promise(setImmediate);
+    }
+  };
+  await Promise.all(Array.from({ length: job.depth }, lane));
+  return pairs;
+}
+
+async function grab({ data }: MessageEvent<GrabberJob>): Promise<void> {
+  const releasesWaited: number[] = [];
+  {
+    using pool = BufferPool.attach(data.pool);
+    const marks = new Marks(data, pool);
+    const { pairs, exhausted } =
+      data.how === "slots"
+        ? tryAll(slotsOf(data), data, marks)
+        : data.how === "tryAcquire"
+          ? tryAll(buffersOf(pool), data, marks)
+          : { pairs: await acquireAll(pool, data, marks, releasesWaited), exhausted: releasesWaited.length };
+    self.postMessage({ pairs, stolen: marks.stolen, exhausted, releasesWaited } satisfies GrabberAnswer);
+  }
+  process.exit();
+}
