@@ -4,6 +4,7 @@ import { constants, copyFileSync } from "node:fs";
 import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
 import { directFlags } from "./direct.ts";
+import { mountsFaultyFiles } from "./faulty-files.ts";
 import { Folder, hasPlace } from "./files.ts";
 import { mounts } from "./mounts.ts";
 import { pinsCounted } from "./resources.ts";
@@ -67,6 +68,7 @@ const capabilities = {
   "mounts of tmpfs": () => mounts("tmpfs"),
   "mounts of btrfs": () => mounts("btrfs"),
   "mounts of xfs": () => mounts("xfs"),
+  "mounts of FUSE": mountsFaultyFiles,
 } as const;
 
 type Capability = keyof typeof capabilities;
