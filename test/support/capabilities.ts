@@ -6,6 +6,7 @@ import { probe, RawRing } from "bun-uring";
 import { directFlags } from "./direct.ts";
 import { mountsFaultyFiles } from "./faulty-files.ts";
 import { Folder, hasPlace } from "./files.ts";
+import { makesLoopDevices } from "./loop-device.ts";
 import { mounts } from "./mounts.ts";
 import { pinsCounted } from "./resources.ts";
 
@@ -69,6 +70,7 @@ const capabilities = {
   "mounts of btrfs": () => mounts("btrfs"),
   "mounts of xfs": () => mounts("xfs"),
   "mounts of FUSE": mountsFaultyFiles,
+  "loop devices": makesLoopDevices,
 } as const;
 
 type Capability = keyof typeof capabilities;
