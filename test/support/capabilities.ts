@@ -3,6 +3,7 @@ import { test } from "bun:test";
 import { constants, copyFileSync } from "node:fs";
 import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
+import { ownsMachine } from "./clock.ts";
 import { directFlags } from "./direct.ts";
 import { mountsFaultyFiles } from "./faulty-files.ts";
 import { Folder, hasPlace } from "./files.ts";
@@ -71,6 +72,7 @@ const capabilities = {
   "mounts of xfs": () => mounts("xfs"),
   "mounts of FUSE": mountsFaultyFiles,
   "loop devices": makesLoopDevices,
+  "a machine whose clock may be set": () => ownsMachine,
 } as const;
 
 type Capability = keyof typeof capabilities;
