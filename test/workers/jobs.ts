@@ -51,3 +51,20 @@ export interface SettlerAnswer {
   /** Of each ring, at the end. */
   readonly inFlight: readonly number[];
 }
+
+/** What races with a pool's close. */
+export type Racing = "attach" | "acquire" | "clone";
+
+export interface RacerJob {
+  readonly pool: PoolHandle;
+  readonly racing: Racing;
+  /** A file of numbered words. */
+  readonly path: string;
+  /** Its first word is set when the race begins. */
+  readonly gate: SharedArrayBuffer;
+}
+
+export interface RacerAnswer {
+  /** What each step came to, until the pool was closed. */
+  readonly outcomes: readonly string[];
+}
