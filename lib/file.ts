@@ -405,7 +405,9 @@ export class RingFile implements AsyncDisposable {
       const bytesRead = await this.#transfer("read", bytes, undefined, signal);
       parts.push(bytes.subarray(0, bytesRead));
       readBytes += bytesRead;
-      if (bytesRead === 0 || (size > 0 && readBytes >= size && bytesRead < bytes.length)) break;
+      // Where O_DIRECT cannot go on from, the end was: what has grown behind it since comes too late.
+      const isEnd = bytesRead === 0 || bytesRead % positionBytes !== 0;
+      if (isEnd || (size > 0 && readBytes >= size && bytesRead < bytes.length)) break;
     }
     const content = Buffer.concat(parts);
     return encoding ? content.toString(encoding) : content;

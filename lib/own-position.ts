@@ -1,4 +1,7 @@
-/** A file's own position: where transfers without one of their own begin. With O_DIRECT the kernel does not move it on, and it is done here. */
+/**
+ * A file's own position: where transfers without one of their own begin. With O_DIRECT the kernel does not move it on, nor behind the part of a transfer that was
+ * done before the rest failed: there it is done here.
+ */
 import { constants } from "node:fs";
 import { native } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
@@ -37,9 +40,14 @@ function flagsOf({ fd, file }: Transfer): number {
   return file?.flags ?? Math.max(0, native().descriptorFlags(fd));
 }
 
-/** Whether it is a transfer at a position that the kernel would not move on. */
+/** Whether it is a transfer at the file's own position. */
+export function isAtOwnPosition({ position, opcode }: Transfer): boolean {
+  return position === -1 && isTransfer(opcode);
+}
+
+/** Whether it is one at a position that the kernel would not move on. */
 export function staysBehind(request: Transfer): boolean {
-  return request.position === -1 && isTransfer(request.opcode) && (flagsOf(request) & constants.O_DIRECT) !== 0;
+  return isAtOwnPosition(request) && (flagsOf(request) & constants.O_DIRECT) !== 0;
 }
 
 /** Where such a transfer begins, in bytes; -1 where there is no position, as in a pipe. */
@@ -51,4 +59,9 @@ export function ownPositionOf({ fd }: Transfer): number {
 export function moveOn(request: Transfer, end: number): void {
   const isAppended = writes.has(request.opcode) && (flagsOf(request) & constants.O_APPEND) !== 0;
   native().fileSeek(request.fd, isAppended ? 0 : end, isAppended ? SEEK_END : SEEK_SET);
+}
+
+/** Moves the position on from where a transfer began, if it is there still. */
+export function catchUp(request: Transfer, begin: number, transferred: number): void {
+  if (ownPositionOf(request) === begin) moveOn(request, begin + transferred);
 }

@@ -7,7 +7,7 @@ import { FileTable } from "./file-table.ts";
 import type { Slot } from "./fixed-buffer.ts";
 import { hold, letGo } from "./hold.ts";
 import type { OpenFile } from "./open-file.ts";
-import { isTransfer, moveOn, ownPositionOf, staysBehind } from "./own-position.ts";
+import { catchUp, isAtOwnPosition, isTransfer, moveOn, ownPositionOf, staysBehind } from "./own-position.ts";
 import {
   completionOverflows,
   ownRawRing,
@@ -124,6 +124,12 @@ function looksUpAtOnce({ opcode, sqeFlags }: Request): boolean {
   return (sqeFlags & IOSQE_ASYNC) === 0 && (isTransfer(opcode) || opcode === IORING_OP_POLL_ADD);
 }
 
+/** Has the file's own position be behind what was transferred. The kernel moves it itself where all of it was; of a vector that is not known here. */
+function movePosition({ request, ownPosition, staysBehind }: Operation, transferred: number): void {
+  if (staysBehind) moveOn(request, ownPosition + transferred);
+  else if (transferred !== request.length) catchUp(request, ownPosition, transferred);
+}
+
 function pathsOf({ path: given, destination, file }: Request): { path?: string; destination?: string } {
   const path = given ?? file?.path;
   return { ...(path === undefined ? {} : { path }), ...(destination === undefined ? {} : { destination }) };
@@ -135,8 +141,10 @@ class Operation {
   index = -1;
   userData = -1;
   fileEntry: number;
-  /** Where the transfer begins, if that is the file's own position and has to be moved on; or -1. */
+  /** Where the transfer begins, if that is the file's own position; or -1. */
   ownPosition = -1;
+  /** The kernel will not move that on. */
+  staysBehind = false;
   /** The promise has settled, though the kernel may not be done. */
   settled = false;
   /** Takes the signal's callback back. */
@@ -501,13 +509,16 @@ export class RequestQueue {
     if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
     if (request.kind === requestKind.close) this.files.closing(request.fileEntry, index);
     const isFixed = request.file !== undefined && chain === undefined && looksUpAtOnce(request) && this.files.isInstalled(request.file.entry);
-    if (staysBehind(request)) operation.ownPosition = ownPositionOf(request);
+    if (isAtOwnPosition(request)) {
+      operation.ownPosition = ownPositionOf(request);
+      operation.staysBehind = staysBehind(request);
+    }
     prepareRequest(
       this.raw,
       request.opcode,
       request.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined ? 0 : IOSQE_IO_LINK),
       isFixed ? (request.file?.entry ?? -1) : request.fd,
-      operation.ownPosition === -1 ? request.position : operation.ownPosition,
+      operation.staysBehind ? operation.ownPosition : request.position,
       request.address,
       request.length,
       request.operationFlags,
@@ -637,7 +648,7 @@ export class RequestQueue {
       this.#inKernel--;
       if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
       if (result > 0 && isTransfer(request.opcode)) this.#transferredBytesThisTurn += result;
-      if (operation.ownPosition !== -1 && result > 0) moveOn(request, operation.ownPosition + result);
+      if (operation.ownPosition !== -1 && result > 0) movePosition(operation, result);
       operation.end();
       if (result < 0 && result !== request.expectedErrno) {
         const error = new UringError(this.#errnoOf(result), request.syscall, { ...pathsOf(request), ...request.file?.explain(result, request) });

@@ -3,8 +3,11 @@ import { test } from "bun:test";
 import { constants, copyFileSync } from "node:fs";
 import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
+import { ownsMachine } from "./clock.ts";
 import { directFlags } from "./direct.ts";
+import { mountsFaultyFiles } from "./faulty-files.ts";
 import { Folder, hasPlace } from "./files.ts";
+import { makesLoopDevices } from "./loop-device.ts";
 import { mounts } from "./mounts.ts";
 import { pinsCounted } from "./resources.ts";
 
@@ -69,6 +72,9 @@ const capabilities = {
   "mounts of tmpfs": () => mounts("tmpfs"),
   "mounts of btrfs": () => mounts("btrfs"),
   "mounts of xfs": () => mounts("xfs"),
+  "mounts of FUSE": mountsFaultyFiles,
+  "loop devices": makesLoopDevices,
+  "a machine whose clock may be set": () => ownsMachine,
 } as const;
 
 type Capability = keyof typeof capabilities;

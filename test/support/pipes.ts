@@ -14,8 +14,9 @@ const SOCK_STREAM = 1;
 export interface Pipe extends Disposable {
   readonly readFd: number;
   readonly writeFd: number;
-  /** Closes the writing end before the scope's end. */
+  /** Close one end before the scope's end. */
   closeWriteFd(): void;
+  closeReadFd(): void;
 }
 
 /** Both ends close at the end of the scope. */
@@ -40,6 +41,7 @@ function made(make: (ends: Int32Array) => number): Pipe {
     readFd,
     writeFd,
     closeWriteFd: () => close(writeFd),
+    closeReadFd: () => close(readFd),
     [Symbol.dispose]: () => open.forEach(close),
   };
 }

@@ -31,49 +31,82 @@ export function run(
 
 /** A program that runs, with its standard input open. */
 export interface Running {
+  readonly pid: number;
   readonly running: boolean;
   /** Resolves when it has printed `text`. */
   until(text: string): Promise<void>;
+  /** Resolves when it has printed `text` on its standard error. */
+  untilError(text: string): Promise<void>;
   /** Writes to its standard input. */
   tell(text: string): void;
   /** Ends its standard input. */
   end(): void;
-  kill(): void;
+  kill(signal?: NodeJS.Signals): void;
   /** Waits for its end. */
   outcome(): Promise<Outcome>;
+}
+
+/** What comes out of a stream, as it comes. */
+class Printed {
+  text = "";
+  readonly #reader: { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }> };
+  readonly #decoder = new TextDecoder();
+  #reading: Promise<boolean> | undefined;
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.#reader = stream.getReader();
+  }
+
+  /** Resolves to false at the end. */
+  more(): Promise<boolean> {
+    this.#reading ??= this.#reader.read().then(({ done, value }) => {
+      this.text += this.#decoder.decode(value, { stream: true });
+      this.#reading = undefined;
+      return !done;
+    });
+    return this.#reading;
+  }
+
+  /** Resolves to whether `text` was printed before the end. */
+  async until(text: string): Promise<boolean> {
+    while (!this.text.includes(text)) if (!(await this.more())) return false;
+    return true;
+  }
+
+  async all(): Promise<string> {
+    while (await this.more());
+    return this.text;
+  }
 }
 
 /** Starts a program, to talk with while it runs. */
 export function start(name: string, args: readonly string[]): Running {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
   const child = Bun.spawn([process.execPath, path, ...args], { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: 50_000 });
-  const errors = child.stderr.text();
-  const reader = child.stdout.getReader();
-  const decoder = new TextDecoder();
-  let stdout = "";
-  /** Returns false at the end. */
-  const readMore = async () => {
-    const { done, value } = await reader.read();
-    stdout += decoder.decode(value, { stream: true });
-    return !done;
+  const output = new Printed(child.stdout);
+  const errors = new Printed(child.stderr);
+  const until = async (printed: Printed, text: string) => {
+    if (!(await printed.until(text))) throw new Error(`${name} ended before it printed ${text}: ${await output.all()}${await errors.all()}`);
   };
   return {
+    pid: child.pid,
     get running() {
       return child.exitCode === null && child.signalCode === null;
     },
-    until: async (text) => {
-      while (!stdout.includes(text)) if (!(await readMore())) throw new Error(`${name} ended before it printed ${text}: ${stdout}${await errors}`);
-    },
+    until: (text) => until(output, text),
+    untilError: (text) => until(errors, text),
     tell: (text) => {
       child.stdin.write(text);
       child.stdin.flush();
     },
-    end: () => void child.stdin.end(),
-    kill: () => child.kill(),
+    end: () => {
+      child.stdin.end();
+    },
+    kill: (signal) => child.kill(signal),
     outcome: async () => {
-      while (await readMore());
+      const [stdout, stderr] = await Promise.all([output.all(), errors.all()]);
       await child.exited;
-      return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr: await errors };
+      return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr };
     },
   };
 }

@@ -3,11 +3,14 @@ import { expect } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { RawRing } from "bun-uring";
 
-function descriptors(isWanted: (target: string) => boolean): number {
+/** Of this process, or of that with a number. */
+type Process = number | "self";
+
+function descriptors(process: Process, isWanted: (target: string) => boolean): number {
   let count = 0;
-  for (const fd of readdirSync("/proc/self/fd")) {
+  for (const fd of readdirSync(`/proc/${process}/fd`)) {
     try {
-      if (isWanted(readlinkSync(`/proc/self/fd/${fd}`))) count++;
+      if (isWanted(readlinkSync(`/proc/${process}/fd/${fd}`))) count++;
     } catch {
       // The descriptor of this very listing is gone by now.
     }
@@ -16,28 +19,28 @@ function descriptors(isWanted: (target: string) => boolean): number {
 }
 
 /** Ring descriptors that are open. */
-export function ringFds(): number {
-  return descriptors((target) => target === "anon_inode:[io_uring]");
+export function ringFds(process: Process = "self"): number {
+  return descriptors(process, (target) => target === "anon_inode:[io_uring]");
 }
 
 /** Eventfds that are open: rings and those who wait for slots have one each, and each thread's event loop has its own. */
 export function eventfds(): number {
-  return descriptors((target) => target === "anon_inode:[eventfd]");
+  return descriptors("self", (target) => target === "anon_inode:[eventfd]");
 }
 
 /** All descriptors that are open. */
 export function openFds(): number {
-  return descriptors(() => true);
+  return descriptors("self", () => true);
 }
 
 /** Descriptors that are open on a path. */
-export function fdsOf(path: string): number {
-  return descriptors((target) => target === path);
+export function fdsOf(path: string, process: Process = "self"): number {
+  return descriptors(process, (target) => target === path);
 }
 
 /** Descriptors that are open on a folder or on anything in it, removed files included. */
 export function fdsUnder(folder: string): number {
-  return descriptors((target) => target === folder || target.startsWith(`${folder}/`));
+  return descriptors("self", (target) => target === folder || target.startsWith(`${folder}/`));
 }
 
 /** Pinned memory, in kB. */

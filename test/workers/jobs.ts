@@ -126,3 +126,20 @@ export type CallerNews =
   | { readonly handle: PoolHandle }
   | { readonly token: SlotToken }
   | { readonly calls: number; readonly outcomes: Readonly<Record<string, number>>; readonly faults: readonly string[] };
+
+/** What races with a pool's close. */
+export type Racing = "attach" | "acquire" | "clone";
+
+export interface RacerJob {
+  readonly pool: PoolHandle;
+  readonly racing: Racing;
+  /** A file of numbered words. */
+  readonly path: string;
+  /** Its first word is set when the race begins. */
+  readonly gate: SharedArrayBuffer;
+}
+
+export interface RacerAnswer {
+  /** What each step came to, until the pool was closed. */
+  readonly outcomes: readonly string[];
+}

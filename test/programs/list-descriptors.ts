@@ -1,0 +1,6 @@
+/** Writes what its descriptors are to a file: list-descriptors.ts PATH. */
+import { writeFileSync } from "node:fs";
+import { ownDescriptors } from "../support/identities.ts";
+
+writeFileSync(process.argv[2] ?? "", JSON.stringify(ownDescriptors()));
+process.exit();

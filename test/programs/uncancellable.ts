@@ -1,0 +1,103 @@
+/**
+ * Closes what has a read in flight that the kernel cannot cancel: uncancellable.ts KIND PATH. Prints "reading"; closes when it is told "close"; where it is not in the
+ * kernel then, prints how it stands when it is told "state"; prints how it ended.
+ */
+import { openSync } from "node:fs";
+import { BufferPool, IOSQE_ASYNC, RawRing, Ring } from "bun-uring";
+import { numbered } from "../support/content.ts";
+import { faultyFileBytes } from "../support/faulty-files.ts";
+import { fdsOf, pinnedKb, ringFds } from "../support/resources.ts";
+import { kinds, pieces } from "../support/rings.ts";
+
+const [kind = "", path = ""] = process.argv.slice(2);
+const isRight = (bytes: Uint8Array) => Buffer.compare(bytes.subarray(0, faultyFileBytes), numbered(Math.min(bytes.length, faultyFileBytes))) === 0;
+/** More than a ring reads where it is submitted: that thread would wait itself. */
+const slotBytes = 5 * 2 ** 20;
+
+interface Closing {
+  close(): void | Promise<void>;
+  /** What is known while it closes. */
+  state?(): object;
+  /** What is known in the end. */
+  outcome(): object | Promise<object>;
+}
+
+async function ofRing(): Promise<Closing> {
+  const before = { rings: ringFds(), pinned: pinnedKb() };
+  const pool = new BufferPool({ count: 2, size: slotBytes });
+  const ring = new Ring({ pool });
+  const file = await ring.open(path);
+  const buffer = await pool.acquire();
+  let settled = "no";
+  const read = ring.readFixed(file, buffer, { position: 0 });
+  read.finally(() => {
+    settled = "read";
+  });
+  const pinned = pinnedKb();
+  return {
+    close: async () => {
+      pool.close();
+      const closing = ring.close();
+      closing.finally(() => {
+        settled = "closed";
+      });
+      await closing;
+    },
+    state: () => ({ settled, inFlight: ring.inFlight, held: pool.stats().held, rings: ringFds() - before.rings, pinned: pinnedKb() === pinned }),
+    outcome: async () => {
+      const outcome = { read: await read, right: isRight(buffer.bytes), inFlight: ring.inFlight };
+      buffer.release();
+      return { ...outcome, rings: ringFds() - before.rings, files: fdsOf(path) };
+    },
+  };
+}
+
+async function ofRawRing(flags: number): Promise<Closing> {
+  const ring = new RawRing({ entries: 4, flags });
+  const [memory = new Uint8Array()] = pieces(1);
+  ring.registerBuffers([memory]);
+  const fd = openSync(path, "r");
+  ring.prepReadFixed(fd, memory, 0, 0, 1, IOSQE_ASYNC);
+  ring.submit();
+  return { close: () => ring.close(), outcome: () => ({ right: isRight(memory), rings: ringFds() }) };
+}
+
+async function ofWorker(): Promise<Closing> {
+  const pool = new BufferPool({ count: 2, size: slotBytes });
+  const rings = ringFds();
+  const worker = new Worker(new URL("../workers/holder.ts", import.meta.url).href);
+  const ended = new Promise<string>((resolve) => worker.addEventListener("close", () => resolve("ended")));
+  let ending = "no";
+  void ended.then((how) => {
+    ending = how;
+  });
+  const reading = new Promise((resolve) => worker.addEventListener("message", resolve));
+  worker.postMessage({ pool: pool.share(), path });
+  await reading;
+  const state = () => ({ ending, available: pool.available, rings: ringFds() - rings, files: fdsOf(path) });
+  return {
+    close: async () => {
+      worker.terminate();
+      await ended;
+    },
+    state,
+    outcome: () => {
+      const slots = [pool.tryAcquire(), pool.tryAcquire()];
+      const right = slots.some((slot) => slot !== undefined && isRight(slot.bytes));
+      for (const slot of slots) slot?.release();
+      return { ...state(), right };
+    },
+  };
+}
+
+const flags = kinds[kind];
+const closing = await (kind === "Ring" ? ofRing() : kind === "Worker" ? ofWorker() : ofRawRing(flags ?? Number.NaN));
+console.log("reading");
+for await (const line of console) {
+  if (line === "state") console.log(`state ${JSON.stringify(closing.state?.())}`);
+  if (line === "close")
+    void Promise.resolve(closing.close()).then(async () => {
+      console.log(`outcome ${JSON.stringify(await closing.outcome())}`);
+      process.exit();
+    });
+}

@@ -1,0 +1,57 @@
+/** Files that fail as their names say, of a FUSE file system in a process of its own: see test/programs/fuse.ts. For root. */
+import { mkdirSync } from "node:fs";
+import { Folder } from "./files.ts";
+import { type Running, start } from "./programs.ts";
+
+/** Of each file at first: numbered words. */
+export const faultyFileBytes = 2 ** 18;
+
+export class FaultyFiles implements AsyncDisposable {
+  readonly #folder: Folder;
+  readonly #server: Running;
+  readonly path: string;
+
+  private constructor(folder: Folder, path: string, server: Running) {
+    this.#folder = folder;
+    this.path = path;
+    this.#server = server;
+  }
+
+  static async mount(): Promise<FaultyFiles> {
+    const folder = new Folder();
+    const path = `${folder.path}/mount`;
+    mkdirSync(path);
+    const server = start("fuse", [path]);
+    await server.until("mounted\n");
+    return new FaultyFiles(folder, path, server);
+  }
+
+  /** The path of a file: its name says how it fails. */
+  of(name: string): string {
+    return `${this.path}/${name}`;
+  }
+
+  /** Resolves when somebody's request of this file is held. */
+  async held(name: string): Promise<void> {
+    await this.#server.until(`held ${name}\n`);
+  }
+
+  /** Answers all that is held. */
+  release(): void {
+    this.#server.tell("release\n");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.end();
+    const { exitCode, stderr } = await this.#server.outcome();
+    if (exitCode !== 0) throw new Error(`the file system ended with ${exitCode}: ${stderr}`);
+    this.#folder[Symbol.dispose]();
+  }
+}
+
+/** Whether this process may mount such files. */
+export function mountsFaultyFiles(): boolean {
+  using folder = new Folder();
+  const program = new URL("../programs/fuse.ts", import.meta.url).pathname;
+  return Bun.spawnSync([process.execPath, program, folder.path], { stdin: "ignore", stderr: "ignore" }).exitCode === 0;
+}

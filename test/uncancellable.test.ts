@@ -1,0 +1,59 @@
+import { expect } from "bun:test";
+import { needs } from "./support/capabilities.ts";
+import { FaultyFiles, faultyFileBytes } from "./support/faulty-files.ts";
+import { start } from "./support/programs.ts";
+import { fdsOf, ringFds } from "./support/resources.ts";
+
+const warning = /bun-uring: closing a ring waits for (a request|1 requests) that the kernel cannot cancel\n/g;
+
+/** While it closes, and in the end. Who waits in the kernel can be seen from outside only. */
+const kinds: Record<string, { state?: object; outcome: object }> = {
+  Ring: {
+    state: { settled: "no", inFlight: 1, held: 1, rings: 2, pinned: true },
+    outcome: { read: faultyFileBytes, right: true, inFlight: 0, rings: 0, files: 0 },
+  },
+  Worker: {
+    state: { ending: "no", available: 1, rings: 2, files: 1 },
+    outcome: { ending: "ended", available: 2, rings: 0, files: 0, right: true },
+  },
+  plain: { outcome: { right: true, rings: 0 } },
+  DEFER_TASKRUN: { outcome: { right: true, rings: 0 } },
+  SQPOLL: { outcome: { right: true, rings: 0 } },
+};
+
+needs("mounts of FUSE")(
+  "close() of a Ring, of each kind of RawRing, and terminate() of a Worker warn once, after 5 s, that a request cannot be cancelled, wait for it, and end as ever",
+  async () => {
+    await using files = await FaultyFiles.mount();
+    const closings = Object.entries(kinds).map(async ([kind, { state, outcome }], index) => {
+      const name = `read-held-0-${index}`;
+      const program = start("uncancellable", [kind, files.of(name)]);
+      await program.until("reading\n");
+      await files.held(name);
+      const before = { rings: ringFds(program.pid), files: fdsOf(files.of(name), program.pid) };
+      program.tell("close\n");
+      await program.untilError("cannot cancel\n");
+      return {
+        /** Some time later it still waits, and has not warned again. */
+        async stillWaits() {
+          expect({ rings: ringFds(program.pid), files: fdsOf(files.of(name), program.pid) }).toEqual(before);
+          if (state === undefined) return;
+          program.tell("state\n");
+          await program.until("}\n");
+        },
+        async ends() {
+          const { exitCode, stdout, stderr } = await program.outcome();
+          const told = state === undefined ? "" : `state ${JSON.stringify(state)}\n`;
+          expect({ kind, exitCode, stdout }).toEqual({ kind, exitCode: 0, stdout: `reading\n${told}outcome ${JSON.stringify(outcome)}\n` });
+          expect({ kind, others: stderr.replaceAll(warning, ""), warnings: stderr.match(warning)?.length }).toEqual({ kind, others: "", warnings: 1 });
+        },
+      };
+    });
+    const waiting = await Promise.all(closings);
+    await Bun.sleep(1500); // long enough for whatever would warn every second
+    for (const { stillWaits } of waiting) await stillWaits();
+    files.release();
+    for (const { ends } of waiting) await ends();
+  },
+  60_000,
+);
