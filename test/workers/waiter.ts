@@ -3,16 +3,17 @@ import { BufferPool, type FixedBuffer, type PoolHandle } from "bun-uring";
 
 declare const self: Worker;
 
-let pool: BufferPool | undefined;
+/** The last one is acquired from. */
+const pools: BufferPool[] = [];
 const held: FixedBuffer[] = [];
 
 self.addEventListener("message", async ({ data }: MessageEvent<{ attach?: PoolHandle; acquire?: number; release?: boolean; mark?: number; end?: boolean }>) => {
   if (data.attach !== undefined) {
-    pool = BufferPool.attach(data.attach);
+    pools.push(BufferPool.attach(data.attach));
     self.postMessage("attached");
   }
   for (let acquired = 0; acquired < (data.acquire ?? 0); acquired++) {
-    const buffer = await pool?.acquire();
+    const buffer = await pools.at(-1)?.acquire();
     if (buffer === undefined) throw new Error("no pool");
     if (data.mark !== undefined) buffer.bytes.fill(data.mark);
     held.push(buffer);
@@ -23,7 +24,7 @@ self.addEventListener("message", async ({ data }: MessageEvent<{ attach?: PoolHa
     self.postMessage("released");
   }
   if (data.end) {
-    pool?.close();
+    for (const pool of pools) pool.close();
     process.exit();
   }
 });
