@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { BufferPool, type FixedBuffer, type PoolHandle, Ring } from "bun-uring";
 import { membershipOf } from "../lib/pool.ts";
 import { needs } from "./support/capabilities.ts";
@@ -212,6 +212,34 @@ test("the same handle attached twice, in one thread and in two, is as many pools
     two.close();
     expect(await codeOf(() => BufferPool.attach(handle))).toBe("EBADF");
   }));
+
+needs("clone (Linux 6.12)")("a close by another thread in the middle of a clone waits for it: the ring is complete, and the next one refused", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", numbered(2 * size));
+    const gate = new Int32Array(new SharedArrayBuffer(4));
+    const closer = new TestWorker<PoolHandle>("closer", gate.buffer);
+    const attached = BufferPool.attach(await closer.answer());
+    const buffer = await attached.acquire();
+    const { control } = membershipOf(attached);
+    const { ringFd } = control;
+    const during = spyOn(control, "ringFd").mockImplementationOnce((participant) => {
+      Atomics.store(gate, 0, 1);
+      Atomics.notify(gate, 0);
+      expect(Atomics.wait(gate, 0, 1, 100)).toBe("timed-out"); // it would have closed by now
+      return ringFd.call(control, participant);
+    });
+    const ring = new Ring({ pool: attached });
+    expect(during).toHaveBeenCalledTimes(1);
+    expect(Atomics.wait(gate, 0, 1, 10_000)).not.toBe("timed-out");
+    await readsRight(ring, path, buffer);
+    await expectClosed(attached);
+    buffer.release();
+    await ring.close();
+    attached.close();
+    await closer.terminate();
+  }),
+);
 
 /** A pool whose registration has this descriptor, as soon as it is free. */
 function poolWithFd(fd: number): { pool: BufferPool; others: BufferPool[] } {
