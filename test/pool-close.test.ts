@@ -50,12 +50,13 @@ for (const [what, { during, end }] of Object.entries(racing) as [Racing, (typeof
         for (let round = 0; round < rounds; round++) {
           const rings = ringFds();
           const pool = new BufferPool({ count: 3, size });
-          const gate = new Int32Array(new SharedArrayBuffer(4));
+          const gate = new Int32Array(new SharedArrayBuffer(8));
           const job: RacerJob = { pool: pool.share(), racing: what, path, gate: gate.buffer };
           for (const racer of racers) racer.tell(job);
           for (const racer of racers) expect(await racer.answer()).toBe("ready");
           Atomics.store(gate, 0, 1);
           Atomics.notify(gate, 0);
+          if (round % 2 === 1) Atomics.wait(gate, 1, 0);
           for (let spin = 0; spin < (round % 10) ** 2 * 500; spin++) Atomics.load(gate, 0);
           pool.close();
           for (const racer of racers) {
@@ -80,7 +81,7 @@ test("a close ends every wait for a slot with EBADF: here, in an attached pool, 
       const pool = new BufferPool({ count: 1, size });
       const attached = BufferPool.attach(pool.share());
       const racer = new TestWorker<"ready" | RacerAnswer>("racer");
-      const gate = new Int32Array(new SharedArrayBuffer(4)).fill(1);
+      const gate = new Int32Array(new SharedArrayBuffer(8)).fill(1);
       const buffer = await pool.acquire();
       buffer.bytes.fill(7);
       racer.tell({ pool: pool.share(), racing: "acquire", path: "", gate: gate.buffer } satisfies RacerJob);
