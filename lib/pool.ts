@@ -181,7 +181,8 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * The pool of another thread, here. It costs neither memory nor a registration.
+   * The pool of another thread, here. It costs neither memory nor a registration. Each attachment is a holder of its own, the same handle's second one too: it has slots
+   * and waits of its own, and is closed for itself. At once with a close of the pool it either succeeds, and is closed then, or is refused.
    * @param handle - what `share` returned
    * @throws TypeError: not a handle, or one of another version of this library
    * @throws UringError EBADF: the pool is closed, or every thread that had it has ended; EMFILE; EUSERS: 1024 have it
@@ -251,7 +252,8 @@ export class BufferPool implements Disposable {
   /**
    * Takes over a slot, with its content, that another thread gave away with `FixedBuffer.transfer`.
    * @throws TypeError: not a token, or one of another pool
-   * @throws UringError ESTALE: the token was used; EBADF: the pool is closed here
+   * @throws UringError ESTALE: the token was used; EBADF: this pool object was closed. Where only the thread that made the pool has closed it, a slot that was on its way
+   * is received: it is out, as those that are held
    */
   receive(token: SlotToken): FixedBuffer {
     if (typeof token !== "object" || token === null || token.kind !== "bun-uring.SlotToken")
@@ -282,8 +284,10 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * Ends the pool: no ring can join it and no slot can be acquired any more, pending acquires reject. Never waits: rings that have it go on, slots that are out stay
-   * valid until they are released, and the memory goes with the last of them. On an attached pool it ends the attachment only. Again: nothing.
+   * Ends the pool: no ring can join it and no slot can be acquired any more, pending acquires reject with EBADF, in every thread. Never waits but for a clone or an
+   * attachment that another thread is in the middle of, microseconds: rings that have it go on, slots that are out or on their way stay valid until they are released,
+   * and the memory goes with the last of them. It stays closed, to old handles too, whatever its descriptor's number is by then. On an attached pool it ends that attachment
+   * only, and the same handle's others go on. Again: nothing.
    */
   close(): void {
     this.#membership.close();

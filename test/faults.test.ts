@@ -173,6 +173,23 @@ needs("mounts of FUSE")("a file that fails from somewhere on is read up to there
       expect([(await uringError(read)).code, bytes]).toEqual(["EIO", 131_072]);
       await slotsBack(pool);
     }
+    const odd = files.of("read-EIO-135168"); // a read of 64 KiB brings a part
+    for (const take of [
+      async (bytes: (chunk: Uint8Array) => void) => {
+        await using iterated = await ring.open(odd);
+        for await (const chunk of iterated) bytes(chunk);
+      },
+      async (bytes: (chunk: Uint8Array) => void) => {
+        await using streamed = await ring.open(odd);
+        for await (const chunk of streamed.readable({ position: null })) bytes(chunk);
+      },
+    ]) {
+      const parts: Uint8Array[] = [];
+      expect((await uringError(() => take((chunk) => parts.push(chunk)))).code).toBe("EIO");
+      expect(Buffer.compare(Buffer.concat(parts), numbered(135_168))).toBe(0);
+    }
+    await using whole = await ring.open(odd);
+    expect((await uringError(() => whole.readFile())).code).toBe("EIO");
     expect(await uringError(() => hashFile(broken, { ring, pool }))).toMatchObject({ code: "EIO", path: broken });
     const to = `${folder.path}/copy`;
     expect(await uringError(() => copyFile(broken, to, { ring, pool }))).toMatchObject({ code: "EIO", path: broken, dest: to });

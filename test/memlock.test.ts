@@ -41,3 +41,18 @@ test(`what is closed gives its part of the limit back at once: ${times(200)} poo
   const [first] = (await linesOf(["rounds"])).filter((line) => JSON.stringify(line).includes("read"));
   expect(first).toEqual(read[bufferSource.one]);
 });
+
+test("a RawRing's registration over the limit is ENOMEM, leaves the table as it was, and takes no part of the limit", async () => {
+  const { exitCode, stdout, stderr } = await run("memlock", { args: ["raw"] });
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  expect(stdout.trim().split("\n")).toEqual([
+    "too much: ENOMEM io_uring_register_buffers",
+    "too much in all: ENOMEM io_uring_register_buffers",
+    "little: no error",
+    "read: 65536",
+    "an update to too much: ENOMEM io_uring_register_buffers_update",
+    "read: 65536",
+    "another: ENOMEM io_uring_register_buffers_update",
+    "as much as before: no error",
+  ]);
+});

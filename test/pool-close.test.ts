@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { BufferPool, type FixedBuffer, type PoolHandle, Ring } from "bun-uring";
 import { membershipOf } from "../lib/pool.ts";
 import { needs } from "./support/capabilities.ts";
@@ -50,12 +50,13 @@ for (const [what, { during, end }] of Object.entries(racing) as [Racing, (typeof
         for (let round = 0; round < rounds; round++) {
           const rings = ringFds();
           const pool = new BufferPool({ count: 3, size });
-          const gate = new Int32Array(new SharedArrayBuffer(4));
+          const gate = new Int32Array(new SharedArrayBuffer(8));
           const job: RacerJob = { pool: pool.share(), racing: what, path, gate: gate.buffer };
           for (const racer of racers) racer.tell(job);
           for (const racer of racers) expect(await racer.answer()).toBe("ready");
           Atomics.store(gate, 0, 1);
           Atomics.notify(gate, 0);
+          if (round % 2 === 1) Atomics.wait(gate, 1, 0);
           for (let spin = 0; spin < (round % 10) ** 2 * 500; spin++) Atomics.load(gate, 0);
           pool.close();
           for (const racer of racers) {
@@ -80,7 +81,7 @@ test("a close ends every wait for a slot with EBADF: here, in an attached pool, 
       const pool = new BufferPool({ count: 1, size });
       const attached = BufferPool.attach(pool.share());
       const racer = new TestWorker<"ready" | RacerAnswer>("racer");
-      const gate = new Int32Array(new SharedArrayBuffer(4)).fill(1);
+      const gate = new Int32Array(new SharedArrayBuffer(8)).fill(1);
       const buffer = await pool.acquire();
       buffer.bytes.fill(7);
       racer.tell({ pool: pool.share(), racing: "acquire", path: "", gate: gate.buffer } satisfies RacerJob);
@@ -212,6 +213,34 @@ test("the same handle attached twice, in one thread and in two, is as many pools
     two.close();
     expect(await codeOf(() => BufferPool.attach(handle))).toBe("EBADF");
   }));
+
+needs("clone (Linux 6.12)")("a close by another thread in the middle of a clone waits for it: the ring is complete, and the next one refused", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", numbered(2 * size));
+    const gate = new Int32Array(new SharedArrayBuffer(4));
+    const closer = new TestWorker<PoolHandle>("closer", gate.buffer);
+    const attached = BufferPool.attach(await closer.answer());
+    const buffer = await attached.acquire();
+    const { control } = membershipOf(attached);
+    const { ringFd } = control;
+    const during = spyOn(control, "ringFd").mockImplementationOnce((participant) => {
+      Atomics.store(gate, 0, 1);
+      Atomics.notify(gate, 0);
+      expect(Atomics.wait(gate, 0, 1, 100)).toBe("timed-out"); // it would have closed by now
+      return ringFd.call(control, participant);
+    });
+    const ring = new Ring({ pool: attached });
+    expect(during).toHaveBeenCalledTimes(1);
+    expect(Atomics.wait(gate, 0, 1, 10_000)).not.toBe("timed-out");
+    await readsRight(ring, path, buffer);
+    await expectClosed(attached);
+    buffer.release();
+    await ring.close();
+    attached.close();
+    await closer.terminate();
+  }),
+);
 
 /** A pool whose registration has this descriptor, as soon as it is free. */
 function poolWithFd(fd: number): { pool: BufferPool; others: BufferPool[] } {

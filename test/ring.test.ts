@@ -344,6 +344,9 @@ test("without a descriptor left every call says EMFILE, what is in flight comple
   expect([child.exitCode, stderr]).toEqual([0, ""]);
   expect(stdout.trim().split("\n")).toEqual([
     "open: EMFILE openat",
+    "hashFile: EMFILE openat",
+    "copyFile: EMFILE open",
+    "new RawRing: EMFILE io_uring_setup",
     "new Ring: EMFILE io_uring_setup",
     "acquire: EMFILE eventfd",
     bufferSource.one === "cloned" ? "attach: EMFILE attach" : "attach: no error", // without a registration there is no descriptor of it

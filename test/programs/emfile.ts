@@ -1,6 +1,6 @@
 /** Run with few descriptors allowed: uses them all up, then has a ring and a pool wait, and frees them again. */
 import { closeSync, openSync, writeSync } from "node:fs";
-import { BufferPool, Ring, UringError } from "bun-uring";
+import { BufferPool, copyFile, hashFile, RawRing, Ring, UringError } from "bun-uring";
 import { pipe } from "../support/pipes.ts";
 
 const ends = pipe();
@@ -29,6 +29,9 @@ async function code(act: () => unknown): Promise<string> {
 
 takeAll();
 console.log("open:", await code(() => ring.open("/dev/null")));
+console.log("hashFile:", await code(() => hashFile(import.meta.path, { ring, pool })));
+console.log("copyFile:", await code(() => copyFile(import.meta.path, "/nowhere/copy", { ring, pool })));
+console.log("new RawRing:", await code(() => new RawRing()));
 console.log("new Ring:", await code(() => new Ring()));
 console.log("acquire:", await code(() => pool.acquire()));
 const before = BufferPool;

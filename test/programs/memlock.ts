@@ -1,9 +1,10 @@
-/** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. "rounds": closes all and begins again, times(200). */
+/** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. "rounds": closes all and begins again, times(200). "raw": registers by hand what is too much, and what is not. */
 import { closeSync, openSync } from "node:fs";
-import { BufferPool, Ring, UringError } from "bun-uring";
+import { BufferPool, RawRing, Ring, UringError } from "bun-uring";
 import { kernel } from "../../lib/kernel.ts";
 import { times } from "../support/effort.ts";
 import { becomeUser, limitMemlock } from "../support/restrictions.ts";
+import { resultOf, shared } from "../support/rings.ts";
 
 const found = kernel();
 if (process.argv[2] === "register") Object.assign(found, { cloneAbility: 0 });
@@ -18,6 +19,35 @@ if (process.argv[2] === "rounds") {
     using buffer = await pool.acquire();
     await ring.readFixed(fd, buffer, { position: 0 });
   }
+}
+
+if (process.argv[2] === "raw") {
+  const ring = new RawRing({ entries: 4 });
+  const refuse = (what: string, register: () => void) => {
+    try {
+      register();
+      console.log(`${what}: no error`);
+    } catch (error) {
+      if (!(error instanceof UringError)) throw error;
+      console.log(`${what}: ${error.code} ${error.syscall}`);
+    }
+  };
+  const read = (bytes: Uint8Array) => {
+    ring.prepReadFixed(fd, bytes.subarray(0, 65536), 0, 0, 1);
+    console.log(`read: ${resultOf(ring)}`);
+  };
+  const [small, large] = [shared(2 ** 21), shared(12 * 2 ** 20)];
+  refuse("too much", () => ring.registerBuffers([large]));
+  refuse("too much in all", () => ring.registerBuffers([small, large]));
+  refuse("little", () => ring.registerBuffers([small, null]));
+  read(small);
+  refuse("an update to too much", () => ring.updateBuffers(0, [large]));
+  read(small);
+  refuse("another", () => ring.updateBuffers(1, [large]));
+  ring.unregisterBuffers();
+  refuse("as much as before", () => ring.registerBuffers([shared(6 * 2 ** 20)]));
+  ring.close();
+  process.exit();
 }
 
 const pool = new BufferPool({ count: 96, size: 65536 });

@@ -135,7 +135,7 @@ export interface RacerJob {
   readonly racing: Racing;
   /** A file of numbered words. */
   readonly path: string;
-  /** Its first word is set when the race begins. */
+  /** Its first word is set when the race begins, its second by whoever has done a step. */
   readonly gate: SharedArrayBuffer;
 }
 

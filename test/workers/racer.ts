@@ -9,12 +9,17 @@ declare const self: Worker;
 /** At once, by this thread. */
 const mostAttached = 20;
 
+/** Of the race that is on. */
+let gate: Int32Array = new Int32Array(2);
+
 /** Does it until it fails; what each time came to, and last the error. */
 async function untilRefused(act: () => string | Promise<string>): Promise<string[]> {
   const outcomes: string[] = [];
   for (;;) {
     try {
       outcomes.push(await act());
+      Atomics.store(gate, 1, 1);
+      Atomics.notify(gate, 1);
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
       return [...outcomes, `${error.code} ${error.syscall}`];
@@ -65,10 +70,11 @@ async function cloneAll(pool: BufferPool, buffer: FixedBuffer | undefined, path:
 }
 
 self.addEventListener("message", async ({ data }: MessageEvent<RacerJob>) => {
+  gate = new Int32Array(data.gate);
   const pool = data.racing === "attach" ? undefined : BufferPool.attach(data.pool);
   const buffer = data.racing === "clone" ? pool?.tryAcquire() : undefined;
   self.postMessage("ready");
-  Atomics.wait(new Int32Array(data.gate), 0, 0);
+  Atomics.wait(gate, 0, 0);
   const outcomes = await (pool === undefined ? attachAll(data) : data.racing === "acquire" ? acquireAll(pool) : cloneAll(pool, buffer, data.path));
   pool?.close();
   self.postMessage({ outcomes } satisfies RacerAnswer);
