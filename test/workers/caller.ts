@@ -54,6 +54,8 @@ class World {
   #current: unknown;
   readonly outcomes: Record<string, number> = {};
   readonly faults: string[] = [];
+  /** What was called, for whoever looks for a fault's reason. */
+  readonly trace: string[] = [];
   calls = 0;
 
   constructor(job: CallerJob) {
@@ -74,7 +76,7 @@ class World {
     else this.#tokens.push(news.token);
   }
 
-  step({ call: number, picks, wild }: Step): void {
+  step({ call: number, picks, wild, yields }: Step): void {
     const call = this.#calls[number % this.#calls.length];
     if (call === undefined) return;
     const [first = 0, ...rest] = picks;
@@ -88,6 +90,9 @@ class World {
     while (values.length > 0 && values.at(-1) === undefined) values.pop();
     const wasClosed = call.worksClosed !== true && this.#closed.has(target);
     this.calls++;
+    const shown = values.map((value) => Bun.inspect(value, { depth: 1 }).replaceAll(/\s+/g, " ").slice(0, 100));
+    const on = call.on === undefined ? "" : `#${this.#things[call.on].indexOf(target)} `;
+    this.trace.push(`${on}${call.name}(${shown.join(", ")})${["", " await", " turn"][yields]}`);
     try {
       const result = call.make !== undefined ? call.make(values) : Reflect.apply(Reflect.get(Object(target), call.name.split(".")[1] ?? ""), target, values);
       if (isThenable(result)) this.#follow(call, result, values, target, wasClosed);
@@ -104,19 +109,26 @@ class World {
     for (const ring of this.#things.ring) if (ring instanceof Ring) this.#track("Ring.close at the end", ring.close());
     for (const pool of this.#things.pool) if (pool instanceof BufferPool) pool.close();
     for (const raw of this.#things.raw) if (raw instanceof RawRing) raw.close();
-    for (const buffer of this.#things.buffer) if (buffer instanceof FixedBuffer) buffer[Symbol.dispose]();
+    this.#releaseAll();
     const deadline = performance.now() + longestWaitMs;
     while (this.#pending.size > 0 && performance.now() < deadline) await Promise.race([...this.#pending.keys(), Bun.sleep(1000)]);
     if (this.#pending.size > 0) this.#fault(`never settled: ${[...this.#pending.values()].join(", ")}`);
     // What came of calls that were in flight.
     for (const ring of this.#things.ring) if (ring instanceof Ring) await ring.close().catch(() => undefined);
     for (const pool of this.#things.pool) if (pool instanceof BufferPool) pool.close();
-    for (const buffer of this.#things.buffer) if (buffer instanceof FixedBuffer) buffer[Symbol.dispose]();
+    this.#releaseAll();
     for (const ring of this.#things.ring)
       if (ring instanceof Ring && (ring.inFlight !== 0 || !ring.closed)) this.#fault(`a closed ring has ${ring.inFlight} operations in flight`);
     for (const file of this.#things.file) if (file instanceof RingFile && (file.fd !== -1 || !file.closed)) this.#fault("a file of a closed ring is open");
     for (const pool of this.#things.pool)
       if (pool instanceof BufferPool && pool.stats().held !== 0) this.#fault(`a pool has ${pool.stats().held} slots of holders that have released all`);
+  }
+
+  #releaseAll(): void {
+    for (const buffer of this.#things.buffer) {
+      this.#name(buffer);
+      if (buffer instanceof FixedBuffer) buffer[Symbol.dispose]();
+    }
   }
 
   #any(kind: Kind): Value {
@@ -229,7 +241,9 @@ class World {
   /** A read of the known file, into a slot that nothing else was done with meanwhile. */
   #checkContent(result: unknown, [file, buffer, options]: readonly unknown[]): void {
     if (file !== this.#job.knownFd || !(buffer instanceof FixedBuffer) || typeof options !== "object" || options === null) return;
-    const { position, offset, length } = { position: -1, offset: 0, length: 0, ...options };
+    const { position: given, offset, length: wanted } = { position: -1, offset: 0, length: undefined, ...options };
+    const position = Number(given);
+    const length = wanted ?? buffer.bytes.length - offset;
     if (position < 0 || position % 4 !== 0 || offset % 4 !== 0) return;
     const expected = Math.max(0, Math.min(length, this.#job.knownBytes - position));
     if (result !== expected) this.#fault(`readFixed of ${length} bytes at ${position} brought ${result}, not ${expected}`);
@@ -265,7 +279,7 @@ class World {
 
   #failed(call: Call, error: unknown, values: readonly unknown[]): void {
     this.#count(call, String(codeOf(error) ?? (error instanceof Error ? error.name : error)));
-    if (error === ownReason || error === getterError) return;
+    if (error === ownReason || error === getterError || (error instanceof DOMException && error.name === "AbortError")) return;
     if (error instanceof UringError) {
       if (error.code === "EBADF" || call.codes.includes(error.code)) return;
     } else if (error instanceof TypeError || error instanceof RangeError) {
@@ -487,8 +501,8 @@ class World {
         [...making, "EBUSY", "EOVERFLOW"],
         (values) => Reflect.construct(Ring, values),
       ),
-      ring("open", [path, flags, maybe(one(0o644, 0o600)), maybe(options({ direct: one(true, false), signal }))], onPath),
-      ring("open", [path, flags], onPath),
+      ring("open", [ownPath, flags, maybe(one(0o644, 0o600)), maybe(options({ direct: one(true, false), signal }))], onPath),
+      ring("open", [one(knownPath), one("r", 0, undefined)], onPath),
       readFixed,
       readFixed,
       readFixed,
@@ -607,9 +621,9 @@ async function run(job: CallerJob): Promise<void> {
     if (step.yields === 2) await new Promise(setImmediate);
   }
   await world.end();
-  const { calls, outcomes, faults } = world;
+  const { calls, outcomes, faults, trace } = world;
   world = undefined;
-  self.postMessage({ calls, outcomes, faults } satisfies CallerNews);
+  self.postMessage({ calls, outcomes, faults, trace: faults.length > 0 ? trace : [] } satisfies CallerNews);
 }
 
 self.addEventListener("message", ({ data }: MessageEvent<CallerJob | { readonly token: SlotToken } | { readonly handle: unknown }>) => {

@@ -125,7 +125,7 @@ export interface CallerJob {
 export type CallerNews =
   | { readonly handle: PoolHandle }
   | { readonly token: SlotToken }
-  | { readonly calls: number; readonly outcomes: Readonly<Record<string, number>>; readonly faults: readonly string[] };
+  | { readonly calls: number; readonly outcomes: Readonly<Record<string, number>>; readonly faults: readonly string[]; readonly trace: readonly string[] };
 
 /** What races with a pool's close. */
 export type Racing = "attach" | "acquire" | "clone";

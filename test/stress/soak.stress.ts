@@ -1,0 +1,42 @@
+import { expect, test } from "bun:test";
+import type { Soaked } from "../programs/soak.ts";
+import type { Terminated } from "../programs/terminate.ts";
+import { times } from "../support/effort.ts";
+import { measure, report } from "../support/stress.ts";
+import { medianOf } from "../support/trend.ts";
+
+const isCi = process.env["CI"] !== undefined && process.env["CI"] !== "";
+const seconds = Number(process.env["BUN_URING_SOAK_SECONDS"] ?? (isCi ? 60 : 600));
+/** Kilobytes that the medians of two thirds may differ in, whatever is done: allocators keep more one time and less another. */
+const noiseKb = 32 * 1024;
+/** What a Worker leaves in any case differs between programs: that of more modules has more. Twice what the smallest leaves is still a fifth of what one could leak. */
+const mostOfBaseline = 2;
+
+test(
+  `everything at once for ${seconds} s: data stays right, and memory, descriptors and pinned pages stay flat`,
+  async () => {
+    const compiled = await measure<Terminated>("terminate", times(150), "compiled");
+    const { looks, faults, done } = await measure<Soaked>("soak", seconds);
+    // The first sixth is the warm-up: until then code is compiled, and allocators grow.
+    const steady = looks.slice(Math.ceil(looks.length / 6));
+    const third = Math.floor(steady.length / 3);
+    const [early, late] = [steady.slice(0, third), steady.slice(-third)];
+    const grownKb = medianOf(late.map(({ residentKb }) => residentKb)) - medianOf(early.map(({ residentKb }) => residentKb));
+    const workers = medianOf(late.map((look) => look.workers)) - medianOf(early.map((look) => look.workers));
+    // Medians of thirds: one high look proves nothing, and a leak of any size shows, the longer the more.
+    const allowedKb = noiseKb + mostOfBaseline * Math.max(0, compiled.growthKbPerWorker) * workers;
+    report(
+      "soak",
+      `${seconds} s, ${looks.at(-1)?.workers} Workers, ${Object.entries(done)
+        .map(([what, count]) => `${count} ${what}`)
+        .join(", ")}; RSS ${grownKb} kB more over ${workers} Workers, ${Math.round(allowedKb)} allowed`,
+    );
+    expect(faults).toEqual([]);
+    expect(third, "looks in a third: too few seconds").toBeGreaterThan(1);
+    const [first] = steady;
+    for (const { descriptors, rings, pinnedKb } of steady)
+      expect({ descriptors, rings, pinnedKb }).toEqual({ descriptors: first?.descriptors ?? 0, rings: 0, pinnedKb: first?.pinnedKb ?? 0 });
+    expect(grownKb).toBeLessThan(allowedKb);
+  },
+  (seconds + 300) * 1000,
+);
