@@ -3,7 +3,7 @@
 # BUN_URING_TEST_SEED repeats a run; BUN_URING_SOAK_SECONDS says how long the soak test is: 600 by default, and where CI is set 60.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
-[ $# -gt 0 ] || set -- slots memlock late-landing terminate calls soak
+[ $# -gt 0 ] || set -- slots memlock late-landing terminate dropped calls soak
 for part do
   set -- "$@" "./test/stress/$part.stress.ts"
   shift
