@@ -5,6 +5,7 @@ import { type Clones, clonesOf } from "./kernel.ts";
 import { addressOf, native } from "./native.ts";
 import { type PoolPlan, planPool } from "./pool-memory.ts";
 import { blockCount } from "./slots.ts";
+import { Turns } from "./turns.ts";
 
 const magic = 0x62756e75;
 /** Of the layout: threads that share a pool run the same one. */
@@ -28,6 +29,10 @@ const word = {
   transfers: 9,
   identity: 10,
   hugePages: 11,
+  /** See turns.ts. */
+  turn: 12,
+  passes: 13,
+  waits: 14,
 } as const;
 
 export const participantsStart = 16;
@@ -49,6 +54,7 @@ export class PoolControl {
   /** The slots' hints and owners, see slots.ts. */
   readonly hints: Int32Array;
   readonly owners: Int32Array;
+  readonly turns: Turns;
   readonly #words: Int32Array;
 
   private constructor(memory: SharedArrayBuffer, words: Int32Array, plan: PoolPlan) {
@@ -61,6 +67,14 @@ export class PoolControl {
     this.identity = words[word.identity] ?? 0;
     this.hints = new Int32Array(memory, blocksStart * 4, blocks);
     this.owners = new Int32Array(memory, (blocksStart + blocks) * 4, plan.count);
+    this.turns = new Turns(words, {
+      participantLimit: word.participantLimit,
+      turn: word.turn,
+      passes: word.passes,
+      waits: word.waits,
+      firstWaiting: participantsStart + 3,
+      stride: participantWords,
+    });
     this.#words = words;
   }
 
@@ -106,11 +120,6 @@ export class PoolControl {
     return Atomics.load(this.#words, this.#participant(participant) + 1) - 1;
   }
 
-  /** Notes whether a participant waits for a slot: whoever frees one then signals its eventfd. */
-  setWaiting(participant: number, waiting: boolean): void {
-    Atomics.store(this.#words, this.#participant(participant) + 3, waiting ? 1 : 0);
-  }
-
   /** How many participants there are, and how many of them wait, `except` one. */
   countParticipants(except: number): { attached: number; waiting: number } {
     const limit = Atomics.load(this.#words, word.participantLimit);
@@ -120,17 +129,9 @@ export class PoolControl {
       if (participant === except) continue;
       const base = this.#participant(participant);
       attached += Atomics.load(this.#words, base);
-      waiting += Atomics.load(this.#words, base + 3);
+      if (this.turns.isWaiting(participant)) waiting++;
     }
     return { attached, waiting };
-  }
-
-  /** Whether a participant other than `except` waits for a slot. */
-  othersWait(except: number): boolean {
-    const limit = Atomics.load(this.#words, word.participantLimit);
-    for (let participant = 0; participant < limit; participant++)
-      if (participant !== except && Atomics.load(this.#words, this.#participant(participant) + 3) !== 0) return true;
-    return false;
   }
 
   /** A number for one transfer, 1 to 2^30. */

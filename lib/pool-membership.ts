@@ -168,7 +168,7 @@ export class PoolMembership implements Reclaimable {
 
   tryAcquire(): FixedBuffer | undefined {
     this.assertOpen("acquire");
-    const index = this.#slots.tryAcquire(this.#owner);
+    const index = this.#waiters.size > 0 ? -1 : this.#take();
     if (index !== -1) return this.#grant(index);
     this.#exhaustions++;
     return undefined;
@@ -178,12 +178,8 @@ export class PoolMembership implements Reclaimable {
   async acquire(signal: AbortSignal | undefined): Promise<FixedBuffer> {
     signal?.throwIfAborted();
     this.assertOpen("acquire");
-    if (this.#waiters.size === 0) {
-      const buffer = this.tryAcquire();
-      if (buffer !== undefined) return buffer;
-    } else {
-      this.#exhaustions++;
-    }
+    const buffer = this.tryAcquire();
+    if (buffer !== undefined) return buffer;
     const wakeup = this.#ownWakeup(); // it may fail for want of a descriptor, and nobody waits yet
     const { promise, resolve, reject } = Promise.withResolvers<FixedBuffer>();
     const waiter: Waiter = { place: currentPlace(), grant: resolve, fail: reject };
@@ -215,7 +211,8 @@ export class PoolMembership implements Reclaimable {
   /** Frees a slot that was released and has nothing pending. */
   free(slot: Slot): void {
     this.#slots.release(slot.index, this.#owner);
-    if (!this.#wakeOthers()) this.#serve();
+    if (this.#wakeOthers()) this.control.turns.notePass();
+    else this.#serve();
     this.#slotsOut--;
     this.#leaveWhenUnused();
   }
@@ -265,9 +262,18 @@ export class PoolMembership implements Reclaimable {
 
   /** Has every thread that waits look again, this one included. Returns whether any other does. */
   #wakeOthers(): boolean {
-    if (!this.control.othersWait(this.#participant)) return false;
+    if (!this.control.turns.othersWait(this.#participant)) return false;
     native().poolWake(this.control.address);
     return true;
+  }
+
+  /** A free slot's index, or -1: there is none, or it is another thread's turn. */
+  #take(): number {
+    const { turns } = this.control;
+    if (!turns.mayTake(this.#participant)) return -1;
+    const index = this.#slots.tryAcquire(this.#owner);
+    if (index !== -1 && turns.end(this.#participant)) this.#wakeOthers();
+    return index;
   }
 
   #grant(index: number, place?: Place): FixedBuffer {
@@ -285,7 +291,7 @@ export class PoolMembership implements Reclaimable {
         waiter.fail(closedError("acquire"));
         continue;
       }
-      const index = this.#slots.tryAcquire(this.#owner);
+      const index = this.#take();
       if (index === -1) return;
       this.#waiters.delete(waiter);
       waiter.grant(this.#grant(index, waiter.place));
@@ -301,14 +307,15 @@ export class PoolMembership implements Reclaimable {
 
   /** Announces that this thread waits, and looks once more: a slot freed before the announcement was seen by nobody. */
   #wait(wakeup: Wakeup): void {
-    this.control.setWaiting(this.#participant, true);
+    this.control.turns.setWaiting(this.#participant, true);
     wakeup.arm();
     this.#serve();
   }
 
   #settleWaiting(): void {
     if (this.#waiters.size > 0 || this.#wakeup === undefined) return;
-    this.control.setWaiting(this.#participant, false);
+    this.control.turns.setWaiting(this.#participant, false);
+    if (this.control.turns.end(this.#participant)) this.#wakeOthers();
     this.#wakeup.disarm();
     this.#closeAbandoned();
   }

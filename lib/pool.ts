@@ -231,7 +231,7 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * A slot, if one is free.
+   * A slot, if one is free and nobody of this thread waits for it, nor anybody of another thread who has waited for a hundred releases.
    * @throws UringError EBADF: the pool is closed
    */
   tryAcquire(): FixedBuffer | undefined {
@@ -239,7 +239,8 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * A slot, as soon as one is free, here or by a release in another thread; in the order of asking within a thread. Waiting costs no CPU and keeps the process alive.
+   * A slot, as soon as one is free, here or by a release in another thread; in the order of asking within a thread. Of several threads none is passed over for ever: after
+   * some hundred releases it is the turn of the one that has waited longest. Waiting costs no CPU and keeps the process alive.
    * @param options.signal - rejects the promise with its reason when it is aborted
    * @throws UringError EBADF: the pool is closed, or was while waiting
    */

@@ -106,10 +106,10 @@ test("a slot that another thread releases just before this one says that it wait
   using other = BufferPool.attach(pool.share());
   const held = other.tryAcquire();
   const { control } = membershipOf(pool);
-  const setWaiting = spyOn(control, "setWaiting").mockImplementationOnce((participant, waiting) => {
+  const setWaiting = spyOn(control.turns, "setWaiting").mockImplementationOnce((participant, waiting) => {
     held?.release(); // sees nobody waiting, and wakes nobody
     setWaiting.mockRestore();
-    control.setWaiting(participant, waiting);
+    control.turns.setWaiting(participant, waiting);
   });
   (await pool.acquire()).release();
 });

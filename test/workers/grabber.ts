@@ -92,11 +92,12 @@ async function acquireAll(pool: BufferPool, job: GrabberJob, marks: Marks, relea
   const lane = async () => {
     while (pairs < job.pairs) {
       const turn = pairs++;
-      const before = { exhaustions: pool.stats().exhaustions, releases: Atomics.load(progress, 0) };
+      const { exhaustions } = pool.stats();
       const acquiring = pool.acquire();
-      const waits = pool.stats().exhaustions > before.exhaustions;
+      const releases = Atomics.load(progress, 0);
+      const waits = pool.stats().exhaustions > exhaustions;
       const buffer = await acquiring;
-      if (waits) releasesWaited.push(Atomics.load(progress, 0) - before.releases);
+      if (waits) releasesWaited.push(Atomics.load(progress, 0) - releases);
       marks.set(buffer.index);
       if (turn % 8 === 0) await new Promise(setImmediate);
       marks.clear(buffer.index);

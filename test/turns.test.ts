@@ -1,0 +1,46 @@
+import { expect, test } from "bun:test";
+import { Turns } from "../lib/turns.ts";
+
+const [first, second, third] = [0, 1, 2];
+
+function turnsOfThree(): Turns {
+  const words = new Int32Array(new SharedArrayBuffer(4 * 16));
+  words[0] = 3;
+  return new Turns(words, { participantLimit: 0, turn: 1, passes: 2, waits: 3, firstWaiting: 4, stride: 4 });
+}
+
+/** Releases until somebody has a turn. */
+function pass(turns: Turns): void {
+  for (let releases = 0; releases < 129; releases++) turns.notePass();
+}
+
+test("anybody may take a slot until one has waited through many releases; then it is the turn of the one who has waited longest", () => {
+  const turns = turnsOfThree();
+  turns.setWaiting(second, true);
+  turns.setWaiting(third, true);
+  for (let releases = 0; releases < 128; releases++) turns.notePass();
+  expect([first, second, third].map((participant) => turns.mayTake(participant))).toEqual([true, true, true]);
+  turns.notePass();
+  expect([first, second, third].map((participant) => turns.mayTake(participant))).toEqual([false, true, false]);
+  expect([turns.end(first), turns.end(third), turns.end(second), turns.end(second)]).toEqual([false, false, true, false]);
+  expect(turns.mayTake(first)).toBe(true);
+  pass(turns); // the second waits for more, and so behind the third
+  expect([first, second, third].map((participant) => turns.mayTake(participant))).toEqual([false, false, true]);
+});
+
+test("a turn of one who does not wait any more is nobody's", () => {
+  const turns = turnsOfThree();
+  turns.setWaiting(second, true);
+  pass(turns);
+  expect(turns.mayTake(first)).toBe(false);
+  turns.setWaiting(second, false);
+  expect([turns.mayTake(first), turns.mayTake(third)]).toEqual([true, true]);
+  expect(turns.end(second)).toBe(false);
+});
+
+test("releases while nobody waits give nobody a turn", () => {
+  const turns = turnsOfThree();
+  pass(turns);
+  expect([first, second, third].map((participant) => turns.mayTake(participant))).toEqual([true, true, true]);
+  expect([turns.othersWait(first), turns.isWaiting(first)]).toEqual([false, false]);
+});
