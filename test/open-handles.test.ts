@@ -44,6 +44,10 @@ test("a slot is not given back while somebody has its bytes", async () => {
   expect((await run("forgotten", { args: ["kept bytes"] })).stdout).toBe("0 free, 4096 bytes kept\n");
 });
 
+test("a slot is not given back while somebody has a chunk of it, the stream dropped", async () => {
+  expect((await run("forgotten", { args: ["a kept chunk"] })).stdout).toBe("1 free, 1 byte kept\n2 free\n");
+});
+
 test("a slot that was dropped with a read in flight is given back at its completion", async () => {
   expect((await run("forgotten", { args: ["a slot in flight"] })).stdout).toBe("0 free\n1 read, 1 free\n");
 });

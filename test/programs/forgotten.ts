@@ -108,6 +108,20 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     await collect(() => pool.available > 0, 30);
     console.log(`${pool.available} free, ${bytes?.length} bytes kept`);
   },
+  async "a kept chunk"() {
+    using pool = new BufferPool({ count: 2, size: 4096 });
+    await using ring = new Ring({ pool });
+    await using file = await ring.open(path);
+    const readFirst = async () => (await file.readable({ pool, zeroCopy: true, depth: 1, length: 1 }).getReader().read()).value;
+    const keepChunk = async () => {
+      const chunk = await readFirst();
+      await collect(() => pool.available === 2, 30);
+      return `${pool.available} free, ${chunk?.length} byte kept`;
+    };
+    console.log(await keepChunk());
+    await collect(() => pool.available === 2);
+    console.log(`${pool.available} free`);
+  },
   async "a slot in flight"() {
     using pool = new BufferPool({ count: 1, size: 4096 });
     await using ring = new Ring({ pool });
