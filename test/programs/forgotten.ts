@@ -122,6 +122,14 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     await collect(() => pool.available === 2);
     console.log(`${pool.available} free`);
   },
+  async "stacks of its own"() {
+    Error.prepareStackTrace = (_error, frames) => frames;
+    using pool = new BufferPool({ count: 10, size: 4096 });
+    for (let slot = 0; slot < 10; slot++) dropSlot(pool);
+    const listed = openHandles().length;
+    await collect(() => pool.available === 10);
+    console.log(`${listed} open, ${pool.available} free`);
+  },
   async "a slot in flight"() {
     using pool = new BufferPool({ count: 1, size: 4096 });
     await using ring = new Ring({ pool });
