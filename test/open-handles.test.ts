@@ -53,6 +53,10 @@ test("a slot is not given back while somebody has a chunk of it, the stream drop
   expect((await run("forgotten", { args: ["a kept chunk"] })).stdout).toBe("1 free, 1 byte kept\n2 free\n");
 });
 
+test("a slot is not given back while a raw ring may write to it", async () => {
+  expect((await run("forgotten", { args: ["a slot that a raw ring has"] })).stdout).toBe("0 free, then 1\n");
+});
+
 test("a slot that was dropped with a read in flight is given back at its completion", async () => {
   expect((await run("forgotten", { args: ["a slot in flight"] })).stdout).toBe("0 free\n1 read, 1 free\n");
 });

@@ -122,6 +122,26 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     await collect(() => pool.available === 2);
     console.log(`${pool.available} free`);
   },
+  async "a slot that a raw ring has"() {
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    const raw = new RawRing();
+    const readIntoDropped = () => {
+      const bytes = pool.tryAcquire()?.bytes ?? new Uint8Array();
+      raw.registerBuffers([bytes]);
+      raw.prepReadFixed(ends.readFd, bytes, -1, 0, 1);
+      raw.submit();
+    };
+    readIntoDropped();
+    await collect(() => pool.available > 0, 30);
+    const inFlight = pool.available;
+    writeSync(ends.writeFd, "x");
+    raw.submitAndWait(1);
+    raw.forEachCompletion(() => undefined);
+    raw.unregisterBuffers();
+    await collect(() => pool.available > 0);
+    raw.close();
+    console.log(`${inFlight} free, then ${pool.available}`);
+  },
   async "stacks of its own"() {
     Error.prepareStackTrace = (_error, frames) => frames;
     using pool = new BufferPool({ count: 10, size: 4096 });
