@@ -38,8 +38,8 @@ const registry = new FinalizationRegistry<Reclaimable>((what) => {
   const place = open.get(what);
   open.delete(what);
   if (what.ended) return;
-  if (place !== undefined) report(what, place);
   what.reclaim();
+  if (place !== undefined) report(what, place);
 });
 hold(registry); // `bun --hot` drops modules whose objects are still there
 
@@ -47,7 +47,10 @@ hold(registry); // `bun --hot` drops modules whose objects are still there
 const own = `${import.meta.dir}/`;
 
 function linesOf(place: Error): string {
-  const lines = (place.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  const stack: unknown = place.stack; // of a program that has its own Error.prepareStackTrace, anything
+  const lines = String(stack)
+    .split("\n")
+    .filter((line) => /^\s+at /.test(line));
   const theirs = lines.filter((line) => !line.includes(own) && !line.includes("(native"));
   return (theirs.length > 0 ? theirs : lines).join("\n");
 }

@@ -187,7 +187,8 @@ export class PoolMembership implements Reclaimable {
     const forget =
       signal &&
       onAbort(signal, () => {
-        this.#waiters.delete(waiter);
+        // A close has turned it away already: what says here that this thread waits may be another participant's by now.
+        if (!this.#waiters.delete(waiter)) return;
         this.#settleWaiting();
         reject(signal.reason);
       });

@@ -81,6 +81,8 @@ export interface Region {
   readonly memory: SharedArrayBuffer;
   readonly start: number;
   readonly end: number;
+  /** What it was given as: a slot's bytes keep the slot. */
+  readonly bytes?: Uint8Array;
 }
 
 const EAGAIN = -11;
@@ -121,7 +123,7 @@ class ReachableMemory implements Reclaimable {
   /** Whether entries may have tags. */
   tagged = false;
   /** What has left the table, or was never seen in it, while requests may still use it. */
-  readonly retired = new Set<SharedArrayBuffer>();
+  readonly retired = new Set<SharedArrayBuffer | Uint8Array>();
   /** The iovecs of vectored requests, by the submission queue entry that names them: the kernel has copied them when it has taken the entry. */
   readonly vectors: BigUint64Array[] = [];
 
@@ -140,7 +142,7 @@ class ReachableMemory implements Reclaimable {
   }
 
   retire(from: number, count: number): void {
-    for (const region of this.table.slice(from, from + count)) if (region) this.retired.add(region.memory);
+    for (const region of this.table.slice(from, from + count)) if (region) this.retired.add(region.bytes ?? region.memory);
   }
 }
 
@@ -171,7 +173,8 @@ function regionOf(buffer: Registrable, name: string): Region | null {
     throw invalidType(name, "a SharedArrayBuffer, a Uint8Array of one, or null (other memory can move or go while the kernel uses it)", buffer);
   if (bytes.length === 0) throw outOfRange(name, "at least 1 byte long", "0 bytes");
   const start = addressOf(bytes);
-  return { memory: bytes.buffer, start, end: start + bytes.length };
+  const region = { memory: bytes.buffer, start, end: start + bytes.length };
+  return bytes === buffer ? { ...region, bytes } : region;
 }
 
 function checkTags(tags: readonly number[] | undefined, count: number): void {

@@ -42,6 +42,9 @@ export function checkStreamOptions(options: StreamOptions, known: readonly strin
   return { position: position ?? undefined, depth: position === null ? 1 : depth, autoClose, signal, memories: memoriesOf(file, pool, ownBytes) };
 }
 
+/** Of chunks that are views of slots: those stay for as long as somebody has a chunk, who may have dropped the stream with them. */
+const slotsOfChunks = new WeakMap<Uint8Array, Memory>();
+
 /** A part of the file that is being read, or has been. */
 class Piece {
   readonly wantedBytes: number;
@@ -59,7 +62,10 @@ class Piece {
   }
 
   bytes(filledBytes: number): Uint8Array {
-    return this.#copy ?? this.#memory.bytes.subarray(0, filledBytes);
+    if (this.#copy !== undefined) return this.#copy;
+    const chunk = this.#memory.bytes.subarray(0, filledBytes);
+    slotsOfChunks.set(chunk, this.#memory);
+    return chunk;
   }
 
   /** Gives the memory back; again: nothing. */

@@ -40,8 +40,21 @@ test("what was closed, in whatever way, is not reported, nor open", async () => 
   expect(await run("forgotten", { args: ["nothing"], env: tracked })).toMatchObject({ exitCode: 0, stdout: "1 free, 1 open\n", stderr: "" });
 });
 
+test("a program whose stack traces are no text gets its slots back, and goes on", async () => {
+  const { exitCode, stdout } = await run("forgotten", { args: ["stacks of its own"], env: tracked });
+  expect([exitCode, stdout]).toEqual([0, "11 open, 10 free\n"]);
+});
+
 test("a slot is not given back while somebody has its bytes", async () => {
   expect((await run("forgotten", { args: ["kept bytes"] })).stdout).toBe("0 free, 4096 bytes kept\n");
+});
+
+test("a slot is not given back while somebody has a chunk of it, the stream dropped", async () => {
+  expect((await run("forgotten", { args: ["a kept chunk"] })).stdout).toBe("1 free, 1 byte kept\n2 free\n");
+});
+
+test("a slot is not given back while a raw ring may write to it", async () => {
+  expect((await run("forgotten", { args: ["a slot that a raw ring has"] })).stdout).toBe("0 free, then 1\n");
 });
 
 test("a slot that was dropped with a read in flight is given back at its completion", async () => {

@@ -315,3 +315,21 @@ needs("clone (Linux 6.12)")(
       }
     }),
 );
+
+test("a wait that a close has ended may be aborted: whoever has its place by then is woken all the same", () =>
+  leavingNothing(async () => {
+    using pool = new BufferPool({ count: 1, size });
+    const handle = pool.share();
+    const only = await pool.acquire();
+    const aborting = new AbortController();
+    const left = BufferPool.attach(handle);
+    const ended = codeOf(() => left.acquire({ signal: aborting.signal }));
+    left.close();
+    using attached = BufferPool.attach(handle);
+    const acquired = attached.acquire();
+    aborting.abort();
+    expect(pool.stats().othersWaiting).toBe(1);
+    expect(await ended).toBe("EBADF");
+    only.release();
+    (await acquired).release();
+  }));

@@ -108,6 +108,48 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     await collect(() => pool.available > 0, 30);
     console.log(`${pool.available} free, ${bytes?.length} bytes kept`);
   },
+  async "a kept chunk"() {
+    using pool = new BufferPool({ count: 2, size: 4096 });
+    await using ring = new Ring({ pool });
+    await using file = await ring.open(path);
+    const readFirst = async () => (await file.readable({ pool, zeroCopy: true, depth: 1, length: 1 }).getReader().read()).value;
+    const keepChunk = async () => {
+      const chunk = await readFirst();
+      await collect(() => pool.available === 2, 30);
+      return `${pool.available} free, ${chunk?.length} byte kept`;
+    };
+    console.log(await keepChunk());
+    await collect(() => pool.available === 2);
+    console.log(`${pool.available} free`);
+  },
+  async "a slot that a raw ring has"() {
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    const raw = new RawRing();
+    const readIntoDropped = () => {
+      const bytes = pool.tryAcquire()?.bytes ?? new Uint8Array();
+      raw.registerBuffers([bytes]);
+      raw.prepReadFixed(ends.readFd, bytes, -1, 0, 1);
+      raw.submit();
+    };
+    readIntoDropped();
+    await collect(() => pool.available > 0, 30);
+    const inFlight = pool.available;
+    writeSync(ends.writeFd, "x");
+    raw.submitAndWait(1);
+    raw.forEachCompletion(() => undefined);
+    raw.unregisterBuffers();
+    await collect(() => pool.available > 0);
+    raw.close();
+    console.log(`${inFlight} free, then ${pool.available}`);
+  },
+  async "stacks of its own"() {
+    Error.prepareStackTrace = (_error, frames) => frames;
+    using pool = new BufferPool({ count: 10, size: 4096 });
+    for (let slot = 0; slot < 10; slot++) dropSlot(pool);
+    const listed = openHandles().length;
+    await collect(() => pool.available === 10);
+    console.log(`${listed} open, ${pool.available} free`);
+  },
   async "a slot in flight"() {
     using pool = new BufferPool({ count: 1, size: 4096 });
     await using ring = new Ring({ pool });
