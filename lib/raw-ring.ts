@@ -698,13 +698,18 @@ export class RawRing implements Disposable {
     return ((this.#cqes[base] ?? 0) >>> 0) + ((this.#cqes[base + 1] ?? 0) >>> 0) * 2 ** 32;
   }
 
-  /** Has the kernel bring what it holds back: deferred work, and completions that found the queue full. Returns whether any came behind `head`. */
+  /**
+   * Has the kernel bring what it holds back: deferred work, and completions that found the queue full. Returns whether any came behind `head`. Work may bring none and leave
+   * more to do, a read that is tried again for its next page: Linux 7.3 signals that to nobody.
+   */
   #fetchCompletions(head: number): boolean {
-    const flags = Atomics.load(this.#sqFlags, 0);
-    if ((flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) === 0) return false;
-    if ((flags & IORING_SQ_CQ_OVERFLOW) !== 0) this.#overflows++;
-    checked(this.#native.ringGetEvents(this.#address), "io_uring_get_events");
-    return head !== Atomics.load(this.#cqTail, 0);
+    for (;;) {
+      const flags = Atomics.load(this.#sqFlags, 0);
+      if ((flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) === 0) return false;
+      if ((flags & IORING_SQ_CQ_OVERFLOW) !== 0) this.#overflows++;
+      checked(this.#native.ringGetEvents(this.#address), "io_uring_get_events");
+      if (head !== Atomics.load(this.#cqTail, 0)) return true;
+    }
   }
 
   #takeCompletions(take: (userData: number, result: number) => void): void {
