@@ -7,7 +7,7 @@ import { measure, report } from "../support/stress.ts";
 const rounds = times(200);
 
 test(`under 8 MiB of memlock, ${rounds} Workers that are terminated with a pool of 6 MiB give its memory back at once, as ${rounds} that are closed do`, async () => {
-  const { terminated, closed, waits, waitedMs, mostPinnedKb, left } = await measure<MemlockFigures>("memlock-workers", rounds);
+  const { terminated, closed, waits, waitedMs, mostPinnedKb, left } = await measure<MemlockFigures>("memlock-workers", 200, rounds);
   report(
     "memlock",
     `${terminated} pools of 6 MiB terminated with their Workers and ${closed} closed under 8 MiB of memlock, no ENOMEM, ${mostPinnedKb} kB pinned at most; ${waits} waits of ${waitedMs} ms for the kernel`,
