@@ -9,7 +9,7 @@ declare const self: Worker;
 
 const ownReason = new Error("the signal's own reason");
 const getterError = new Error("thrown by a getter");
-const longestWaitMs = 20_000;
+const longestWaitMs = 10_000;
 
 type Kind = "raw" | "pool" | "buffer" | "ring" | "file";
 type Value = (pick: number) => unknown;
@@ -96,7 +96,7 @@ class World {
     try {
       const result = call.make !== undefined ? call.make(values) : Reflect.apply(Reflect.get(Object(target), call.name.split(".")[1] ?? ""), target, values);
       if (isThenable(result)) this.#follow(call, result, values, target, wasClosed);
-      else this.#succeeded(call, result, values, target, wasClosed);
+      else this.#succeeded(call, result, target, wasClosed);
     } catch (error) {
       this.#failed(call, error, values);
     }
@@ -112,7 +112,10 @@ class World {
     this.#releaseAll();
     const deadline = performance.now() + longestWaitMs;
     while (this.#pending.size > 0 && performance.now() < deadline) await Promise.race([...this.#pending.keys(), Bun.sleep(1000)]);
-    if (this.#pending.size > 0) this.#fault(`never settled: ${[...this.#pending.values()].join(", ")}`);
+    if (this.#pending.size > 0) {
+      this.#fault(`never settled: ${[...this.#pending.values()].join(", ")}`);
+      return;
+    }
     // What came of calls that were in flight.
     for (const ring of this.#things.ring) if (ring instanceof Ring) await ring.close().catch(() => undefined);
     for (const pool of this.#things.pool) if (pool instanceof BufferPool) pool.close();
@@ -219,7 +222,7 @@ class World {
       call.name,
       promise.then(
         (result) => {
-          this.#succeeded(call, result, values, target, wasClosed);
+          this.#succeeded(call, result, target, wasClosed);
           if (call.name === "Ring.readFixed" && this.#named.get(buffer) === named) this.#checkContent(result, values);
         },
         (error) => this.#failed(call, error, values),
@@ -256,7 +259,7 @@ class World {
     this.outcomes[key] = (this.outcomes[key] ?? 0) + 1;
   }
 
-  #succeeded(call: Call, result: unknown, values: readonly unknown[], target: unknown, wasClosed: boolean): void {
+  #succeeded(call: Call, result: unknown, target: unknown, wasClosed: boolean): void {
     this.#count(call, "ok");
     if (wasClosed) this.#fault(`${call.name} of what was closed succeeded, with ${Bun.inspect(result)}`);
     if (result instanceof RawRing) this.#things.raw.push(result);
@@ -274,7 +277,6 @@ class World {
     }
     if (call.name.endsWith(".close")) this.#closed.add(target);
     if (call.name === "FixedBuffer.release" || call.name === "FixedBuffer.transfer") this.#name(target);
-    void values;
   }
 
   #failed(call: Call, error: unknown, values: readonly unknown[]): void {
