@@ -531,7 +531,7 @@ class World {
       ring("unlink", [ownPath, maybe(options({ signal }))], onPath),
       ring("rename", [ownPath, ownPath, maybe(options({ flags: one(0, 1), signal }))], [...onPath, "EBUSY"]),
       ring("mkdir", [ownPath, maybe(one(0o755)), maybe(options({ signal }))], onPath),
-      ring("splice", [readable, ownFile, to(100), maybe(options({ fromPosition: position, toPosition: position, signal }))]),
+      ring("splice", [readable, ownFile, one(0, 100), maybe(options({ fromPosition: position, toPosition: position, signal }))]),
       ring("poll", [readable, one(1, 4, 5), maybe(options({ signal }))]),
       ring("timeout", [one(0, 0.5, 1), maybe(options({ signal }))]),
       ring("nop", [maybe(options({ signal }))]),
