@@ -150,7 +150,7 @@ class World {
       () => 2 ** 31,
       () => 2 ** 53,
       () => 2n ** 70n,
-      () => "no such thing",
+      () => "/no such folder/thing",
       () => "",
       () => "a\0b",
       () => true,
@@ -544,7 +544,10 @@ class World {
           if (!Array.isArray(parts)) return Reflect.apply(target.link, target, [parts]);
           const starts = parts.map((part) => {
             const [pick = 0] = Array.isArray(part) ? part : [];
-            return pick % 2 === 0 ? () => target.nop() : () => Reflect.apply(target.readFixed, target, [knownFd, buffer(pick), { position: 0, length: 64 }]);
+            if (pick % 2 === 0) return () => target.nop();
+            const slot = buffer(pick);
+            this.#name(slot);
+            return () => Reflect.apply(target.readFixed, target, [knownFd, slot, { position: 0, length: 64 }]);
           });
           for (const started of target.link(starts)) this.#follow(readFixed, started, [], target, this.#closed.has(target));
           return undefined;
