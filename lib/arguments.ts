@@ -8,7 +8,8 @@ function coded<E extends Error>(error: E, code: string): E & Coded {
   return Object.assign(error, { code });
 }
 
-function show(value: unknown): string {
+/** A value as messages print it. */
+export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "function") return `function ${value.name}`;

@@ -420,6 +420,7 @@ export class RingFile implements AsyncDisposable {
    */
   async writeFile(data: FileData | Iterable<FileData> | AsyncIterable<FileData>, options?: BufferEncoding | FileOptions | null): Promise<void> {
     const { encoding, signal } = fileOptions(options);
+    this.#opened("write"); // also where there is nothing to write
     if (typeof data === "string" || ArrayBuffer.isView(data)) return this.#writeAll(data, encoding, signal);
     if (!isIterable(data)) throw invalidType("data", "a string, a view of memory (a Buffer, a typed array, a DataView), or an iterable of those", data);
     for await (const part of data) await this.#writeAll(part, encoding, signal);

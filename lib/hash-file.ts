@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { checkInteger, checkOptions, checkSignal, invalidType, invalidValue, show } from "./arguments.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./temporary-ring.ts";
 
 /** Bytes of a read, where the pool is the call's own. */
@@ -33,7 +33,7 @@ function checkHashOptions(options: HashFileOptions): void {
   const { algorithm = "sha256", encoding = "hex", depth = 1, signal, onProgress } = options;
   checkRingAndPool(options);
   if (typeof algorithm !== "string") throw invalidType("options.algorithm", "a string", algorithm);
-  if (!encodings.includes(encoding)) throw invalidValue(`options.encoding must be one of ${encodings.join(", ")}, not ${JSON.stringify(encoding)}`);
+  if (!encodings.includes(encoding)) throw invalidValue(`options.encoding must be one of ${encodings.join(", ")}, not ${show(encoding)}`);
   checkInteger("options.depth", depth, 1, 1024);
   if (signal !== undefined) checkSignal(signal);
   if (onProgress !== undefined && typeof onProgress !== "function") throw invalidType("options.onProgress", "a function", onProgress);

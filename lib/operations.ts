@@ -1,7 +1,7 @@
 /** What each operation asks of the kernel: its opcode, its fields, the memory it needs, and what its result means. Nothing is started here. */
 import { constants } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange } from "./arguments.ts";
+import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange, show } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import { kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
@@ -272,7 +272,7 @@ function isAdvice(advice: unknown): advice is Advice {
 }
 
 export function fadvise(target: Target, advice: Advice, position: number | bigint, length: number): Prepared<undefined> {
-  if (!isAdvice(advice)) throw invalidValue(`advice must be one of ${Object.keys(advices).join(", ")}, not ${JSON.stringify(advice)}`);
+  if (!isAdvice(advice)) throw invalidValue(`advice must be one of ${Object.keys(advices).join(", ")}, not ${show(advice)}`);
   checkPosition("options.position", position, 0);
   checkInteger("options.length", length, 0, largestUnsigned);
   return { request: { opcode: IORING_OP_FADVISE, syscall: "fadvise", ...of(target), position, length, operationFlags: advices[advice] }, result: nothing };

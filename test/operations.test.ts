@@ -397,6 +397,7 @@ test("bad arguments reject with a TypeError or a RangeError that shows the value
     [() => apply(ring.statx, "/", null), "ERR_INVALID_ARG_TYPE", "null"],
     [() => apply(ring.fallocate, 0, 1, null), "ERR_INVALID_ARG_TYPE", "null"],
     [() => apply(ring.fadvise, 0, "normal", null), "ERR_INVALID_ARG_TYPE", "null"],
+    [() => apply(ring.fadvise, 0, -5n), "ERR_INVALID_ARG_VALUE", "-5n"],
     [() => apply(ring.splice, 0, 1, 1, null), "ERR_INVALID_ARG_TYPE", "null"],
     [() => apply(ring.unlink, "/", null), "ERR_INVALID_ARG_TYPE", "null"],
     [() => apply(ring.read, 0, buffer.bytes), "ERR_INVALID_ARG_VALUE", "readFixed"],

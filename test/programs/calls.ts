@@ -103,8 +103,12 @@ let before = "";
 
 async function check(steps: readonly (readonly Step[])[]): Promise<void> {
   const faults = await run(steps);
-  for (let turn = 0; turn < 200 && before !== "" && held() !== before; turn++) await Bun.sleep(10);
-  if (before !== "" && held() !== before) faults.push(`left: ${held()}, not ${before}`);
+  let now = held();
+  for (let turn = 0; turn < 1000 && before !== "" && now !== before; turn++) {
+    await Bun.sleep(10);
+    now = held();
+  }
+  if (before !== "" && now !== before) faults.push(`left: ${now}, not ${before}`);
   if (faults.length === 0) return;
   // Those that have failed may have anything in flight: the next ones begin anew.
   await Promise.all(workers.splice(0).map((worker) => worker.terminate()));

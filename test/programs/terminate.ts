@@ -49,8 +49,8 @@ const workers: Record<string, number> = {};
 type Visit = () => Promise<void>;
 const visits = { here: 0, elsewhere: 0 };
 
-async function visitHere(): Promise<void> {
-  (await pool.acquire()).release();
+async function visitHere(of = pool): Promise<void> {
+  (await of.acquire()).release();
   visits.here++;
 }
 
@@ -60,16 +60,20 @@ async function oneDoomed(visitElsewhere: Visit): Promise<void> {
   const activity: Activity = random.pick(["read", "abort", "acquire", "wait", "lock"]);
   const isEarly = ending === "terminate" && random.below(3) === 0;
   const momentMs = random.fraction() * (isEarly ? 60 : 15);
-  const worker = new TestWorker<string>("doomed", { pool: pool.share(), path, pipeFd: ends.readFd, ending, activity, slots: 8 } satisfies DoomedJob);
+  // Where it has all slots of a pool, and nobody but main is there as well, only its end can serve who waits.
+  const isAlone = !isEarly && activity === "read" && random.below(2) === 0;
+  using alone = isAlone ? new BufferPool({ count: 8, size: 4096, hugePages: false }) : undefined;
+  const used = alone ?? pool;
+  const worker = new TestWorker<string>("doomed", { pool: used.share(), path, pipeFd: ends.readFd, ending, activity, slots: 8 } satisfies DoomedJob);
   const works = worker.answer().then(
     () => true,
     () => false,
   );
-  const kind = isEarly ? "starting" : ending === "terminate" ? activity : ending;
+  const kind = isEarly ? "starting" : isAlone ? "alone" : ending === "terminate" ? activity : ending;
   workers[kind] = (workers[kind] ?? 0) + 1;
   if (!isEarly && !(await works)) throw new Error(`a Worker (${kind}) ended before it worked`);
   // Asked for while it may have all slots, or the lock; served at its end at the latest.
-  const served = [visitHere(), visitElsewhere()];
+  const served = [visitHere(used), visitElsewhere()];
   if (ending === "terminate" || ending === "spin") {
     await Bun.sleep(momentMs);
     await worker.terminate();

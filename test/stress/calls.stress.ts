@@ -36,7 +36,7 @@ test(`${calls} random calls of the whole API, good and bad, by four threads that
   using folder = new Folder();
   const note = `${folder.path}/steps`;
   try {
-    const found = await measure<Called>("calls", calls, note);
+    const found = await measure<Called>("calls", 600, calls, note);
     const outcomes = Object.entries(found.outcomes);
     const succeeded = outcomes.reduce((sum, [outcome, count]) => sum + (outcome.endsWith(" ok") ? count : 0), 0);
     const kinds = new Set(outcomes.map(([outcome]) => outcome.slice(0, outcome.lastIndexOf(" "))));

@@ -75,7 +75,7 @@ describe("four Workers that contend for slots never have the same one, and lose 
  */
 test("a waiter has its slot after 1 000 releases at most, though others take it again as soon as they have released it", async () => {
   const hog: Job = { how: "tryAcquire", pairs: Number.POSITIVE_INFINITY, depth: 1, looks: 50 };
-  const waiter: Job = { how: "acquire", pairs: times(12_000), depth: 1, looks: 1 };
+  const waiter: Job = { how: "acquire", pairs: times(40_000), depth: 1, looks: 1 };
   const { wrong, releasesWaited } = await contend(1, [hog, hog, waiter, waiter]);
   const most = releasesWaited.at(-1) ?? 0;
   const over = releasesWaited.filter((releases) => releases > 1000).length;

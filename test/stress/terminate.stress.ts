@@ -11,8 +11,8 @@ const doomedCount = times(1000);
 const toleranceKb = (24 * 1024) / doomedCount;
 
 test(`${doomedCount} Workers that end at random moments leave nothing but what compiling the shim leaves; all others are served, and read right`, async () => {
-  const compiled = await measure<Terminated>("terminate", times(300), "compiled");
-  const doomed = await measure<Terminated>("terminate", doomedCount, "doomed");
+  const compiled = await measure<Terminated>("terminate", 200, times(300), "compiled");
+  const doomed = await measure<Terminated>("terminate", 60 + doomedCount * 0.4, doomedCount, "doomed");
   const { workers, visits, verified, growthKbPerWorker } = doomed;
   report(
     "terminate",

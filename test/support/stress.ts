@@ -9,10 +9,17 @@ export function report(part: string, figures: string): void {
   console.log(`stress ${part}: ${figures}; seed ${seed}`);
 }
 
-/** Runs a program of test/programs/ to its end. It gets the seed as its first argument, and prints its result, as JSON, as its last line; what it prints before is shown. */
-export async function measure<Result>(name: string, ...args: readonly (string | number)[]): Promise<Result> {
+/**
+ * Runs a program of test/programs/ to its end, or for `seconds` at most: what waits for ever is a fault. It gets the seed as its first argument, and prints its
+ * result, as JSON, as its last line; what it prints before is shown.
+ */
+export async function measure<Result>(name: string, seconds: number, ...args: readonly (string | number)[]): Promise<Result> {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
-  const child = Bun.spawn([process.execPath, path, String(seed), ...args.map(String)], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = Bun.spawn([process.execPath, path, String(seed), ...args.map(String)], {
+    stdio: ["ignore", "pipe", "inherit"],
+    timeout: seconds * 1000,
+    killSignal: "SIGKILL",
+  });
   let last = "";
   let rest = "";
   const decoder = new TextDecoder();
