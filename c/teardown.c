@@ -166,7 +166,7 @@ static int drain(struct ring *ring)
 			return done < 0 ? done : 0;
 		if (result < 0 && result != -ETIME && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM)
 			return result;
-		if (!warned && seconds_now() - started >= 5) {
+		if (!warned && seconds_now() - started > 5) {
 			warned = 1;
 			write(2, warning, sizeof(warning) - 1);
 		}

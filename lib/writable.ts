@@ -55,14 +55,14 @@ class WriteBehind {
     this.#check();
   }
 
-  /** Cancels what is in flight. */
-  cancel(): void {
-    this.#stopping.abort();
+  /** Cancels what is in flight, which fails with the reason. */
+  cancel(reason?: unknown): void {
+    this.#stopping.abort(reason);
   }
 
   /** Cancels what is in flight, and waits for it. */
-  async stop(): Promise<void> {
-    this.cancel();
+  async stop(reason?: unknown): Promise<void> {
+    this.cancel(reason);
     await Promise.all(this.#writes.splice(0));
   }
 
@@ -116,19 +116,22 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
   // Writes that each go to the file's end are in order only one after the other.
   const behind = new WriteBehind(memories, position, file.appends ? 1 : depth);
   let forget: (() => void) | undefined;
-  const end = async () => {
+  const end = async (reason?: unknown) => {
     forget?.();
-    await behind.stop();
+    await behind.stop(reason);
     if (autoClose) await file.close();
   };
   return new WritableStream({
     start(controller) {
       // `abort` itself comes only when the write that is going on has ended.
-      if ("signal" in controller && controller.signal instanceof AbortSignal) controller.signal.addEventListener("abort", () => behind.cancel());
+      if ("signal" in controller && controller.signal instanceof AbortSignal) {
+        const aborted = controller.signal;
+        aborted.addEventListener("abort", () => behind.cancel(aborted.reason));
+      }
       if (signal === undefined) return;
       forget = onAbort(signal, () => {
         controller.error(signal.reason);
-        end().catch(() => undefined); // the stream has failed already, with the reason
+        end(signal.reason).catch(() => undefined); // the stream has failed already, with the reason
       });
     },
     async write(chunk) {

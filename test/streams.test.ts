@@ -409,7 +409,7 @@ test("a write to a full pipe can be aborted", () =>
       if (bySignal) aborting.abort(reason);
       else await writer.abort(reason);
       expect(await closed).toBe(reason);
-      await writing;
+      expect(await writing).toBe(reason);
       await file.close();
       expect(file.closed).toBe(true);
     }
