@@ -28,7 +28,9 @@ function byDefault(): boolean {
   const wish = process.env["BUN_URING_TRACK_HANDLES"];
   if (wish !== undefined) return wish !== "0";
   // A reload of `bun --hot` drops all that the program had.
-  return process.env.NODE_ENV !== "production" && !process.execArgv.includes("--hot");
+  // `bun build` writes what NODE_ENV was, or "development", in place of the plain expression: what it is when the program runs comes first.
+  const { env } = process;
+  return (env.NODE_ENV ?? process.env.NODE_ENV) !== "production" && !process.execArgv.includes("--hot");
 }
 
 let tracking: boolean | undefined;

@@ -16,6 +16,9 @@ import {
   IORING_OP_WRITEV_FIXED,
 } from "./uapi.ts";
 
+/** Of pwritev2(2): as O_APPEND, for one write. */
+export const RWF_APPEND = 16;
+
 const SEEK_SET = 0;
 const SEEK_CUR = 1;
 const SEEK_END = 2;
@@ -33,6 +36,7 @@ interface Transfer {
   readonly fd: number;
   readonly file: OpenFile | undefined;
   readonly position: number | bigint;
+  readonly operationFlags: number;
 }
 
 /** open(2)'s flags of a file; 0 where there is none. */
@@ -57,7 +61,7 @@ export function ownPositionOf({ fd }: Transfer): number {
 
 /** Moves the position on to where a transfer has ended. */
 export function moveOn(request: Transfer, end: number): void {
-  const isAppended = writes.has(request.opcode) && (flagsOf(request) & constants.O_APPEND) !== 0;
+  const isAppended = writes.has(request.opcode) && ((request.operationFlags & RWF_APPEND) !== 0 || (flagsOf(request) & constants.O_APPEND) !== 0);
   native().fileSeek(request.fd, isAppended ? 0 : end, isAppended ? SEEK_END : SEEK_SET);
 }
 

@@ -3,6 +3,7 @@ import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
 import { OpenFile } from "./open-file.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { transferFlags } from "./operations.ts";
+import { RWF_APPEND } from "./own-position.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { type RawRingOptions, registerRegions } from "./raw-ring.ts";
@@ -44,7 +45,6 @@ export interface FixedWriteOptions extends FixedTransferOptions {
 
 const RWF_DSYNC = 2;
 const RWF_NOWAIT = 8;
-const RWF_APPEND = 16;
 
 const readOptions = ["position", "offset", "length", "noWait", "signal"];
 const writeOptions = [...readOptions, "dsync", "append"];

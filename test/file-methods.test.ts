@@ -127,6 +127,24 @@ test("a fixed write can append, and be durable; a fixed read can refuse to wait"
     expect(await thrown(() => Reflect.apply(file.writeFixed, file, [buffer, { append: 1 }]))).toMatchObject({ code: "ERR_INVALID_ARG_TYPE" });
   }));
 
+needs("a file system with O_DIRECT")("behind a write that appends, the file's own position is the file's end, with O_DIRECT as without", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool });
+    using buffer = await pool.acquire();
+    const ends: number[] = [];
+    for (const direct of [false, true]) {
+      const path = folder.write("file", Buffer.alloc(8192));
+      await using file = await ring.open(path, "r+", 0, { direct });
+      await file.writeFixed(buffer, { append: true });
+      await file.writeFixed(buffer);
+      ends.push(statSync(path).size);
+    }
+    expect(ends).toEqual([16384, 16384]);
+  }),
+);
+
 needs("a file system with O_DIRECT")("a refused O_DIRECT transfer says what alignment is wanted and what it had; whatever the kernel takes is done", () =>
   leavingNothing(async () => {
     using folder = new Folder();

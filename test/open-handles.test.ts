@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { assertNoOpenHandles, BufferPool, openHandles, RawRing, Ring, trackHandles } from "bun-uring";
-import { run } from "./support/programs.ts";
+import { Folder } from "./support/files.ts";
+import { execute, run } from "./support/programs.ts";
 
 const program = new URL("programs/forgotten.ts", import.meta.url).pathname;
 const whereMade = readFileSync(program, "utf8")
@@ -34,6 +35,18 @@ test("in production nothing is reported, and everything is reclaimed; a variable
   });
   const { stderr } = await run("forgotten", { args: ["everything"], env: { ...production, ...tracked } });
   expect(reportsIn(stderr).length).toBe(7);
+});
+
+test("of a program that was bundled, what it is when it runs decides", async () => {
+  for (const minify of [false, true]) {
+    using folder = new Folder();
+    mkdirSync(`${folder.path}/programs`);
+    symlinkSync(new URL("../c", import.meta.url).pathname, `${folder.path}/c`); // where modules look for the shim
+    await Bun.build({ entrypoints: [program], outdir: `${folder.path}/programs`, target: "bun", minify, throw: true });
+    const bundle = [process.execPath, `${folder.path}/programs/forgotten.js`, "a list"];
+    const listed = async (NODE_ENV: string | undefined) => (await execute(bundle, { env: { NODE_ENV, BUN_URING_TRACK_HANDLES: undefined } })).stdout;
+    expect([await listed("production"), await listed("development"), await listed(undefined)]).toEqual(["0 open\n", "1 open\n", "1 open\n"]);
+  }
 });
 
 test("what was closed, in whatever way, is not reported, nor open", async () => {

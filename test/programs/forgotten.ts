@@ -97,6 +97,10 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     await collect(() => pool.available === 1);
     console.log(`${ringFds() - before} rings, ${fdsOf(path)} files, ${pool.available} free, open: ${openHandles().map(({ kind }) => kind)}`);
   },
+  async "a list"() {
+    using _pool = new BufferPool({ count: 1, size: 4096 });
+    console.log(`${openHandles().length} open`);
+  },
   async nothing() {
     await closeAll();
     await collect(() => false, 20);
