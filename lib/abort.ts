@@ -1,3 +1,5 @@
+import { hold } from "./hold.ts";
+
 /** What to do when a signal aborts. A signal has one listener, however many operations it stands for: adding one costs time in their number. */
 const callbacksBySignal = new WeakMap<AbortSignal, { readonly callbacks: Set<() => void>; readonly listener: () => void }>();
 
@@ -21,4 +23,15 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
     signal.removeEventListener("abort", listener);
     if (callbacksBySignal.get(signal)?.callbacks === callbacks) callbacksBySignal.delete(signal);
   };
+}
+
+const forgetters = new FinalizationRegistry<() => void>((forget) => forget());
+hold(forgetters); // `bun --hot` drops modules whose objects are still there
+
+/** The same for a callback that somebody else has to keep: a signal may outlive a thousand streams, and would keep each that was dropped. */
+export function onAbortWhileKept(signal: AbortSignal, callback: () => void): () => void {
+  const kept = new WeakRef(callback);
+  const forget = onAbort(signal, () => kept.deref()?.());
+  forgetters.register(callback, forget);
+  return forget;
 }

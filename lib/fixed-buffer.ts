@@ -34,7 +34,7 @@ export class Slot implements Reclaimable {
   }
 
   get label(): string {
-    return `of slot ${this.index}`;
+    return `of slot ${this.index} in a pool ${this.membership.label}`;
   }
 
   get ended(): boolean {

@@ -1,4 +1,5 @@
 /** What has to be closed, where it was made, and what becomes of it when nobody has it any more. */
+import { checkBoolean } from "./arguments.ts";
 import { hold } from "./hold.ts";
 
 /** Something that is open, as `openHandles` tells it. */
@@ -26,7 +27,7 @@ export type Place = Error | undefined;
 
 function byDefault(): boolean {
   const wish = process.env["BUN_URING_TRACK_HANDLES"];
-  if (wish !== undefined) return wish !== "0";
+  if (wish === "0" || wish === "1") return wish === "1";
   // A reload of `bun --hot` drops all that the program had.
   // `bun build` writes what NODE_ENV was, or "development", in place of the plain expression: what it is when the program runs comes first.
   const { env } = process;
@@ -34,14 +35,19 @@ function byDefault(): boolean {
 }
 
 let tracking: boolean | undefined;
-const open = new Map<Reclaimable, Error>();
+const open = new Map<Reclaimable, Opened>();
+/** What was dropped and reported since `assertNoOpenHandles` looked last: so many are kept. */
+const dropped: OpenHandle[] = [];
+const mostDropped = 100;
+/** What `assertNoOpenHandles` has said. */
+const named = new WeakSet<OpenHandle>();
 
 const registry = new FinalizationRegistry<Reclaimable>((what) => {
-  const place = open.get(what);
+  const handle = open.get(what);
   open.delete(what);
   if (what.ended) return;
   what.reclaim();
-  if (place !== undefined) report(what, place);
+  if (handle !== undefined) report(handle);
 });
 hold(registry); // `bun --hot` drops modules whose objects are still there
 
@@ -57,12 +63,37 @@ function linesOf(place: Error): string {
   return (theirs.length > 0 ? theirs : lines).join("\n");
 }
 
-function report({ kind, label }: Reclaimable, place: Error): void {
+/** What is open: its words are found when they are read. */
+class Opened implements OpenHandle {
+  readonly #what: Reclaimable;
+  readonly #place: Error;
+
+  constructor(what: Reclaimable, place: Error) {
+    this.#what = what;
+    this.#place = place;
+  }
+
+  get kind(): OpenHandle["kind"] {
+    return this.#what.kind;
+  }
+
+  get label(): string {
+    return this.#what.label;
+  }
+
+  get madeAt(): string {
+    return linesOf(this.#place);
+  }
+}
+
+function report(handle: OpenHandle): void {
+  const { kind, label, madeAt } = handle;
   const closing = kind === "FixedBuffer" ? "release()" : "close()";
+  if (dropped.length < mostDropped) dropped.push(handle);
   process.emitWarning(`${kind} ${label} was dropped without ${closing}. It was made here:`, {
     type: "BunUringWarning",
     code: "BUN_URING_DROPPED",
-    detail: linesOf(place),
+    detail: madeAt,
   });
 }
 
@@ -75,7 +106,7 @@ export function currentPlace(): Place {
 /** Has `what` reclaimed when `object` is collected, unless `untrack` comes first. */
 export function track(object: object, what: Reclaimable, place = currentPlace()): void {
   registry.register(object, what, what);
-  if (place !== undefined) open.set(what, place);
+  if (place !== undefined) open.set(what, new Opened(what, place));
 }
 
 /** It is closed, or somebody else's now. */
@@ -86,11 +117,12 @@ export function untrack(what: Reclaimable): void {
 
 /**
  * Switches the tracking of open things on or off, in this thread, for those that are made from here on. It is a development aid: what is dropped without
- * close is reported once as a process warning (`process.on("warning")`, code BUN_URING_DROPPED) with the place that made it, and `openHandles` lists what is open. It costs
- * half a microsecond for each thing made, a slot's acquire included, and nothing for operations. Reclaimed is what is dropped in either case.
+ * close is reported once as a process warning (`process.on("warning")`, code BUN_URING_DROPPED) with the place that made it, and `openHandles` lists what is open. It costs up to
+ * a microsecond for each thing made, a slot's acquire included, and nothing for operations. Reclaimed is what is dropped in either case.
  *
  * Default: on, except where NODE_ENV is "production" and under `bun --hot`; the environment variable BUN_URING_TRACK_HANDLES, 0 or 1, overrides that.
  *
+ * @throws TypeError: not a boolean
  * @example
  * ```ts
  * import { trackHandles } from "bun-uring";
@@ -99,11 +131,13 @@ export function untrack(what: Reclaimable): void {
  * ```
  */
 export function trackHandles(enabled: boolean): void {
+  checkBoolean("enabled", enabled);
   tracking = enabled;
 }
 
 /**
- * The rings, files, pools and slots of this thread that were made while handles were tracked and are not closed, the oldest first.
+ * The rings, files, pools and slots of this thread that were made while handles were tracked and that nobody has begun to close, the oldest first. What is
+ * still open is the same object the next time.
  *
  * @example
  * ```ts
@@ -115,24 +149,33 @@ export function trackHandles(enabled: boolean): void {
 export function openHandles(): OpenHandle[] {
   return Array.from(open)
     .filter(([what]) => !what.ended)
-    .map(([{ kind, label }, place]) => ({ kind, label, madeAt: linesOf(place) }));
+    .map(([, handle]) => handle);
 }
 
 /**
- * Requires that nothing is open: for the end of a test.
- * @throws Error: something is, with the places that made it; or handles are not tracked
+ * Requires that this thread has nothing open, and has dropped nothing without close since the last look: for the end of a test suite, or of a test. What it names
+ * it names once, so that one test fails for it. Test files that run in one process have one list.
+ *
+ * @param except - what may be open: `openHandles()` of before. Default: nothing.
+ * @throws Error: something is open, or was dropped, with the places that made it; or handles are not tracked
  * @example
  * ```ts
- * import { afterEach } from "bun:test";
+ * import { afterAll } from "bun:test";
  * import { assertNoOpenHandles } from "bun-uring";
  *
- * afterEach(assertNoOpenHandles);
+ * afterAll(() => assertNoOpenHandles());
  * ```
  */
-export function assertNoOpenHandles(): void {
+export function assertNoOpenHandles(except: readonly OpenHandle[] = []): void {
   tracking ??= byDefault();
   if (!tracking) throw new Error("handles are not tracked: set BUN_URING_TRACK_HANDLES=1, or call trackHandles(true) before they are made");
-  const found = openHandles();
+  const found = [
+    ...dropped.splice(0).map((handle) => ({ handle, fate: "dropped without close" })),
+    ...openHandles().map((handle) => ({ handle, fate: "open" })),
+  ].filter(({ handle }) => !except.includes(handle) && !named.has(handle));
   if (found.length === 0) return;
-  throw new Error(`${found.length} open: ${found.map(({ kind, label, madeAt }) => `${kind} ${label}, made\n${madeAt}`).join("\n")}`);
+  for (const { handle } of found) named.add(handle);
+  throw new Error(
+    `${found.length} not closed: ${found.map(({ handle: { kind, label, madeAt }, fate }) => `${kind} ${label} (${fate}), made\n${madeAt}`).join("\n")}`,
+  );
 }

@@ -166,23 +166,24 @@ export class PoolMembership implements Reclaimable {
     return new Uint8Array(memory, start + (index % plan.slotsPerMemory) * plan.strideBytes, plan.sizeBytes);
   }
 
-  tryAcquire(): FixedBuffer | undefined {
+  /** @param place - where it is asked for, if that is not here */
+  tryAcquire(place?: Place): FixedBuffer | undefined {
     this.assertOpen("acquire");
     const index = this.#waiters.size > 0 ? -1 : this.#take();
-    if (index !== -1) return this.#grant(index);
+    if (index !== -1) return this.#grant(index, place);
     this.#exhaustions++;
     return undefined;
   }
 
   /** Grants a slot as soon as there is one, in the order of asking. */
-  async acquire(signal: AbortSignal | undefined): Promise<FixedBuffer> {
+  async acquire(signal: AbortSignal | undefined, place = currentPlace()): Promise<FixedBuffer> {
     signal?.throwIfAborted();
     this.assertOpen("acquire");
-    const buffer = this.tryAcquire();
+    const buffer = this.tryAcquire(place);
     if (buffer !== undefined) return buffer;
     const wakeup = this.#ownWakeup(); // it may fail for want of a descriptor, and nobody waits yet
     const { promise, resolve, reject } = Promise.withResolvers<FixedBuffer>();
-    const waiter: Waiter = { place: currentPlace(), grant: resolve, fail: reject };
+    const waiter: Waiter = { place, grant: resolve, fail: reject };
     this.#waiters.add(waiter);
     const forget =
       signal &&

@@ -667,9 +667,9 @@ export class RawRing implements Disposable {
     // Mapped memory is about to go: no view of it may outlive this line.
     this.#sqes = this.#sqFlags = this.#cqes = noWords;
     this.#sqHead = this.#cqHead = this.#cqTail = noHead;
+    untrack(this.#reachable);
     checked(this.#native.ringClose(this.#address), "io_uring_queue_exit");
     letGo(this.#reachable);
-    untrack(this.#reachable);
   }
 
   /** close() */

@@ -1,4 +1,4 @@
-import { onAbort } from "./abort.ts";
+import { onAbortWhileKept } from "./abort.ts";
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import { assert } from "./errors.ts";
 import { BufferPool } from "./pool.ts";
@@ -180,6 +180,8 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
   const ahead = new ReadAhead(file, memories, position, length, depth, !zeroCopy);
   let given: Awaited<ReturnType<typeof ahead.next>>;
   let forget: (() => void) | undefined;
+  /** What the signal calls. */
+  let fail: (() => void) | undefined;
   const end = async () => {
     forget?.();
     given?.release();
@@ -189,10 +191,11 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
   };
   const start = (controller: Controller) => {
     if (signal === undefined) return;
-    forget = onAbort(signal, () => {
+    fail = () => {
       controller.error(signal.reason);
       end().catch(() => undefined); // the stream has failed already, with the reason
-    });
+    };
+    forget = onAbortWhileKept(signal, fail);
   };
   const pull = async (controller: Controller) => {
     given?.release();

@@ -1,6 +1,7 @@
 import type { FixedBuffer } from "./fixed-buffer.ts";
 import { addressOf } from "./native.ts";
-import type { BufferPool } from "./pool.ts";
+import { currentPlace } from "./open-handles.ts";
+import { type BufferPool, membershipOf } from "./pool.ts";
 import type { FixedTransferOptions } from "./ring-core.ts";
 
 const pageBytes = 4096;
@@ -61,17 +62,19 @@ export interface Memories {
   own(): Memory;
 }
 
-/** A pool's slots; without one, memory of `ownBytes`. */
+/** A pool's slots; without one, memory of `ownBytes`. Of slots that a stream has when it is dropped, the place is told that made the stream. */
 export function memoriesOf(file: StreamedFile, pool: BufferPool | undefined, ownBytes: number): Memories {
   const own = () => ownMemory(file, ownBytes);
   if (pool === undefined) return { sizeBytes: ownBytes, tryTake: own, take: async () => own(), own };
+  const membership = membershipOf(pool);
+  const place = currentPlace();
   return {
     sizeBytes: pool.size,
     tryTake: () => {
-      const buffer = pool.tryAcquire();
+      const buffer = membership.tryAcquire(place);
       return buffer && slotMemory(file, buffer);
     },
-    take: async (signal) => slotMemory(file, await pool.acquire({ signal })),
+    take: async (signal) => slotMemory(file, await membership.acquire(signal, place)),
     own,
   };
 }

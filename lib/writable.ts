@@ -1,4 +1,4 @@
-import { onAbort } from "./abort.ts";
+import { onAbortWhileKept } from "./abort.ts";
 import { checkBoolean, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import { checkStreamOptions, type StreamOptions } from "./readable.ts";
@@ -116,6 +116,8 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
   // Writes that each go to the file's end are in order only one after the other.
   const behind = new WriteBehind(memories, position, file.appends ? 1 : depth);
   let forget: (() => void) | undefined;
+  /** What the signal calls. */
+  let fail: (() => void) | undefined;
   const end = async (reason?: unknown) => {
     forget?.();
     await behind.stop(reason);
@@ -129,10 +131,11 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
         aborted.addEventListener("abort", () => behind.cancel(aborted.reason));
       }
       if (signal === undefined) return;
-      forget = onAbort(signal, () => {
+      fail = () => {
         controller.error(signal.reason);
         end(signal.reason).catch(() => undefined); // the stream has failed already, with the reason
-      });
+      };
+      forget = onAbortWhileKept(signal, fail);
     },
     async write(chunk) {
       try {

@@ -105,11 +105,13 @@ test("openHandles lists what this thread has open, the oldest first, and where e
     "BufferPool of 3 slots of 4096 bytes",
     expect.stringContaining("Ring of descriptor"),
     `RingFile '${import.meta.path}'`,
-    `FixedBuffer of slot ${buffer.index}`,
+    `FixedBuffer of slot ${buffer.index} in a pool of 3 slots of 4096 bytes`,
     `RawRing of descriptor ${raw.fd}`,
   ]);
   for (const { madeAt } of found) expect(madeAt.split("\n")[0]).toContain(import.meta.path);
-  expect(assertNoOpenHandles).toThrow("RawRing");
+  expect(() => assertNoOpenHandles([...before, ...found.slice(1)])).toThrow(/^1 not closed: BufferPool of 3 slots of 4096 bytes \(open\), made/);
+  expect(() => assertNoOpenHandles(before)).toThrow(/^4 not closed: Ring .*RawRing/s);
+  assertNoOpenHandles(before); // what it has named does not fail the next test
   raw.close();
   buffer.release();
   await file.close();
@@ -128,4 +130,18 @@ test("what is made while handles are not tracked is not listed, and the assertio
   } finally {
     trackHandles(true);
   }
+});
+
+test("the assertion names what was dropped and collected before it looked, once", async () => {
+  const { stdout } = await run("forgotten", { args: ["dropped before the assertion"], env: tracked });
+  expect(stdout).toBe("2 not closed: Ring, RingFile (dropped without close)\nnothing\n");
+});
+
+test("a signal that lives on does not keep streams that were dropped", async () => {
+  const { stdout, stderr } = await run("forgotten", { args: ["streams with a signal"], env: tracked });
+  expect(stdout).toBe("8 free\nthe file's end: 1 chunk, then Error: enough\n");
+  const streams = Array.from(readFileSync(program, "utf8").split("\n").entries(), ([index, line]) =>
+    line.includes("// a stream") ? `FixedBuffer:${index + 1}` : "",
+  );
+  expect(new Set(reportsIn(stderr).filter((place) => place.startsWith("FixedBuffer")))).toEqual(new Set(streams.filter((place) => place !== "")));
 });

@@ -1,6 +1,6 @@
 /** Drops what it should have closed, each thing named in a comment behind the line that makes it; prints what becomes of it. */
 import { writeSync } from "node:fs";
-import { BufferPool, openHandles, RawRing, Ring } from "bun-uring";
+import { assertNoOpenHandles, BufferPool, openHandles, RawRing, Ring } from "bun-uring";
 import { collect } from "../support/collect.ts";
 import { sockets } from "../support/pipes.ts";
 import { fdsOf, ringFds } from "../support/resources.ts";
@@ -176,6 +176,48 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     await collect(() => bytes > 0, Number.POSITIVE_INFINITY);
     await collect(() => fdsOf(process.execPath) === 0);
     console.log(`${bytes === content}, ${fdsOf(process.execPath)} files`);
+  },
+  async "dropped before the assertion"() {
+    const drop = async () => {
+      const ring = new Ring();
+      await ring.open(path);
+    };
+    await drop();
+    await collect(() => ringFds() === 0 && fdsOf(path) === 0);
+    const named = () => {
+      try {
+        assertNoOpenHandles();
+        return "nothing";
+      } catch (error) {
+        const [count] = /^\d+ not closed: /.exec(String(error).slice("Error: ".length)) ?? [];
+        const found = Array.from(String(error).matchAll(/(Ring|RingFile) (?:of|')[^(]*(\(.*?\))/g), ([, kind, fate]) => ({ kind, fate }));
+        return `${count}${found
+          .map(({ kind }) => kind)
+          .sort()
+          .join(", ")} ${[...new Set(found.map(({ fate }) => fate))]}`;
+      }
+    };
+    console.log(named());
+    console.log(named());
+  },
+  async "streams with a signal"() {
+    using pool = new BufferPool({ count: 8, size: 4096 });
+    await using ring = new Ring({ pool });
+    const stopping = new AbortController();
+    const drop = async () => {
+      const file = await ring.open(process.execPath);
+      await file.readable({ pool, depth: 2, zeroCopy: true, signal: stopping.signal }).getReader().read(); // a stream
+    };
+    for (let stream = 0; stream < 3; stream++) await drop();
+    await collect(() => pool.available === 8);
+    console.log(`${pool.available} free`);
+    await using file = await ring.open(process.execPath);
+    const reader = file.readable({ signal: stopping.signal }).getReader();
+    const { value } = await reader.read();
+    await collect(() => false, 10);
+    stopping.abort(new Error("enough"));
+    const end = await reader.read().then(() => "a chunk", String);
+    console.log(`the file's end: ${value === undefined ? 0 : 1} chunk, then ${end}`);
   },
   async "a pool that is waited for"() {
     const acquired = acquireOfDroppedPool();
