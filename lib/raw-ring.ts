@@ -232,6 +232,8 @@ export let prepareRequest: (ring: RawRing, ...request: SqeFields) => void;
 export let registerAny: (ring: RawRing, opcode: number, address: number, count: number, syscall: string) => number;
 /** How many requests can be prepared before the next submission. */
 export let submissionSpace: (ring: RawRing) => number;
+/** Whether the kernel has work for the ring that waits for an enter. */
+export let holdsBack: (ring: RawRing) => boolean;
 /** The ring's eventfd, signalled when completions arrive; the ring's close closes it. */
 export let ringEventfd: (ring: RawRing) => number;
 /** Tells the teardown of the descriptors that the ring owns, see file-table.ts. */
@@ -698,18 +700,16 @@ export class RawRing implements Disposable {
     return ((this.#cqes[base] ?? 0) >>> 0) + ((this.#cqes[base + 1] ?? 0) >>> 0) * 2 ** 32;
   }
 
-  /**
-   * Has the kernel bring what it holds back: deferred work, and completions that found the queue full. Returns whether any came behind `head`. Work may bring none and leave
-   * more to do, a read that is tried again for its next page: Linux 7.3 signals that to nobody.
-   */
+  /** Has the kernel bring what it holds back: deferred work, and completions that found the queue full. Returns whether any came behind `head`. */
   #fetchCompletions(head: number): boolean {
-    for (;;) {
-      const flags = Atomics.load(this.#sqFlags, 0);
-      if ((flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) === 0) return false;
-      if ((flags & IORING_SQ_CQ_OVERFLOW) !== 0) this.#overflows++;
-      checked(this.#native.ringGetEvents(this.#address), "io_uring_get_events");
-      if (head !== Atomics.load(this.#cqTail, 0)) return true;
-    }
+    if (!this.#holdsBack()) return false;
+    if ((Atomics.load(this.#sqFlags, 0) & IORING_SQ_CQ_OVERFLOW) !== 0) this.#overflows++;
+    checked(this.#native.ringGetEvents(this.#address), "io_uring_get_events");
+    return head !== Atomics.load(this.#cqTail, 0);
+  }
+
+  #holdsBack(): boolean {
+    return (Atomics.load(this.#sqFlags, 0) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) !== 0;
   }
 
   #takeCompletions(take: (userData: number, result: number) => void): void {
@@ -881,6 +881,7 @@ export class RawRing implements Disposable {
       ring.#prepare(opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd);
     completionOverflows = (ring) => ring.#overflows;
     takeCompletions = (ring, take) => ring.#takeCompletions(take);
+    holdsBack = (ring) => ring.#holdsBack();
     submissionSpace = (ring) => ring.#submissionSpace();
     ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");
     setFileTable = (ring, address, count) => ring.#native.ringFiles(ring.#address, address, count);

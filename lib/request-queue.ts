@@ -10,6 +10,7 @@ import type { OpenFile } from "./open-file.ts";
 import { catchUp, isAtOwnPosition, isTransfer, moveOn, ownPositionOf, staysBehind } from "./own-position.ts";
 import {
   completionOverflows,
+  holdsBack,
   ownRawRing,
   prepareRequest,
   type RawRing,
@@ -541,7 +542,9 @@ export class RequestQueue {
       }
     } while (this.#prepareWaiting());
     if (this.#inKernel > 0) {
-      this.#wakeup.arm();
+      // Work may bring no completion and leave more to do, a read that is tried again for its next page. Linux 7.3 signals that to nobody.
+      if (holdsBack(this.raw)) this.#continueLater(setImmediate);
+      else this.#wakeup.arm();
       return;
     }
     this.#wakeup.disarm();
