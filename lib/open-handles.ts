@@ -43,11 +43,11 @@ const mostDropped = 100;
 const named = new WeakSet<OpenHandle>();
 
 const registry = new FinalizationRegistry<Reclaimable>((what) => {
-  const handle = open.get(what);
+  const opened = open.get(what);
   open.delete(what);
   if (what.ended) return;
   what.reclaim();
-  if (handle !== undefined) report(handle);
+  if (opened !== undefined) report(opened.handle);
 });
 hold(registry); // `bun --hot` drops modules whose objects are still there
 
@@ -63,26 +63,20 @@ function linesOf(place: Error): string {
   return (theirs.length > 0 ? theirs : lines).join("\n");
 }
 
-/** What is open: its words are found when they are read. */
-class Opened implements OpenHandle {
+/** What is open, and how it is told once somebody asks. */
+class Opened {
   readonly #what: Reclaimable;
   readonly #place: Error;
+  #handle: OpenHandle | undefined;
 
   constructor(what: Reclaimable, place: Error) {
     this.#what = what;
     this.#place = place;
   }
 
-  get kind(): OpenHandle["kind"] {
-    return this.#what.kind;
-  }
-
-  get label(): string {
-    return this.#what.label;
-  }
-
-  get madeAt(): string {
-    return linesOf(this.#place);
+  get handle(): OpenHandle {
+    this.#handle ??= { kind: this.#what.kind, label: this.#what.label, madeAt: linesOf(this.#place) };
+    return this.#handle;
   }
 }
 
@@ -149,7 +143,7 @@ export function trackHandles(enabled: boolean): void {
 export function openHandles(): OpenHandle[] {
   return Array.from(open)
     .filter(([what]) => !what.ended)
-    .map(([, handle]) => handle);
+    .map(([, { handle }]) => handle);
 }
 
 /**

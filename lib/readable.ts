@@ -106,7 +106,11 @@ class ReadAhead {
   /** The next piece's bytes, and what gives their memory back; undefined at the end. */
   async next(): Promise<{ bytes: Uint8Array; release(): void } | undefined> {
     this.#begin();
-    if (this.#pieces.length === 0 && this.#leftBytes > 0) this.#read(await this.#memories.take(this.#stopping.signal));
+    if (this.#pieces.length === 0 && this.#leftBytes > 0) {
+      const memory = await this.#memories.take(this.#stopping.signal);
+      if (this.#leftBytes > 0) this.#read(memory);
+      else memory.release(); // stopped meanwhile
+    }
     const [piece] = this.#pieces;
     if (piece === undefined) return undefined;
     const filledBytes = await piece.filled;
@@ -182,7 +186,9 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
   let forget: (() => void) | undefined;
   /** What the signal calls. */
   let fail: (() => void) | undefined;
+  let isEnded = false;
   const end = async () => {
+    isEnded = true;
     forget?.();
     given?.release();
     given = undefined;
@@ -202,7 +208,9 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
     given = undefined;
     try {
       given = await ahead.next();
-      if (given === undefined) {
+      if (isEnded) {
+        given?.release(); // nobody reads any more, and that the stream does not say
+      } else if (given === undefined) {
         await end();
         controller.close();
         if ("byobRequest" in controller) controller.byobRequest?.respond(0);

@@ -272,6 +272,7 @@ export class RequestQueue {
   #cancelsInKernel = 0;
   #flushing = false;
   #continuing = false;
+  #looking = false;
   #settledThisTurn = 0;
   #transferredBytesThisTurn = 0;
   readonly #completed: { operation: Operation; result: number }[] = [];
@@ -542,15 +543,27 @@ export class RequestQueue {
       }
     } while (this.#prepareWaiting());
     if (this.#inKernel > 0) {
-      // Work may bring no completion and leave more to do, a read that is tried again for its next page. Linux 7.3 signals that to nobody.
-      if (holdsBack(this.raw)) this.#continueLater(setImmediate);
-      else this.#wakeup.arm();
+      this.#wakeup.arm();
+      if (holdsBack(this.raw)) this.#lookSoon();
       return;
     }
     this.#wakeup.disarm();
     if (this.#outside > 0) return;
     this.#idle?.();
     this.#closeAbandoned();
+  }
+
+  /**
+   * Looks without being woken. Work may bring no completion and leave more to do, a read that is tried again for its next page: Linux 7.3 signals that to nobody. At once
+   * it could go on for ever.
+   */
+  #lookSoon(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    setTimeout(() => {
+      this.#looking = false;
+      this.#advance();
+    }, 1).unref();
   }
 
   #closeAbandoned(): void {
