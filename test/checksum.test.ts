@@ -31,7 +31,7 @@ interface Output {
   workers: { bufferSource: string; bufferJoinMs: number }[];
 }
 
-test("files of every odd size have the digest of their chunks, whatever the number of Workers", async () => {
+needs("a processor that is not emulated")("files of every odd size have the digest of their chunks, whatever the number of Workers", async () => {
   using folder = new Folder();
   const sizes = [0, 1, 511, 512, 4095, 4096, 4097, 2 ** 20 - 1, 2 ** 20, 2 ** 20 + 1, 5 * 2 ** 20 + 12_345];
   const files = sizes.map((size) => folder.random(`file-${size}`, size));
@@ -99,7 +99,7 @@ test("a file that shrinks while it is read is an error of that file, and not a w
   expect(output.files[1]?.digest).toBe(digest(other.content));
 });
 
-test("a process that may lock no more than 8 MiB hashes with fewer buffers", async () => {
+needs("a processor that is not emulated")("a process that may lock no more than 8 MiB hashes with fewer buffers", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 40 * 2 ** 20);
   const limited = [process.execPath, new URL("./programs/under.ts", import.meta.url).pathname, "--memlock-bytes", String(8 * 2 ** 20), "--"];

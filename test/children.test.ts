@@ -109,7 +109,7 @@ for (const [name, run] of Object.entries(starts))
       for (let child = 0; child < times(3); child++) {
         const mine = ownDescriptors().filter(({ identity }) => /^anon_inode:\[io_uring\]$|^eventfd /.test(identity) && !inherited.has(identity));
         const files = ownDescriptors().filter(({ identity }) => identity.startsWith(folder.path));
-        expect([mine.length > 4, files.length]).toEqual([true, 2]);
+        expect([mine.length > 1, files.length]).toEqual([true, 2]); // the ring and its eventfd, and where pools have rings theirs
         expect([...mine, ...files].filter(({ closesOnExec }) => !closesOnExec)).toEqual([]);
         await run([process.execPath, program, note]);
         const found: unknown = JSON.parse(readFileSync(note, "utf8"));

@@ -177,7 +177,7 @@ test("where little memory may be locked the doctor says how much, how large a po
   for (const way of waysToLock) expect(fix.join("\n")).toContain(way);
 });
 
-test("what other processes of the user have locked already is not offered to a pool", async () => {
+needs("a processor that is not emulated")("what other processes of the user have locked already is not offered to a pool", async () => {
   const limitBytes = 4 * 2 ** 20;
   const heldBytes = 3 * 2 ** 20;
   const holder = start("under", ["--memlock-bytes", String(limitBytes), "--", process.execPath, holding, String(heldBytes)]);

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
-import { assertNoOpenHandles, BufferPool, openHandles, RawRing, Ring, trackHandles } from "bun-uring";
+import { assertNoOpenHandles, BufferPool, type OpenHandle, openHandles, RawRing, Ring, trackHandles } from "bun-uring";
+import { needs } from "./support/capabilities.ts";
 import { Folder } from "./support/files.ts";
 import { execute, run } from "./support/programs.ts";
 
@@ -37,7 +38,7 @@ test("in production nothing is reported, and everything is reclaimed; a variable
   expect(reportsIn(stderr).length).toBe(7);
 });
 
-test("of a program that was bundled, what it is when it runs decides", async () => {
+needs("a processor that is not emulated")("of a program that was bundled, what it is when it runs decides", async () => {
   for (const minify of [false, true]) {
     using folder = new Folder();
     mkdirSync(`${folder.path}/programs`);
@@ -109,9 +110,18 @@ test("openHandles lists what this thread has open, the oldest first, and where e
     `RawRing of descriptor ${raw.fd}`,
   ]);
   for (const { madeAt } of found) expect(madeAt.split("\n")[0]).toContain(import.meta.path);
-  expect(() => assertNoOpenHandles([...before, ...found.slice(1)])).toThrow(/^1 not closed: BufferPool of 3 slots of 4096 bytes \(open\), made/);
-  expect(() => assertNoOpenHandles(before)).toThrow(/^4 not closed: Ring .*RawRing/s);
-  assertNoOpenHandles(before); // what it has named does not fail the next test
+  // Other test files of this process may have dropped something meanwhile.
+  const named = (except: readonly OpenHandle[]) => {
+    try {
+      assertNoOpenHandles(except);
+      return [];
+    } catch (error) {
+      return found.filter(({ kind, label }) => String(error).includes(`${kind} ${label} (open), made\n`)).map(({ kind }) => kind);
+    }
+  };
+  expect(named([...before, ...found.slice(1)])).toEqual(["BufferPool"]);
+  expect(named(before)).toEqual(["Ring", "RingFile", "FixedBuffer", "RawRing"]);
+  expect(named(before)).toEqual([]); // what it has named does not fail the next test
   raw.close();
   buffer.release();
   await file.close();

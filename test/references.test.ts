@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { needs } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { Folder } from "./support/files.ts";
 import { run } from "./support/programs.ts";
@@ -25,7 +26,7 @@ test("a ring that nobody has any more closes with its files when nothing is in f
   });
 });
 
-test("reloads of `bun --hot` do not pile up rings", async () => {
+needs("a processor that is not emulated")("reloads of `bun --hot` do not pile up rings", async () => {
   using folder = new Folder();
   const program = readFileSync(new URL("programs/hot.ts", import.meta.url), "utf8")
     .replace('"bun-uring"', JSON.stringify(join(import.meta.dir, "../lib/index.ts")))

@@ -24,7 +24,7 @@ test("where io_uring works, every class works on its first use", async () => {
   for (const use of uses(await run("first-use"))) expect(use.works).toBe(true);
 });
 
-test("not on Linux, the first use says so, by name", async () => {
+needs("a processor that is not emulated")("not on Linux, the first use says so, by name", async () => {
   for (const use of uses(await run("first-use", { args: ["platform"] }))) {
     expect([use.code, use.hint]).toEqual(["EOPNOTSUPP", "Use bun-uring on Linux only."]);
     expect(use.message).toContain("this is darwin");
@@ -38,7 +38,7 @@ needs("--no-ffi-cc (Bun 1.4.1)")("with bun:ffi's compiler switched off, the firs
   }
 });
 
-test("without liburing, the first use names the package for each package manager", async () => {
+needs("a processor that is not emulated")("without liburing, the first use names the package for each package manager", async () => {
   using folder = new Folder();
   folder.write("liburing.so.2", "no library"); // found first, and unusable
   for (const use of uses(await run("first-use", { env: { LD_LIBRARY_PATH: folder.path } }))) {
@@ -48,7 +48,7 @@ test("without liburing, the first use names the package for each package manager
   }
 });
 
-test("with a liburing that lacks what is needed, the first use names the version", async () => {
+needs("a processor that is not emulated")("with a liburing that lacks what is needed, the first use names the version", async () => {
   using folder = new Folder();
   symlinkSync(library("libm.so.6"), `${folder.path}/liburing.so.2`); // loads, and has none of it
   for (const use of uses(await run("first-use", { env: { LD_LIBRARY_PATH: folder.path } }))) {

@@ -38,6 +38,8 @@ if (probe().clone.whole) {
   step(clone.cloneBuffers(raw));
   step(raw.close());
   clone.unregisterBuffers();
+} else {
+  step(raw.close());
 }
 const pages = Array.from({ length: 8 }, () => new Uint8Array(new SharedArrayBuffer(4096)));
 step(clone.registerBuffers(pages));
