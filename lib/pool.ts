@@ -98,12 +98,6 @@ function allocate(options: BufferPoolOptions) {
   return { control, memories, parts };
 }
 
-function made(options: BufferPoolOptions): Membership {
-  const { control, memories, parts } = allocate(options);
-  populate(parts);
-  return register(control, memories, currentPlace());
-}
-
 /** Has the kernel's own worker threads fault the memory in, part by part. */
 async function populateOffThread(parts: readonly Region[]): Promise<void> {
   using ring = ownRawRing({ entries: 1 });
@@ -166,10 +160,17 @@ export class BufferPool implements Disposable {
   /** @internal */
   constructor(membership: Membership);
   constructor(options: BufferPoolOptions | Membership) {
-    const { value, registrationMs, place } = options instanceof Membership ? options : made(options);
-    this.#membership = value;
-    this.#registrationMs = registrationMs;
-    track(this, value, place);
+    let made: Membership;
+    if (options instanceof Membership) {
+      made = options;
+    } else {
+      const { control, memories, parts } = allocate(options);
+      populate(parts);
+      made = register(control, memories, currentPlace());
+    }
+    this.#membership = made.value;
+    this.#registrationMs = made.registrationMs;
+    track(this, made.value, made.place);
   }
 
   /** As `new BufferPool()`, with the memory faulted in by threads of the kernel while the event loop goes on. */
