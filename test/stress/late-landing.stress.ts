@@ -15,8 +15,10 @@ import { TestWorker } from "../support/workers.ts";
 const pieceBytes = 4096;
 const inFlight = 200;
 const memoryBytes = inFlight * pieceBytes;
-/** Memories that one wait of a second is for. */
-const memoriesAWait = 500;
+/** Ending a thread takes longer than small reads do. */
+const terminatedPieceBytes = 2 ** 18;
+/** Memory that one wait of a second is for. */
+const bytesAWait = 2 ** 28;
 const random = new Random(seed);
 
 const resources = new DisposableStack();
@@ -80,7 +82,7 @@ function acquireAll(pool: BufferPool): FixedBuffer[] {
 /** The memory that a pool's slots have in one piece. */
 function memoryOf(buffers: readonly FixedBuffer[]): Uint8Array {
   const slots = buffers.map(({ bytes }) => bytes).toSorted((one, other) => one.byteOffset - other.byteOffset);
-  return new Uint8Array(slots[0]?.buffer ?? new SharedArrayBuffer(0), slots[0]?.byteOffset, buffers.length * pieceBytes);
+  return new Uint8Array(slots[0]?.buffer ?? new SharedArrayBuffer(0), slots[0]?.byteOffset, slots.reduce((sum, { length }) => sum + length, 0));
 }
 
 /** Every other ring's reads are all aborted before. */
@@ -103,9 +105,9 @@ async function terminateWorker(memoryPool: BufferPool): Promise<FixedBuffer[]> {
   return acquireAll(memoryPool);
 }
 
-const rawCloses = times(1500);
+const rawCloses = times(1600);
 const ringCloses = times(400);
-const terminations = times(100);
+const terminations = times(60);
 
 needs("a file system with O_DIRECT", "256 MiB of locked memory")(
   `after ${rawCloses + ringCloses + terminations} closes with hundreds of block reads in flight, a pattern written at once is intact a second later`,
@@ -113,7 +115,7 @@ needs("a file system with O_DIRECT", "256 MiB of locked memory")(
     leavingNothing(async () => {
       const closed = new Closed();
       const fd = openSync(path, directFlags(path));
-      const memories = Array.from({ length: Math.min(memoriesAWait, rawCloses) }, () => new SharedArrayBuffer(memoryBytes));
+      const memories = Array.from({ length: Math.min(Math.floor(bytesAWait / memoryBytes), rawCloses) }, () => new SharedArrayBuffer(memoryBytes));
       for (let close = 0; close < rawCloses; close++) {
         const memory = memories[close % memories.length];
         if (memory === undefined) throw new Error("no memory");
@@ -124,14 +126,14 @@ needs("a file system with O_DIRECT", "256 MiB of locked memory")(
       await closed.look();
       closeSync(fd);
 
-      for (const [how, count] of [
-        ["Ring.close", ringCloses],
-        ["Worker.terminate", terminations],
+      for (const [how, count, size] of [
+        ["Ring.close", ringCloses, pieceBytes],
+        ["Worker.terminate", terminations, terminatedPieceBytes],
       ] as const) {
         for (let close = 0; close < count; ) {
           using pools = new DisposableStack();
-          for (const until = Math.min(count, close + memoriesAWait); close < until; close++) {
-            const pool = pools.use(new BufferPool({ count: inFlight, size: pieceBytes, hugePages: false }));
+          for (const until = Math.min(count, close + Math.floor(bytesAWait / (inFlight * size))); close < until; close++) {
+            const pool = pools.use(new BufferPool({ count: inFlight, size, hugePages: false }));
             const buffers = how === "Ring.close" ? await closeRing(pool, path, close % 2 === 0) : await terminateWorker(pool);
             pools.defer(() => {
               for (const buffer of buffers) buffer.release();
