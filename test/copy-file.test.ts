@@ -89,7 +89,7 @@ test("any size goes through slots of any size and number, however many chunks ar
   );
 });
 
-test("64 MiB are copied as they are, chunk after chunk", async () => {
+needs("a processor that is not emulated")("64 MiB are copied as they are, chunk after chunk", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 2 ** 26);
   const { method, steps } = await copyAndCheck(path, `${folder.path}/copy`, { durable: true });

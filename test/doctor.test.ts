@@ -61,7 +61,7 @@ test("package.json's bin is this program, executable, for Bun, and published", (
   expect(files).toContain("bin");
 });
 
-test("without a command, and with --help, the usage is printed and the exit status is 0", async () => {
+needs("a processor that is not emulated")("without a command, and with --help, the usage is printed and the exit status is 0", async () => {
   for (const args of [[], ["--help"], ["-h"], ["doctor", "--help"]]) {
     const { exitCode, stdout, stderr } = await cli(...args);
     expect([exitCode, stderr]).toEqual([0, ""]);
@@ -190,7 +190,7 @@ needs("a processor that is not emulated")("what other processes of the user have
   expect(await holder.outcome()).toMatchObject({ exitCode: 0, stderr: "" });
 });
 
-test("where no memory may be locked the doctor says that this is what is in the way", async () => {
+needs("a processor that is not emulated")("where no memory may be locked the doctor says that this is what is in the way", async () => {
   const { name, found, why, fix = [] } = failed(await examined({ under: withMemlock(0) }));
   expect([name, found]).toEqual(["locked memory", expect.stringMatching(/^limit 0 bytes .*: ENOMEM: /)]);
   expect(why).toContain("CAP_IPC_LOCK");
@@ -219,7 +219,7 @@ needs("a processor that is not emulated")("with no descriptors left, or one, or 
   expect([counts[0], counts.at(-1)]).toEqual([false, true]);
 });
 
-test("where one lacks what another lacks, too, the steps are printed once", async () => {
+needs("a processor that is not emulated")("where one lacks what another lacks, too, the steps are printed once", async () => {
   const { text } = await examined({ under: ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"] });
   if (!probe().clone.ranges) return expect(text).toContain("What to do: as for buffer clones.");
   expect(text.split("docker run --ulimit nofile").length).toBe(2);

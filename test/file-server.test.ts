@@ -13,7 +13,7 @@ import { fc } from "./support/properties.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 
 const program = new URL("../examples/file-server.ts", import.meta.url).pathname;
-const network = needs("a loopback interface");
+const network = needs("a loopback interface", "a processor that is not emulated");
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await Bun.sleep(1);
@@ -511,7 +511,11 @@ network("an upload whose client disconnects leaves the old file and nothing else
   }),
 );
 
-needs("a loopback interface", "curl")("as a program it serves a folder, takes an upload of curl's, and ends at SIGTERM", async () => {
+needs(
+  "a loopback interface",
+  "a processor that is not emulated",
+  "curl",
+)("as a program it serves a folder, takes an upload of curl's, and ends at SIGTERM", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 200_000);
   const child = Bun.spawn([process.execPath, program, "--port", "0", "--writable", folder.path], { stdout: "pipe", stderr: "pipe" });

@@ -20,7 +20,7 @@ needs("bash, split, sha256sum and perl")("a file's digest is sha256sum's, whatev
   }),
 );
 
-test("any of node:crypto's digests can be had, in any encoding, through a ring and a pool that are there", () =>
+needs("a processor that is not emulated")("any of node:crypto's digests can be had, in any encoding, through a ring and a pool that are there", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const { path, content } = folder.random("file", 1_000_000);
@@ -35,7 +35,8 @@ test("any of node:crypto's digests can be had, in any encoding, through a ring a
     expect(await hashFile(path, { pool })).toBe(createHash("sha256").update(content).digest("hex"));
     expect([pool.available, ring.inFlight, ring.closed]).toEqual([2, 0, false]);
     expect(await hashFile("/proc/version", { ring, pool })).toBe(createHash("sha256").update(readFileSync("/proc/version")).digest("hex"));
-  }));
+  }),
+);
 
 test("progress goes from nothing to all", () =>
   leavingNothing(async () => {

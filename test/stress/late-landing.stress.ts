@@ -82,7 +82,11 @@ function acquireAll(pool: BufferPool): FixedBuffer[] {
 /** The memory that a pool's slots have in one piece. */
 function memoryOf(buffers: readonly FixedBuffer[]): Uint8Array {
   const slots = buffers.map(({ bytes }) => bytes).toSorted((one, other) => one.byteOffset - other.byteOffset);
-  return new Uint8Array(slots[0]?.buffer ?? new SharedArrayBuffer(0), slots[0]?.byteOffset, slots.reduce((sum, { length }) => sum + length, 0));
+  return new Uint8Array(
+    slots[0]?.buffer ?? new SharedArrayBuffer(0),
+    slots[0]?.byteOffset,
+    slots.reduce((sum, { length }) => sum + length, 0),
+  );
 }
 
 /** Every other ring's reads are all aborted before. */
