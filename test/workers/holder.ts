@@ -7,7 +7,8 @@ self.addEventListener("message", async ({ data }: MessageEvent<{ pool: PoolHandl
   const pool = BufferPool.attach(data.pool);
   const ring = new Ring({ pool });
   const file = await ring.open(data.path);
-  const read = ring.readFixed(file, await pool.acquire(), { position: 0 });
+  using buffer = await pool.acquire();
+  const read = ring.readFixed(file, buffer, { position: 0 });
   self.postMessage("reading");
   await read;
 });
