@@ -55,6 +55,8 @@ export interface Usable {
   assertUsable(syscall: string): void;
   beginUse(): void;
   endUse(): void;
+  /** No use of it that has begun will end. */
+  giveUp?(): void;
 }
 
 /** One request, and what belongs to it from its start to its completion: as long as it is here its memory cannot go. */
@@ -623,8 +625,10 @@ export class RequestQueue {
     this.#broken = error;
     this.#wakeup.close();
     for (const operation of this.#operations) {
-      operation?.fail(error);
-      operation?.request.file?.giveUp();
+      if (operation === undefined) continue;
+      operation.fail(error);
+      operation.request.file?.giveUp();
+      for (const use of operation.request.uses) use.giveUp?.();
     }
     for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) this.#dismiss(operation, () => error);
     this.#idle?.();
