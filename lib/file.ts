@@ -453,8 +453,8 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * A stream that writes the file, with several writes in flight, each at the position after the one before, so that chunks land in order. A chunk is copied when
-   * it is written, and may be used again at once. Where every write goes to the file's end ("a"), one is in flight at a time. With O_DIRECT
+   * A stream that writes the file, with several writes in flight, each at the position after the one before, so that chunks land in order. A chunk is copied, and may
+   * be used again when the promise of its write has resolved. Where every write goes to the file's end ("a"), one is in flight at a time. With O_DIRECT
    * each chunk has to be a multiple of the alignment.
    * @param options.pool - of the ring; its slots are the writes' memory. Default none.
    * @param options.position - in the file, in bytes; null: its own position, one write at a time, for pipes. Default 0.

@@ -40,6 +40,8 @@ export class OpenFile {
   /** New requests are refused. */
   closing = false;
   #pending = 0;
+  /** What uses the file will never end. */
+  #givenUp = false;
   #whenIdle: (() => void) | undefined;
 
   constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined) {
@@ -80,17 +82,22 @@ export class OpenFile {
 
   endUse(): void {
     this.#pending--;
-    if (this.#pending === 0) this.giveUp();
+    if (this.#pending === 0) this.#becomeIdle();
   }
 
-  /** Calls back when nothing uses the file: now, or once. */
+  /** Calls back when nothing uses the file, or what does was given up: now, or once. */
   whenIdle(callback: () => void): void {
-    if (this.#pending === 0) callback();
+    if (this.#pending === 0 || this.#givenUp) callback();
     else this.#whenIdle = callback;
   }
 
-  /** Waits no more for what uses the file: it has ended, or never will. */
+  /** Waits no more for what uses the file: its ring is broken. */
   giveUp(): void {
+    this.#givenUp = true;
+    this.#becomeIdle();
+  }
+
+  #becomeIdle(): void {
     this.#whenIdle?.();
     this.#whenIdle = undefined;
   }

@@ -41,6 +41,7 @@ export class PoolMembership implements Reclaimable {
   readonly #address: number;
   readonly #slots: Slots;
   readonly #waiters = new Set<Waiter>();
+  readonly #onTurnEnded = () => void this.#wakeOthers();
   #wakeup: Wakeup | undefined;
   #exhaustions = 0;
   #slotsOut = 0;
@@ -272,7 +273,7 @@ export class PoolMembership implements Reclaimable {
   /** A free slot's index, or -1: there is none, or it is another thread's turn. */
   #take(): number {
     const { turns } = this.control;
-    if (!turns.mayTake(this.#participant)) return -1;
+    if (!turns.mayTake(this.#participant, this.#onTurnEnded)) return -1;
     const index = this.#slots.tryAcquire(this.#owner);
     if (index !== -1 && turns.end(this.#participant)) this.#wakeOthers();
     return index;

@@ -55,6 +55,8 @@ export interface Usable {
   assertUsable(syscall: string): void;
   beginUse(): void;
   endUse(): void;
+  /** No use of it that has begun will end. */
+  giveUp?(): void;
 }
 
 /** One request, and what belongs to it from its start to its completion: as long as it is here its memory cannot go. */
@@ -623,8 +625,10 @@ export class RequestQueue {
     this.#broken = error;
     this.#wakeup.close();
     for (const operation of this.#operations) {
-      operation?.fail(error);
-      operation?.request.file?.giveUp();
+      if (operation === undefined) continue;
+      operation.fail(error);
+      operation.request.file?.giveUp();
+      for (const use of operation.request.uses) use.giveUp?.();
     }
     for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) this.#dismiss(operation, () => error);
     this.#idle?.();
@@ -717,6 +721,10 @@ export class RequestQueue {
     this.#waiting -= 1 + rest;
   }
 
+  get #isBusy(): boolean {
+    return this.#inKernel + this.#backlog.size + this.#outside > 0;
+  }
+
   async #shutDown(): Promise<void> {
     const backlog: Operation[] = [];
     for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) backlog.push(operation);
@@ -724,9 +732,11 @@ export class RequestQueue {
       if (operation.request.kind === requestKind.close) this.#backlog.push(operation);
       else this.#dismiss(operation, ({ syscall }) => new UringError("ECANCELED", syscall, { message: "the ring was closed" }));
     }
-    await this.#drain();
+    // With nothing to wait for it is closed in the call: who fails to make a ring, and tries again at once, has not two.
+    if (this.#isBusy) await this.#drain();
     // A ring that is broken leaves its files to the teardown.
-    const closed = this.#broken === undefined ? await Promise.allSettled(Array.from(this.files, ({ entry, fd }) => this.closeFile(fd, entry))) : [];
+    const closing = this.#broken === undefined ? Array.from(this.files, ({ entry, fd }) => this.closeFile(fd, entry)) : [];
+    const closed = closing.length > 0 ? await Promise.allSettled(closing) : [];
     this.#wakeup.close();
     this.raw.close();
     letGo(this);
@@ -736,7 +746,7 @@ export class RequestQueue {
 
   /** Cancels until nothing is in flight: only a request's own completion says that the kernel is done with its memory. */
   async #drain(): Promise<void> {
-    for (let seconds = 0; this.#inKernel + this.#backlog.size + this.#outside > 0 && this.#broken === undefined; seconds++) {
+    for (let seconds = 0; this.#isBusy && this.#broken === undefined; seconds++) {
       if (seconds === 5) console.warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
       this.#cancelAll();
       const { promise, resolve } = Promise.withResolvers<void>();

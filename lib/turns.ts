@@ -48,12 +48,15 @@ export class Turns {
     return false;
   }
 
-  /** Whether a participant may take a slot that is free: not while it is another's turn. */
-  mayTake(participant: number): boolean {
+  /**
+   * Whether a participant may take a slot that is free: not while it is another's turn.
+   * @param onTurnEnded - called where that took a turn back from one who does not wait: those who looked before have to look again, which its `end` will not say
+   */
+  mayTake(participant: number, onTurnEnded: () => void): boolean {
     const turn = Atomics.load(this.#words, this.#at.turn);
     if (turn === 0 || turn === participant + 1) return true;
     if (this.isWaiting(turn - 1)) return false;
-    Atomics.compareExchange(this.#words, this.#at.turn, turn, 0);
+    if (Atomics.compareExchange(this.#words, this.#at.turn, turn, 0) === turn) onTurnEnded();
     return true;
   }
 

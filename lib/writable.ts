@@ -38,10 +38,16 @@ class WriteBehind {
 
   /** Resolves as soon as all of the bytes are on their way, and there is room for more. */
   async write(bytes: Uint8Array): Promise<void> {
-    for (let offset = 0; offset < bytes.length; ) {
+    const totalBytes = bytes.length; // of memory that is detached meanwhile it would be 0, and the rest left out
+    for (let offset = 0; offset < totalBytes; ) {
       const memory = await this.#take();
-      const length = Math.min(bytes.length - offset, memory.bytes.length);
-      memory.bytes.set(bytes.subarray(offset, offset + length));
+      const length = Math.min(totalBytes - offset, memory.bytes.length);
+      try {
+        memory.bytes.set(bytes.subarray(offset, offset + length));
+      } catch (error) {
+        memory.release();
+        throw error;
+      }
       this.#writes.push(this.#flush(memory, length, this.#position));
       this.#position = advanced(this.#position, length);
       offset += length;

@@ -155,6 +155,17 @@ test("a Worker whose ring cannot be drained does not end, for the kernel may sti
   ]);
 });
 
+test("files of a broken ring can be closed, which says so, though what uses them never ends", async () => {
+  const path = new URL("programs/broken-ring.ts", import.meta.url).pathname;
+  const child = Bun.spawn([process.execPath, path], { stdout: "pipe", stderr: "pipe" });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  expect([await child.exited, stdout.trim().split("\n"), stderr]).toEqual([
+    0,
+    ['{"nop":"EBADF","pending":["EBADF","EBADF"],"splicing":"EBADF","closing":"EIO"}', '{"closed":["EIO","EIO"]}'],
+    "",
+  ]);
+});
+
 test("a Worker that ends while it holds the pool's lock does not lock others out", async () => {
   using pool = new BufferPool({ count: 4, size: 4096 });
   const worker = new TestWorker<string>("lock-holder", pool.share());

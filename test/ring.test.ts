@@ -8,7 +8,7 @@ import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
-import { fdsOf, leavingNothing } from "./support/resources.ts";
+import { fdsOf, leavingNothing, ringFds } from "./support/resources.ts";
 
 test("any range of a file is read into any range of a slot, and nothing beside it is touched", async () => {
   using folder = new Folder();
@@ -308,6 +308,16 @@ test("a file whose close fails fails the ring's close, once everything else is c
     closeSync(broken.fd);
     expect((await uringError(() => ring.close())).code).toBe("EBADF");
     expect(fdsOf(path)).toBe(0);
+  }));
+
+test("a ring that could not be made is gone when that throws", () =>
+  leavingNothing(async () => {
+    const pool = new BufferPool({ count: 1, size: 4096 });
+    pool.close();
+    const rings = ringFds();
+    expect((await uringError(() => new Ring({ pool }))).code).toBe("EBADF");
+    for (let attempt = 0; attempt < 3; attempt++) expect(() => new Ring({ pool })).toThrow("the pool is closed");
+    expect(ringFds()).toBe(rings);
   }));
 
 const flood = times(100_000);

@@ -435,3 +435,18 @@ test("closing the ring ends its streams with an error, and the slots come back",
     expect(pool.available).toBe(pool.count);
     expect(fdsOf(path)).toBe(0);
   }));
+
+for (const turns of [0, 1, 2, 3, 4, 6, 8, 12, 20]) {
+  test(`a chunk that is detached ${turns} microtasks after its write began fails the write, and no slot is lost`, () =>
+    withStreams(async ({ ring, pool, folder }) => {
+      await using file = await ring.open(`${folder.path}/file`, "w+");
+      const writer = file.writable({ pool }).getWriter();
+      await writer.write("");
+      const chunk = positional(20 * slotBytes);
+      const { buffer } = new Uint8Array(chunk);
+      const writing = writer.write(buffer);
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      structuredClone(buffer, { transfer: [buffer] });
+      expect(await thrown(() => writing)).toBeInstanceOf(TypeError);
+    }));
+}
