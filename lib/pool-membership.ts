@@ -41,7 +41,6 @@ export class PoolMembership implements Reclaimable {
   readonly #address: number;
   readonly #slots: Slots;
   readonly #waiters = new Set<Waiter>();
-  readonly #onTurnEnded = () => void this.#wakeOthers();
   #wakeup: Wakeup | undefined;
   #exhaustions = 0;
   #slotsOut = 0;
@@ -270,10 +269,10 @@ export class PoolMembership implements Reclaimable {
     return true;
   }
 
-  /** A free slot's index, or -1: there is none, or it is another thread's turn. */
+  /** A free slot's index, or -1: there is none, or only the one that is kept for another thread, whose turn it is. That may be busy with other things for long. */
   #take(): number {
     const { turns } = this.control;
-    if (!turns.mayTake(this.#participant, this.#onTurnEnded)) return -1;
+    if (!turns.mayTakeLast(this.#participant) && !this.#slots.hasSeveralFree()) return -1;
     const index = this.#slots.tryAcquire(this.#owner);
     if (index !== -1 && turns.end(this.#participant)) this.#wakeOthers();
     return index;

@@ -232,7 +232,7 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * A slot, if one is free and nobody of this thread waits for it, nor anybody of another thread who has waited for a hundred releases.
+   * A slot, if one is free and nobody of this thread waits for it, nor is it the last and somebody of another thread has waited for it for a hundred releases.
    * @throws UringError EBADF: the pool is closed
    */
   tryAcquire(): FixedBuffer | undefined {

@@ -56,6 +56,17 @@ export class Slots {
     return -1;
   }
 
+  /** Whether two slots or more are free, as far as one look can tell. */
+  hasSeveralFree(): boolean {
+    let free = 0;
+    for (let block = 0; block < this.#hints.length; block++) {
+      if (Atomics.load(this.#hints, block) === 0) continue;
+      const end = Math.min((block + 1) * slotsPerBlock, this.#owners.length);
+      for (let index = block * slotsPerBlock; index < end; index++) if (Atomics.load(this.#owners, index) === 0 && ++free === 2) return true;
+    }
+    return false;
+  }
+
   /** Frees a slot that `owner` has. */
   release(index: number, owner: number): void {
     assert(Atomics.compareExchange(this.#owners, index, owner, 0) === owner, `slot ${index} is owned by ${owner}`);

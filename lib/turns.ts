@@ -1,6 +1,6 @@
 /**
  * Who waits for a slot, and whose turn it is, in memory shared by the threads of a pool. A slot that is free is anybody's who is there first, until one has waited
- * through too many releases: then it has its turn, and nobody else takes any until it has got one or waits no more. A turn is a word that
+ * through too many releases: then it has its turn, and nobody else takes the last one until it has got one or waits no more. A turn is a word that
  * any thread may take back from one who does not wait, so none is lost with a thread that ends.
  */
 
@@ -49,14 +49,14 @@ export class Turns {
   }
 
   /**
-   * Whether a participant may take a slot that is free: not while it is another's turn.
-   * @param onTurnEnded - called where that took a turn back from one who does not wait: those who looked before have to look again, which its `end` will not say
+   * Whether a participant may take the only slot that is free: not while it is another's turn. One who takes a turn back here takes that slot, too, and its release
+   * has those look again who were refused meanwhile.
    */
-  mayTake(participant: number, onTurnEnded: () => void): boolean {
+  mayTakeLast(participant: number): boolean {
     const turn = Atomics.load(this.#words, this.#at.turn);
     if (turn === 0 || turn === participant + 1) return true;
     if (this.isWaiting(turn - 1)) return false;
-    if (Atomics.compareExchange(this.#words, this.#at.turn, turn, 0) === turn) onTurnEnded();
+    Atomics.compareExchange(this.#words, this.#at.turn, turn, 0);
     return true;
   }
 

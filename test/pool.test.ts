@@ -114,22 +114,6 @@ test("a slot that another thread releases just before this one says that it wait
   (await pool.acquire()).release();
 });
 
-test("one who looked while it was another's turn is woken, also where a third has taken that turn back before the other gave it up", async () => {
-  using pool = new BufferPool({ count: 2, size: 4096 });
-  using second = BufferPool.attach(pool.share());
-  using _third = BufferPool.attach(pool.share());
-  const third = 2;
-  const { turns } = membershipOf(pool).control;
-  turns.setWaiting(third, true);
-  for (let releases = 0; releases < 129; releases++) turns.notePass();
-  const waiting = second.acquire();
-  expect([pool.available, second.stats().waiting]).toEqual([2, 1]);
-  turns.setWaiting(third, false);
-  using _taken = pool.tryAcquire();
-  expect(turns.end(third)).toBe(false);
-  (await waiting).release();
-});
-
 test("closing never waits: pending acquires reject, new ones throw, what is out stays usable, the memory goes with the last ring", () =>
   leavingNothing(async () => {
     using folder = new Folder();

@@ -128,3 +128,19 @@ test("who looks while a hint is wrong for a moment is told to look again", () =>
   expect([seen, told]).toEqual([-1, 1]);
   expect(three.tryAcquire(3)).not.toBe(-1);
 });
+
+test("several slots are free from two on, in whichever blocks", () => {
+  const count = 2 * slotsPerBlock + 1;
+  const { hints, owners } = memory(count);
+  const slots = new Slots(hints, owners);
+  const found: boolean[] = [];
+  for (let acquired = 0; acquired < count; acquired++) {
+    slots.tryAcquire(1);
+    if (acquired >= count - 3) found.push(slots.hasSeveralFree());
+  }
+  expect(found).toEqual([true, false, false]);
+  slots.release(0, 1);
+  expect(slots.hasSeveralFree()).toBe(false);
+  slots.release(count - 1, 1);
+  expect(slots.hasSeveralFree()).toBe(true);
+});

@@ -9,55 +9,38 @@ function turnsOfThree(): Turns {
   return new Turns(words, { participantLimit: 0, turn: 1, passes: 2, waits: 3, firstWaiting: 4, stride: 4 });
 }
 
-function mayTake(turns: Turns, participant: number): boolean {
-  return turns.mayTake(participant, () => undefined);
-}
-
 /** Releases until somebody has a turn. */
 function pass(turns: Turns): void {
   for (let releases = 0; releases < 129; releases++) turns.notePass();
 }
 
-test("anybody may take a slot until one has waited through many releases; then it is the turn of the one who has waited longest", () => {
+test("anybody may take the last slot until one has waited through many releases; then it is the turn of the one who has waited longest", () => {
   const turns = turnsOfThree();
   turns.setWaiting(second, true);
   turns.setWaiting(third, true);
   for (let releases = 0; releases < 128; releases++) turns.notePass();
-  expect([first, second, third].map((participant) => mayTake(turns, participant))).toEqual([true, true, true]);
+  expect([first, second, third].map((participant) => turns.mayTakeLast(participant))).toEqual([true, true, true]);
   turns.notePass();
-  expect([first, second, third].map((participant) => mayTake(turns, participant))).toEqual([false, true, false]);
+  expect([first, second, third].map((participant) => turns.mayTakeLast(participant))).toEqual([false, true, false]);
   expect([turns.end(first), turns.end(third), turns.end(second), turns.end(second)]).toEqual([false, false, true, false]);
-  expect(mayTake(turns, first)).toBe(true);
+  expect(turns.mayTakeLast(first)).toBe(true);
   pass(turns); // the second waits for more, and so behind the third
-  expect([first, second, third].map((participant) => mayTake(turns, participant))).toEqual([false, false, true]);
+  expect([first, second, third].map((participant) => turns.mayTakeLast(participant))).toEqual([false, false, true]);
 });
 
 test("a turn of one who does not wait any more is nobody's", () => {
   const turns = turnsOfThree();
   turns.setWaiting(second, true);
   pass(turns);
-  expect(mayTake(turns, first)).toBe(false);
+  expect(turns.mayTakeLast(first)).toBe(false);
   turns.setWaiting(second, false);
-  expect([mayTake(turns, first), mayTake(turns, third)]).toEqual([true, true]);
+  expect([turns.mayTakeLast(first), turns.mayTakeLast(third)]).toEqual([true, true]);
   expect(turns.end(second)).toBe(false);
 });
 
 test("releases while nobody waits give nobody a turn", () => {
   const turns = turnsOfThree();
   pass(turns);
-  expect([first, second, third].map((participant) => mayTake(turns, participant))).toEqual([true, true, true]);
+  expect([first, second, third].map((participant) => turns.mayTakeLast(participant))).toEqual([true, true, true]);
   expect([turns.othersWait(first), turns.isWaiting(first)]).toEqual([false, false]);
-});
-
-test("whoever takes a turn back from one who waits no more has the others look again: its own end does not say it", () => {
-  const turns = turnsOfThree();
-  turns.setWaiting(second, true);
-  turns.setWaiting(third, true);
-  pass(turns);
-  const looks: number[] = [];
-  expect(turns.mayTake(third, () => looks.push(third))).toBe(false); // a slot is free, and it is the second's turn
-  turns.setWaiting(second, false);
-  expect(turns.mayTake(first, () => looks.push(first))).toBe(true);
-  expect([turns.end(second), turns.mayTake(third, () => looks.push(third))]).toEqual([false, true]);
-  expect(looks).toEqual([first]);
 });

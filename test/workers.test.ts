@@ -82,6 +82,25 @@ test("a slot is never granted to two threads, and no waiter is forgotten, under 
   expect(pool.stats()).toMatchObject({ available: 3, othersAttached: 0, othersWaiting: 0 });
 });
 
+test("a Worker whose turn it is, and that is busy with something else, keeps the last slot from the others, and no more", async () => {
+  using pool = new BufferPool({ count: 2, size: 4096 });
+  const held = [await pool.acquire(), await pool.acquire()];
+  const over = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new TestWorker<string>("busy-waiter", { handle: pool.share(), over });
+  expect(await worker.answer()).toBe("waiting");
+  for (const buffer of held) buffer.release();
+  // Far more releases than it takes for the Worker to have its turn.
+  for (let round = 0; round < 500; round++) (await pool.acquire()).release();
+  const one = await pool.acquire();
+  expect([pool.tryAcquire(), pool.available]).toEqual([undefined, 1]);
+  Atomics.store(over, 0, 1);
+  Atomics.notify(over, 0);
+  expect(await worker.answer()).toStartWith("has slot");
+  one.release();
+  await worker.terminate();
+  expect(pool.available).toBe(2);
+});
+
 test("a filled slot goes to another Worker and back without a copy", async () => {
   using pool = new BufferPool({ count: 4, size: 10_000 });
   const worker = new TestWorker<{ right: boolean; token: SlotToken }>("receiver", { attach: pool.share() });
