@@ -23,12 +23,15 @@ const SEEK_SET = 0;
 const SEEK_CUR = 1;
 const SEEK_END = 2;
 
-const writes: ReadonlySet<number> = new Set([IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED]);
-const transfers: ReadonlySet<number> = new Set([...writes, IORING_OP_READ, IORING_OP_READ_FIXED, IORING_OP_READV, IORING_OP_READV_FIXED]);
+const writes = [IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED];
+/** By opcode: asked several times an operation. */
+const transfers: readonly boolean[] = Array.from({ length: 256 }, (_, opcode) =>
+  [...writes, IORING_OP_READ, IORING_OP_READ_FIXED, IORING_OP_READV, IORING_OP_READV_FIXED].includes(opcode),
+);
 
 /** Reads and writes of every kind. */
 export function isTransfer(opcode: number): boolean {
-  return transfers.has(opcode);
+  return transfers[opcode] === true;
 }
 
 interface Transfer {
@@ -61,7 +64,7 @@ export function ownPositionOf({ fd }: Transfer): number {
 
 /** Moves the position on to where a transfer has ended. */
 export function moveOn(request: Transfer, end: number): void {
-  const isAppended = writes.has(request.opcode) && ((request.operationFlags & RWF_APPEND) !== 0 || (flagsOf(request) & constants.O_APPEND) !== 0);
+  const isAppended = writes.includes(request.opcode) && ((request.operationFlags & RWF_APPEND) !== 0 || (flagsOf(request) & constants.O_APPEND) !== 0);
   native().fileSeek(request.fd, isAppended ? 0 : end, isAppended ? SEEK_END : SEEK_SET);
 }
 

@@ -106,8 +106,10 @@ const refusedFlags = {
   IORING_SETUP_SQ_REWIND,
 };
 
+/** A power of two. */
+const viewCount = 256;
+
 const noWords = new Int32Array(0);
-const noHead = new Uint32Array(0);
 
 /** Milliseconds between looks at a ring that nobody has any more, at most. */
 const longestLookMs = 1000;
@@ -159,7 +161,21 @@ function checkRequest(userData: number, sqeFlags: number): void {
   if ((sqeFlags & ~sqeFlagsAllowed) !== 0) throw outOfRange("sqeFlags", "of IOSQE_FIXED_FILE, IO_DRAIN, IO_LINK, IO_HARDLINK and ASYNC", sqeFlags);
 }
 
+/** Looks at all of it at once, for every request passes here; what is wrong, if anything, is found out one by one. */
 function checkTransfer(fd: number, position: number | bigint, bufferIndex: number, userData: number, sqeFlags: number): void {
+  const isRight =
+    Number.isInteger(fd) &&
+    fd >= 0 &&
+    fd <= largestFd &&
+    Number.isSafeInteger(position) &&
+    position >= -1 &&
+    Number.isInteger(bufferIndex) &&
+    bufferIndex >= 0 &&
+    bufferIndex < largestTable &&
+    Number.isSafeInteger(userData) &&
+    userData >= 0 &&
+    (sqeFlags & sqeFlagsAllowed) === sqeFlags;
+  if (isRight) return;
   checkInteger("fd", fd, 0, largestFd);
   checkPosition("position", position, -1);
   checkInteger("bufferIndex", bufferIndex, 0, largestTable - 1);
@@ -287,19 +303,23 @@ export class RawRing implements Disposable {
   readonly #sqeShift: number;
   readonly #cqeShift: number;
   #sqes: Int32Array;
-  #sqHead: Uint32Array;
+  #sqHead: Int32Array;
   #sqFlags: Int32Array;
   #cqes: Int32Array;
-  #cqHead: Uint32Array;
-  #cqTail: Uint32Array;
+  #cqHead: Int32Array;
+  #cqTail: Int32Array;
   #sqTail = 0;
   #closed = false;
   #ringFdRegistered = false;
   /** Whether `table` is all that the kernel's has. */
   #tableKnown = true;
-  /** Requests prepared, and their last completions seen. Tags' completions count as well, so with tags the difference proves nothing. */
-  #prepared = 0;
-  #finished = 0;
+  /** Completions up to here were seen. The kernel is told before it is entered, and when there are no more. */
+  #seen = 0;
+  /** Completions seen that were not their request's last. */
+  #intermediate = 0;
+  /** Parts of the table's memory that requests have named, and their addresses: asking for one takes as long as writing the request. */
+  readonly #views: (Uint8Array | undefined)[] = Array.from({ length: viewCount });
+  readonly #viewAddresses = new Float64Array(viewCount);
   #overflows = 0;
   #tagged = false;
 
@@ -340,11 +360,11 @@ export class RawRing implements Disposable {
     this.#sqeShift = (flags & IORING_SETUP_SQE128) === 0 ? 0 : 1;
     this.#cqeShift = (flags & IORING_SETUP_CQE32) === 0 ? 0 : 1;
     this.#sqes = new Int32Array(mapped(sqes ?? 0, (this.sqEntries * sqeWords * 4) << this.#sqeShift));
-    this.#sqHead = new Uint32Array(mapped(sqHead ?? 0, 4));
+    this.#sqHead = new Int32Array(mapped(sqHead ?? 0, 4));
     this.#sqFlags = new Int32Array(mapped(sqFlags ?? 0, 4));
     this.#cqes = new Int32Array(mapped(cqes ?? 0, (this.cqEntries * 16) << this.#cqeShift));
-    this.#cqHead = new Uint32Array(mapped(cqHead ?? 0, 4));
-    this.#cqTail = new Uint32Array(mapped(cqTail ?? 0, 4));
+    this.#cqHead = new Int32Array(mapped(cqHead ?? 0, 4));
+    this.#cqTail = new Int32Array(mapped(cqTail ?? 0, 4));
   }
 
   /** Whether close() was called. */
@@ -573,7 +593,9 @@ export class RawRing implements Disposable {
    * @see io_uring_prep_read_fixed(3)
    */
   prepReadFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
-    this.#prepareFixed(IORING_OP_READ_FIXED, fd, bytes, position, bufferIndex, userData, sqeFlags);
+    checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
+    const address = this.#addressWithin(bytes, bufferIndex, userData, "bytes");
+    this.#prepare(IORING_OP_READ_FIXED, sqeFlags, fd, position, address, bytes.length, 0, userData, bufferIndex, 0);
   }
 
   /**
@@ -582,7 +604,9 @@ export class RawRing implements Disposable {
    * @see io_uring_prep_write_fixed(3)
    */
   prepWriteFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
-    this.#prepareFixed(IORING_OP_WRITE_FIXED, fd, bytes, position, bufferIndex, userData, sqeFlags);
+    checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
+    const address = this.#addressWithin(bytes, bufferIndex, userData, "bytes");
+    this.#prepare(IORING_OP_WRITE_FIXED, sqeFlags, fd, position, address, bytes.length, 0, userData, bufferIndex, 0);
   }
 
   /**
@@ -612,6 +636,7 @@ export class RawRing implements Disposable {
    */
   submit(): number {
     this.#assertOpen("io_uring_submit");
+    this.#publishSeen();
     return checked(this.#native.ringSubmit(this.#address, this.#sqTail), "io_uring_submit");
   }
 
@@ -624,6 +649,7 @@ export class RawRing implements Disposable {
   submitAndWait(count: number): number {
     this.#assertOpen("io_uring_submit_and_wait");
     checkInteger("count", count, 0, this.cqEntries);
+    this.#publishSeen();
     const result = this.#native.ringSubmitAndWait(this.#address, this.#sqTail, count);
     // JavaScript has to run between two waits: a Worker that never leaves C could not be terminated.
     return result === -4 ? 0 : checked(result, "io_uring_submit_and_wait");
@@ -641,15 +667,20 @@ export class RawRing implements Disposable {
     if (typeof callback !== "function") throw invalidType("callback", "a function", callback);
     const mask = this.cqEntries - 1;
     let count = 0;
+    let tail = this.#seen;
     while (!this.#closed) {
-      const head = Atomics.load(this.#cqHead, 0);
-      if (head === Atomics.load(this.#cqTail, 0) && !this.#fetchCompletions(head)) break;
-      const base = ((head & mask) << this.#cqeShift) * 4;
+      const seen = this.#seen;
+      // A callback that called this in turn may have got further than the tail of before.
+      if (((tail - seen) | 0) <= 0) {
+        tail = Atomics.load(this.#cqTail, 0);
+        if (tail === seen && !this.#fetchCompletions()) break;
+      }
+      const base = ((seen & mask) << this.#cqeShift) * 4;
       const userData = this.#userData(base);
       const result = this.#cqes[base + 2] ?? 0;
       const flags = this.#cqes[base + 3] ?? 0;
-      Atomics.store(this.#cqHead, 0, head + 1);
-      if ((flags & IORING_CQE_F_MORE) === 0) this.#finished++;
+      this.#seen = (seen + 1) | 0;
+      if ((flags & IORING_CQE_F_MORE) !== 0) this.#intermediate++;
       count++;
       callback(userData, result, flags);
     }
@@ -668,7 +699,7 @@ export class RawRing implements Disposable {
     this.#closed = true;
     // Mapped memory is about to go: no view of it may outlive this line.
     this.#sqes = this.#sqFlags = this.#cqes = noWords;
-    this.#sqHead = this.#cqHead = this.#cqTail = noHead;
+    this.#sqHead = this.#cqHead = this.#cqTail = noWords;
     untrack(this.#reachable);
     checked(this.#native.ringClose(this.#address), "io_uring_queue_exit");
     letGo(this.#reachable);
@@ -697,15 +728,23 @@ export class RawRing implements Disposable {
   }
 
   #userData(base: number): number {
-    return ((this.#cqes[base] ?? 0) >>> 0) + ((this.#cqes[base + 1] ?? 0) >>> 0) * 2 ** 32;
+    const low = this.#cqes[base] ?? 0;
+    const high = this.#cqes[base + 1] ?? 0;
+    return high === 0 && low >= 0 ? low : (low >>> 0) + (high >>> 0) * 2 ** 32;
   }
 
-  /** Has the kernel bring what it holds back: deferred work, and completions that found the queue full. Returns whether any came behind `head`. */
-  #fetchCompletions(head: number): boolean {
+  /** Gives the kernel the entries back whose completions were seen. */
+  #publishSeen(): void {
+    Atomics.store(this.#cqHead, 0, this.#seen);
+  }
+
+  /** When all that is there was seen: has the kernel bring what it holds back, deferred work and completions that found the queue full. Returns whether any came. */
+  #fetchCompletions(): boolean {
+    this.#publishSeen();
     if (!this.#holdsBack()) return false;
     if ((Atomics.load(this.#sqFlags, 0) & IORING_SQ_CQ_OVERFLOW) !== 0) this.#overflows++;
     checked(this.#native.ringGetEvents(this.#address), "io_uring_get_events");
-    return head !== Atomics.load(this.#cqTail, 0);
+    return this.#seen !== Atomics.load(this.#cqTail, 0);
   }
 
   #holdsBack(): boolean {
@@ -714,16 +753,16 @@ export class RawRing implements Disposable {
 
   #takeCompletions(take: (userData: number, result: number) => void): void {
     const mask = this.cqEntries - 1;
-    let head = Atomics.load(this.#cqHead, 0);
     do {
       const tail = Atomics.load(this.#cqTail, 0);
-      for (; head !== tail; head = (head + 1) >>> 0) {
-        const base = ((head & mask) << this.#cqeShift) * 4;
-        if (((this.#cqes[base + 3] ?? 0) & IORING_CQE_F_MORE) === 0) this.#finished++;
+      let seen = this.#seen;
+      for (; seen !== tail; seen = (seen + 1) | 0) {
+        const base = ((seen & mask) << this.#cqeShift) * 4;
+        if (((this.#cqes[base + 3] ?? 0) & IORING_CQE_F_MORE) !== 0) this.#intermediate++;
         take(this.#userData(base), this.#cqes[base + 2] ?? 0);
       }
-      Atomics.store(this.#cqHead, 0, head);
-    } while (this.#fetchCompletions(head));
+      this.#seen = seen;
+    } while (this.#fetchCompletions());
   }
 
   #cloneFrom(source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number, replace: boolean): void {
@@ -773,14 +812,13 @@ export class RawRing implements Disposable {
     for (const [index, region] of regions.entries()) table[offset + index] = region;
   }
 
-  #forgetRetired(): void {
-    if (this.#finished === this.#prepared && !this.#tagged) this.#reachable.retired.clear();
+  /** Whether every request that was prepared has had its last completion. Those of tags count as well, so with tags it proves nothing. */
+  get #isIdle(): boolean {
+    return ((this.#sqTail - this.#seen + this.#intermediate) | 0) === 0;
   }
 
-  #prepareFixed(opcode: number, fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags: number): void {
-    checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
-    const address = this.#addressWithin(bytes, bufferIndex, "bytes");
-    this.#prepare(opcode, sqeFlags, fd, position, address, bytes.length, 0, userData, bufferIndex, 0);
+  #forgetRetired(): void {
+    if (this.#isIdle && !this.#tagged) this.#reachable.retired.clear();
   }
 
   #prepareVectored(
@@ -802,7 +840,7 @@ export class RawRing implements Disposable {
         message: "this kernel has no such request",
         hint: `${newerLinux(since.READV_FIXED)} Or make a request for each part.`,
       });
-    const addresses = Array.from(buffers, (bytes, index) => this.#addressWithin(bytes, bufferIndex, `buffers[${index}]`));
+    const addresses = Array.from(buffers, (bytes, index) => this.#addressWithin(bytes, bufferIndex, index, `buffers[${index}]`));
     this.#assertSpace();
     const entry = this.#sqTail & (this.sqEntries - 1);
     let vector = this.#reachable.vectors[entry];
@@ -818,11 +856,18 @@ export class RawRing implements Disposable {
   }
 
   /** The address of bytes that have to lie within a registered buffer. */
-  #addressWithin(bytes: Uint8Array, bufferIndex: number, name: string): number {
+  #addressWithin(bytes: Uint8Array, bufferIndex: number, userData: number, name: string): number {
     if (!(bytes instanceof Uint8Array)) throw invalidType(name, "a Uint8Array", bytes);
     const region = this.#reachable.table[bufferIndex];
-    const address = bytes.length > 0 ? addressOf(bytes) : 0;
-    return !region || address < region.start || address + bytes.length > region.end ? this.#addressOutsideTable(region, bytes, bufferIndex, name) : address;
+    const place = userData & (viewCount - 1);
+    const isKnown = this.#views[place] === bytes;
+    const address = isKnown ? (this.#viewAddresses[place] ?? 0) : bytes.length > 0 ? addressOf(bytes) : 0;
+    if (!region || address < region.start || address + bytes.length > region.end) return this.#addressOutsideTable(region, bytes, bufferIndex, name);
+    if (!isKnown) {
+      this.#views[place] = bytes;
+      this.#viewAddresses[place] = address;
+    }
+    return address;
   }
 
   /** For bytes that no known entry holds: the kernel knows better only where the entry is unknown, or empty. */
@@ -855,12 +900,11 @@ export class RawRing implements Disposable {
     const base = ((tail & (this.sqEntries - 1)) << this.#sqeShift) * sqeWords;
     writeSqe(this.#sqes, base, opcode, sqeFlags, fd, position, address, length, operationFlags, userData, bufferIndex, spliceFd);
     this.#sqTail = (tail + 1) >>> 0;
-    this.#prepared++;
   }
 
   #assertSpace(): void {
+    if (!this.#closed && this.#submissionSpace() > 0) return;
     this.#assertOpen("io_uring_get_sqe");
-    if (this.#submissionSpace() > 0) return;
     throw new UringError("EBUSY", "io_uring_get_sqe", {
       message: `the submission queue is full (${this.sqEntries} entries)`,
       hint: "Call submit(), then prepare again; or make the ring with more `entries`.",
@@ -868,7 +912,7 @@ export class RawRing implements Disposable {
   }
 
   #submissionSpace(): number {
-    return this.sqEntries - ((this.#sqTail - Atomics.load(this.#sqHead, 0)) >>> 0);
+    return this.sqEntries - ((this.#sqTail - Atomics.load(this.#sqHead, 0)) | 0);
   }
 
   static {

@@ -144,6 +144,8 @@ class Operation {
   index = -1;
   userData = -1;
   fileEntry: number;
+  /** A value, or -errno. */
+  result = 0;
   /** Where the transfer begins, if that is the file's own position; or -1. */
   ownPosition = -1;
   /** The kernel will not move that on. */
@@ -277,7 +279,10 @@ export class RequestQueue {
   #looking = false;
   #settledThisTurn = 0;
   #transferredBytesThisTurn = 0;
-  readonly #completed: { operation: Operation; result: number }[] = [];
+  /** Taken from the ring, and not settled yet. */
+  #completed: Operation[] = [];
+  /** To change places with `#completed`. */
+  #settling: Operation[] = [];
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
   #abandoned: (() => void) | undefined;
@@ -656,13 +661,17 @@ export class RequestQueue {
       if (result === ECANCELED) this.files.notClosed(operation.fileEntry);
       else this.files.remove(operation.fileEntry);
     }
-    this.#completed.push({ operation, result });
+    operation.result = result;
+    this.#completed.push(operation);
   };
 
   /** Settles what was taken. Callers' code runs after this, never within. */
   #settle(): void {
-    for (const { operation, result } of this.#completed.splice(0)) {
-      const { request } = operation;
+    const settling = this.#completed;
+    this.#completed = this.#settling;
+    this.#settling = settling;
+    for (const operation of settling) {
+      const { request, result } = operation;
       this.#operations[operation.index] = undefined;
       this.#unused.push(operation.index);
       this.#inKernel--;
@@ -682,6 +691,7 @@ export class RequestQueue {
       }
       if (operation.chain !== undefined) this.#advanceChain(operation, operation.chain);
     }
+    settling.length = 0;
   }
 
   /** The kernel has begun what comes next in the chain, or given it up. A cancellation before that has missed it. */

@@ -445,14 +445,10 @@ export class Ring implements AsyncDisposable {
   }
 
   #transferFixed(direction: "read" | "write", file: number | RingFile, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    try {
+    return new Promise((resolve, reject) => {
       const target = this.#target(file, direction === "read" ? "read_fixed" : "write_fixed");
       this.#core.startFixed(direction, target, buffer, options, resolve, reject);
-    } catch (error) {
-      reject(error);
-    }
-    return promise;
+    });
   }
 
   /** Starts an operation; whatever is wrong with it, or with its options, rejects. */

@@ -7,8 +7,9 @@ const twoTo32 = 2 ** 32;
 
 function writeLong(words: Int32Array, index: number, value: number | bigint): void {
   if (typeof value === "number") {
-    words[index] = value;
-    words[index + 1] = Math.floor(value / twoTo32);
+    const low = value | 0;
+    words[index] = low;
+    words[index + 1] = low === value ? low >> 31 : Math.floor(value / twoTo32);
   } else {
     words[index] = Number(BigInt.asIntN(32, value));
     words[index + 1] = Number(BigInt.asIntN(32, value >> 32n));

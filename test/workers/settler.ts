@@ -19,28 +19,40 @@ type Moment = (typeof moments)[number];
 /** Calls of each operation's own resolve and reject: a promise shows only the first. */
 let settleCalls = new Uint8Array(0);
 let starting: number | undefined;
-const { withResolvers } = Promise;
-Promise.withResolvers = <Value>(): PromiseWithResolvers<Value> => {
-  const make = withResolvers<Value>;
-  const { promise, resolve, reject } = make.call(Promise);
+const Original = Promise;
+type Settle = (value: unknown) => void;
+
+/** Counts the calls of an operation's two, where one is starting: the first promise that is made then is its own. */
+function counted([resolve, reject]: [Settle, Settle]): [Settle, Settle] {
   const operation = starting;
-  if (operation === undefined) return { promise, resolve, reject };
+  if (operation === undefined) return [resolve, reject];
   starting = undefined;
-  const count = () => {
+  const counting = (settle: Settle) => (value: unknown) => {
     settleCalls[operation] = (settleCalls[operation] ?? 0) + 1;
+    settle(value);
   };
-  return {
-    promise,
-    resolve: (value) => {
-      count();
-      resolve(value);
-    },
-    reject: (reason) => {
-      count();
-      reject(reason);
-    },
-  };
-};
+  return [counting(resolve), counting(reject)];
+}
+
+globalThis.Promise = new Proxy(Original, {
+  construct: (_, [executor]) =>
+    new Original((...settle: [Settle, Settle]) => {
+      const [resolve, reject] = counted(settle);
+      try {
+        executor(resolve, reject);
+      } catch (error) {
+        reject(error);
+      }
+    }),
+  get: (_, name) => {
+    if (name !== "withResolvers") return Reflect.get(Original, name);
+    return () => {
+      const made = Original.withResolvers<unknown>();
+      const [resolve, reject] = counted([made.resolve, made.reject]);
+      return { promise: made.promise, resolve, reject };
+    };
+  },
+});
 
 /** An operation that is ready to start. */
 interface Ready {
