@@ -9,9 +9,10 @@ import { kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
 import type { Alignment, OpenFile } from "./open-file.ts";
 import { type Place, type Reclaimable, track, untrack } from "./open-handles.ts";
+import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
 import { type ReadableOptions, readableOf } from "./readable.ts";
-import type { Prepared, RequestQueue } from "./request-queue.ts";
+import type { RequestQueue } from "./request-queue.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, type Lease, noOptions, type RingCore } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
 import type { StreamedFile } from "./stream-memory.ts";
@@ -530,13 +531,13 @@ export class RingFile implements AsyncDisposable {
   }
 
   #transferFixed(direction: "read" | "write", buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    let open: OpenFile;
     try {
-      this.#lease.core.startFixed(direction, this.#opened(`${direction}_fixed`), buffer, options, resolve, reject);
+      open = this.#opened(`${direction}_fixed`);
     } catch (error) {
-      reject(error);
+      return Promise.reject(error);
     }
-    return promise;
+    return this.#lease.core.transferFixed(direction, open, buffer, options);
   }
 
   /** Memory that can move is copied: out of it before a write, into it after a read. */

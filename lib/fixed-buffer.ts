@@ -21,6 +21,9 @@ export class Slot implements Reclaimable {
   readonly index: number;
   /** Where its memory begins. */
   readonly address: number;
+  readonly sizeBytes: number;
+  /** Of the pool's buffers, which the kernel knows, the one that it lies in. */
+  readonly extent: number;
   /** Requests in flight that use it. */
   pending = 0;
   /** Given back: free as soon as nothing is pending. */
@@ -31,6 +34,8 @@ export class Slot implements Reclaimable {
     this.membership = membership;
     this.index = index;
     this.address = membership.slotAddress(index);
+    this.sizeBytes = membership.control.plan.sizeBytes;
+    this.extent = membership.extentOf(index);
   }
 
   get label(): string {

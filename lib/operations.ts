@@ -7,8 +7,8 @@ import { kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
 import { openFlags } from "./open-flags.ts";
+import { type Prepared, requestKind } from "./operation.ts";
 import { isPoolMemory } from "./pool-memory.ts";
-import { type Prepared, requestKind } from "./request-queue.ts";
 import { newerLinux, since } from "./requirements.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 import {

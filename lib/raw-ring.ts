@@ -126,6 +126,9 @@ class ReachableMemory implements Reclaimable {
   tagged = false;
   /** What has left the table, or was never seen in it, while requests may still use it. */
   readonly retired = new Set<SharedArrayBuffer | Uint8Array>();
+  /** Parts of the table's memory that requests have named, and their addresses: asking for one takes as long as writing the request. */
+  readonly views: (Uint8Array | undefined)[] = Array.from({ length: viewCount });
+  readonly viewAddresses = new Float64Array(viewCount);
   /** The iovecs of vectored requests, by the submission queue entry that names them: the kernel has copied them when it has taken the entry. */
   readonly vectors: BigUint64Array[] = [];
 
@@ -144,6 +147,8 @@ class ReachableMemory implements Reclaimable {
   }
 
   retire(from: number, count: number): void {
+    if (this.table.length <= from) return;
+    this.views.fill(undefined);
     for (const region of this.table.slice(from, from + count)) if (region) this.retired.add(region.bytes ?? region.memory);
   }
 }
@@ -246,8 +251,8 @@ export let ownRawRing: (options: RawRingOptions) => RawRing;
 export let prepareRequest: (ring: RawRing, ...request: SqeFields) => void;
 /** io_uring_register(2) with any opcode. */
 export let registerAny: (ring: RawRing, opcode: number, address: number, count: number, syscall: string) => number;
-/** How many requests can be prepared before the next submission. */
-export let submissionSpace: (ring: RawRing) => number;
+/** Whether so many requests can be prepared before the next submission. */
+export let hasSubmissionSpace: (ring: RawRing, count: number) => boolean;
 /** Whether the kernel has work for the ring that waits for an enter. */
 export let holdsBack: (ring: RawRing) => boolean;
 /** The ring's eventfd, signalled when completions arrive; the ring's close closes it. */
@@ -264,7 +269,7 @@ export let completionOverflows: (ring: RawRing) => number;
  * Takes all completions that are there, those without room in the queue included. An entry is consumed only after its `take`, which must not throw, submit
  * or close: an ending thread's teardown sees each completion that `take` has not noted.
  */
-export let takeCompletions: (ring: RawRing, take: (userData: number, result: number) => void) => void;
+export let takeCompletions: (ring: RawRing, take: (userDataLow: number, userDataHigh: number, result: number) => void) => void;
 
 /**
  * One io_uring, one to one with liburing: synchronous, no event loop, for the thread that made it.
@@ -309,6 +314,8 @@ export class RawRing implements Disposable {
   #cqHead: Int32Array;
   #cqTail: Int32Array;
   #sqTail = 0;
+  /** Entries up to here the kernel had taken when it was looked last. */
+  #sqTaken = 0;
   #closed = false;
   #ringFdRegistered = false;
   /** Whether `table` is all that the kernel's has. */
@@ -317,9 +324,6 @@ export class RawRing implements Disposable {
   #seen = 0;
   /** Completions seen that were not their request's last. */
   #intermediate = 0;
-  /** Parts of the table's memory that requests have named, and their addresses: asking for one takes as long as writing the request. */
-  readonly #views: (Uint8Array | undefined)[] = Array.from({ length: viewCount });
-  readonly #viewAddresses = new Float64Array(viewCount);
   #overflows = 0;
   #tagged = false;
 
@@ -751,7 +755,7 @@ export class RawRing implements Disposable {
     return (Atomics.load(this.#sqFlags, 0) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) !== 0;
   }
 
-  #takeCompletions(take: (userData: number, result: number) => void): void {
+  #takeCompletions(take: (userDataLow: number, userDataHigh: number, result: number) => void): void {
     const mask = this.cqEntries - 1;
     do {
       const tail = Atomics.load(this.#cqTail, 0);
@@ -759,7 +763,7 @@ export class RawRing implements Disposable {
       for (; seen !== tail; seen = (seen + 1) | 0) {
         const base = ((seen & mask) << this.#cqeShift) * 4;
         if (((this.#cqes[base + 3] ?? 0) & IORING_CQE_F_MORE) !== 0) this.#intermediate++;
-        take(this.#userData(base), this.#cqes[base + 2] ?? 0);
+        take(this.#cqes[base] ?? 0, this.#cqes[base + 1] ?? 0, this.#cqes[base + 2] ?? 0);
       }
       this.#seen = seen;
     } while (this.#fetchCompletions());
@@ -858,14 +862,15 @@ export class RawRing implements Disposable {
   /** The address of bytes that have to lie within a registered buffer. */
   #addressWithin(bytes: Uint8Array, bufferIndex: number, userData: number, name: string): number {
     if (!(bytes instanceof Uint8Array)) throw invalidType(name, "a Uint8Array", bytes);
-    const region = this.#reachable.table[bufferIndex];
     const place = userData & (viewCount - 1);
-    const isKnown = this.#views[place] === bytes;
-    const address = isKnown ? (this.#viewAddresses[place] ?? 0) : bytes.length > 0 ? addressOf(bytes) : 0;
+    const { table, views, viewAddresses } = this.#reachable;
+    const region = table[bufferIndex];
+    const isKnown = views[place] === bytes;
+    const address = isKnown ? (viewAddresses[place] ?? 0) : bytes.length > 0 ? addressOf(bytes) : 0;
     if (!region || address < region.start || address + bytes.length > region.end) return this.#addressOutsideTable(region, bytes, bufferIndex, name);
     if (!isKnown) {
-      this.#views[place] = bytes;
-      this.#viewAddresses[place] = address;
+      views[place] = bytes;
+      viewAddresses[place] = address;
     }
     return address;
   }
@@ -903,7 +908,7 @@ export class RawRing implements Disposable {
   }
 
   #assertSpace(): void {
-    if (!this.#closed && this.#submissionSpace() > 0) return;
+    if (!this.#closed && this.#hasSpace(1)) return;
     this.#assertOpen("io_uring_get_sqe");
     throw new UringError("EBUSY", "io_uring_get_sqe", {
       message: `the submission queue is full (${this.sqEntries} entries)`,
@@ -911,8 +916,12 @@ export class RawRing implements Disposable {
     });
   }
 
-  #submissionSpace(): number {
-    return this.sqEntries - ((this.#sqTail - Atomics.load(this.#sqHead, 0)) | 0);
+  /** Whether `count` entries are free: as far as is known, and where that is too few, as the kernel says now. */
+  #hasSpace(count: number): boolean {
+    if (((this.#sqTail - this.#sqTaken) | 0) + count <= this.sqEntries) return true;
+    if (this.#closed) return false;
+    this.#sqTaken = Atomics.load(this.#sqHead, 0);
+    return ((this.#sqTail - this.#sqTaken) | 0) + count <= this.sqEntries;
   }
 
   static {
@@ -926,7 +935,7 @@ export class RawRing implements Disposable {
     completionOverflows = (ring) => ring.#overflows;
     takeCompletions = (ring, take) => ring.#takeCompletions(take);
     holdsBack = (ring) => ring.#holdsBack();
-    submissionSpace = (ring) => ring.#submissionSpace();
+    hasSubmissionSpace = (ring, count) => ring.#hasSpace(count);
     ringEventfd = (ring) => checked(ring.#native.ringEventfd(ring.#address), "io_uring_register_eventfd");
     setFileTable = (ring, address, count) => ring.#native.ringFiles(ring.#address, address, count);
     cloneRegions = (ring, fd, offset, regions, clones) =>

@@ -4,12 +4,13 @@ import { checkSignal, invalidValue, outOfRange } from "./arguments.ts";
 import { assert, UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
-import type { Slot } from "./fixed-buffer.ts";
 import { hold, letGo } from "./hold.ts";
 import type { OpenFile } from "./open-file.ts";
-import { catchUp, isAtOwnPosition, isTransfer, moveOn, ownPositionOf, staysBehind } from "./own-position.ts";
+import { Chain, Operation, type Prepared, requestKind } from "./operation.ts";
+import { isAtOwnPosition, isTransfer, ownPositionOf, staysBehind } from "./own-position.ts";
 import {
   completionOverflows,
+  hasSubmissionSpace,
   holdsBack,
   ownRawRing,
   prepareRequest,
@@ -17,7 +18,6 @@ import {
   type RawRingOptions,
   registerAny,
   ringEventfd,
-  submissionSpace,
   takeCompletions,
 } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
@@ -46,194 +46,19 @@ const ECANCELED = -125;
 const completionsPerTurn = 1024;
 const transferredBytesPerTurn = 2 * 2 ** 20;
 
-/** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
-export const requestKind = { plain: 0, open: 1, close: 2 } as const;
-
-/** What requests use: it is told when each begins and ends. */
-export interface Usable {
-  /** @throws UringError: it is closed, or given back */
-  assertUsable(syscall: string): void;
-  beginUse(): void;
-  endUse(): void;
-  /** No use of it that has begun will end. */
-  giveUp?(): void;
-}
-
-/** One request, and what belongs to it from its start to its completion: as long as it is here its memory cannot go. */
-export interface Request {
-  readonly opcode: number;
-  readonly sqeFlags: number;
-  readonly syscall: string;
-  readonly fd: number;
-  readonly position: number | bigint;
-  readonly address: number | bigint;
-  readonly length: number;
-  readonly operationFlags: number;
-  readonly bufferIndex: number;
-  readonly spliceFd: number;
-  /** An errno, negative, that is this request's way to succeed; 0: there is none. */
-  readonly expectedErrno: number;
-  readonly kind: (typeof requestKind)[keyof typeof requestKind];
-  /** The file of `fd`, used until the completion. */
-  readonly file: OpenFile | undefined;
-  /** The slot that `address` lies in. */
-  readonly slot: Slot | undefined;
-  /** What else is used from the request's start to its completion: other files, and where there are several slots the others. */
-  readonly uses: readonly Usable[];
-  /** Other memory that the request names. */
-  readonly memory: SharedArrayBuffer | readonly SharedArrayBuffer[] | undefined;
-  /** For its error to name. */
-  readonly path: string | undefined;
-  /** The second path, where there are two. */
-  readonly destination: string | undefined;
-  /** Of the file table: for a close, whose descriptor it is. */
-  readonly fileEntry: number;
-  /** Turns a result that is no error into what the promise resolves to; called once, before anything else can run. */
-  readonly succeed: ((result: number, fileEntry: number) => void) | undefined;
-  readonly fail: ((reason: unknown) => void) | undefined;
-}
-
-/** A request that needs no more than an opcode and its name: what to begin from. */
-export const bareRequest = {
-  sqeFlags: 0,
-  fd: -1,
-  position: 0,
-  address: 0,
-  length: 0,
-  operationFlags: 0,
-  bufferIndex: 0,
-  spliceFd: 0,
-  expectedErrno: 0,
-  kind: requestKind.plain,
-  file: undefined,
-  slot: undefined,
-  uses: [],
-  memory: undefined,
-  path: undefined,
-  destination: undefined,
-  fileEntry: -1,
-  succeed: undefined,
-  fail: undefined,
-} as const satisfies Partial<Request>;
-
-/** A request that can be started, and what its result, no error, means. */
-export interface Prepared<Result> {
-  readonly request: Pick<Request, "opcode" | "syscall"> & Partial<Request>;
-  result(value: number, fileEntry: number): Result;
-}
-
 /** Whether the kernel looks a request's file up when it is submitted. Others look it up in a worker, when the registered table may just be made anew. */
-function looksUpAtOnce({ opcode, sqeFlags }: Request): boolean {
+function looksUpAtOnce({ opcode, sqeFlags }: Operation): boolean {
   return (sqeFlags & IOSQE_ASYNC) === 0 && (isTransfer(opcode) || opcode === IORING_OP_POLL_ADD);
 }
 
-/** Has the file's own position be behind what was transferred. The kernel moves it itself where all of it was; of a vector that is not known here. */
-function movePosition({ request, ownPosition, staysBehind }: Operation, transferred: number): void {
-  if (staysBehind) moveOn(request, ownPosition + transferred);
-  else if (transferred !== request.length) catchUp(request, ownPosition, transferred);
+/** Kind, generation and index, in one number. */
+function userDataOf({ kind, generation, index }: Operation): number {
+  return kind * kindUnit + generation * indexSpan + index;
 }
 
-function pathsOf({ path: given, destination, file }: Request): { path?: string; destination?: string } {
+function pathsOf({ path: given, destination, file }: Operation): { path?: string; destination?: string } {
   const path = given ?? file?.path;
   return { ...(path === undefined ? {} : { path }), ...(destination === undefined ? {} : { destination }) };
-}
-
-class Operation {
-  readonly request: Request;
-  readonly signal: AbortSignal | undefined;
-  index = -1;
-  userData = -1;
-  fileEntry: number;
-  /** A value, or -errno. */
-  result = 0;
-  /** Where the transfer begins, if that is the file's own position; or -1. */
-  ownPosition = -1;
-  /** The kernel will not move that on. */
-  staysBehind = false;
-  /** The promise has settled, though the kernel may not be done. */
-  settled = false;
-  /** Takes the signal's callback back. */
-  forget: (() => void) | undefined;
-  chain: Chain | undefined;
-  /** What the kernel begins when this has succeeded. */
-  next: Operation | undefined;
-
-  constructor(request: Request, signal?: AbortSignal) {
-    this.request = request;
-    this.signal = signal;
-    this.fileEntry = request.fileEntry;
-  }
-
-  /** What belonged to the operation is its own no more. */
-  end(): void {
-    this.forget?.();
-    this.request.file?.endUse();
-    this.request.slot?.endUse();
-    for (const use of this.request.uses) use.endUse();
-  }
-
-  fail(reason: unknown): void {
-    if (this.settled) return;
-    this.settled = true;
-    this.request.fail?.(reason);
-  }
-}
-
-/** Operations that the kernel runs one after the other, until one fails. */
-class Chain {
-  operations: Operation[] = [];
-  #failure: { readonly reason: unknown } | undefined;
-  readonly #cancelled: Operation[] = [];
-  #completed = 0;
-
-  /** The kernel is told all positions at once, so one has to be known before the transfer ahead of it has ended. */
-  check(request: Request): void {
-    if (staysBehind(request) && this.operations.some((other) => other.request.fd === request.fd && staysBehind(other.request)))
-      throw invalidValue("of a chain only one transfer may be at the own position of a file that was opened with O_DIRECT: give the others positions");
-  }
-
-  add(operation: Operation): void {
-    operation.chain = this;
-    const last = this.operations.at(-1);
-    if (last !== undefined) last.next = operation;
-    this.operations.push(operation);
-  }
-
-  /** One has failed. Those that the kernel cancels for it may come before it. */
-  failed(operation: Operation, error: UringError): void {
-    if (operation.settled) this.#failure ??= { reason: operation.signal?.reason };
-    else if (error.code === "ECANCELED") this.#cancelled.push(operation);
-    else {
-      this.#failure ??= { reason: error };
-      operation.fail(error);
-    }
-  }
-
-  /** One more is through; `why` the rest was cancelled, where nothing has failed. */
-  completed(why: string): void {
-    this.#completed++;
-    if (this.#failure === undefined && this.#completed < this.operations.length) return;
-    for (const operation of this.#cancelled.splice(0))
-      operation.fail(chainBroken(operation, this.#failure === undefined ? why : undefined, this.#failure?.reason));
-  }
-
-  /** Lets go of what comes after an operation that was aborted before the kernel had any. Returns how many had not settled. */
-  truncate(): number {
-    const broken = this.operations.findIndex(({ settled }) => settled);
-    if (broken === -1) return 0;
-    const rest = this.operations.splice(broken).filter(({ settled }) => !settled);
-    const last = this.operations.at(-1);
-    if (last !== undefined) last.next = undefined;
-    for (const operation of rest) {
-      operation.end();
-      operation.fail(chainBroken(operation, undefined, undefined));
-    }
-    return rest.length;
-  }
-}
-
-function chainBroken({ request }: Operation, why = "another operation of its chain did not succeed", cause?: unknown): UringError {
-  return new UringError("ECANCELED", request.syscall, { message: why, cause });
 }
 
 /**
@@ -261,6 +86,8 @@ export class RequestQueue {
   /** In the kernel's hands or prepared for it, by index. */
   readonly #operations: (Operation | undefined)[] = [];
   readonly #unused: number[] = [];
+  /** Completed, for the next: of what is made anew for each operation the collector has its share of the time. */
+  readonly #spare: Operation[] = [];
   #inKernel = 0;
   /** What other threads of the process do with the ring's files. */
   #outside = 0;
@@ -353,27 +180,34 @@ export class RequestQueue {
   }
 
   /**
-   * Starts a request; its `succeed` or `fail` is called once. An abort fails it at once, while its memory stays its own until the kernel is done.
+   * Starts an operation; its `succeed` or `reject` is called once. An abort fails it at once, while its memory stays its own until the kernel is done.
    * @throws UringError EBADF: the ring is closed; EIO: it is broken; the signal's reason, where that is aborted
    */
-  start(request: Request, signal?: AbortSignal): void {
-    this.assertOpen(request.syscall);
+  start(operation: Operation, signal?: AbortSignal): void {
+    this.assertOpen(operation.syscall);
     if (signal !== undefined) {
       checkSignal(signal);
       signal.throwIfAborted();
     }
-    this.#chain?.check(request);
+    this.#chain?.check(operation);
     // Looked at already, but a getter of the options may have closed or released it since.
-    request.file?.assertUsable(request.syscall);
-    request.slot?.assertUsable(request.syscall);
-    for (const use of request.uses) use.assertUsable(request.syscall);
-    const operation = new Operation(request, signal);
-    if (signal !== undefined) operation.forget = onAbort(signal, () => this.#abort(operation));
-    request.file?.beginUse();
-    request.slot?.beginUse();
-    for (const use of request.uses) use.beginUse();
+    operation.assertUsable();
+    if (signal !== undefined) {
+      operation.signal = signal;
+      operation.forget = onAbort(signal, () => this.#abort(operation));
+    }
+    operation.begin();
     if (this.#chain === undefined) this.#enqueue(operation);
     else this.#chain.add(operation);
+  }
+
+  /** An operation for a transfer of one slot: one that has completed, as far as there is any. */
+  reusable(): Operation {
+    const spare = this.#spare.pop();
+    if (spare !== undefined) return spare;
+    const operation = new Operation();
+    operation.isReusable = true;
+    return operation;
   }
 
   /** Requires that no chain is being built: what takes several requests, one after the other, cannot be one of its operations. */
@@ -423,8 +257,10 @@ export class RequestQueue {
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     try {
       const { request, result } = prepare();
-      const succeed = (value: number, fileEntry: number) => resolve(result(value, fileEntry));
-      this.start({ ...bareRequest, ...request, succeed, fail: reject }, signal);
+      const operation = Operation.of(request);
+      operation.succeed = (value, fileEntry) => resolve(result(value, fileEntry));
+      operation.reject = reject;
+      this.start(operation, signal);
     } catch (error) {
       if (this.#chain !== undefined) throw error; // for `link` to see at once, also through an async function
       reject(error);
@@ -454,14 +290,14 @@ export class RequestQueue {
       reject(new UringError("EIO", "close", { message: "the ring is broken", cause: this.#broken }));
       return promise;
     }
-    const fail = (reason: unknown) => {
+    const operation = Operation.of({ opcode: IORING_OP_CLOSE, syscall: "close", fd, kind: requestKind.close, fileEntry });
+    operation.succeed = () => resolve();
+    operation.reject = (reason) => {
       // Cancelled by the ring's close, which closes what is left in the table.
       if (reason instanceof UringError && reason.code === "ECANCELED") resolve();
       else reject(reason);
     };
-    this.#enqueue(
-      new Operation({ ...bareRequest, opcode: IORING_OP_CLOSE, syscall: "close", fd, kind: requestKind.close, fileEntry, succeed: () => resolve(), fail }),
-    );
+    this.#enqueue(operation);
     return promise;
   }
 
@@ -482,8 +318,8 @@ export class RequestQueue {
     this.#flushSoon();
   }
 
-  #cancel(userData: number, flags: number): void {
-    const operation = new Operation({ ...bareRequest, opcode: IORING_OP_ASYNC_CANCEL, syscall: "async_cancel", address: userData, operationFlags: flags });
+  #cancel(address: number, operationFlags: number): void {
+    const operation = Operation.of({ opcode: IORING_OP_ASYNC_CANCEL, syscall: "async_cancel", address, operationFlags });
     if (this.#cancels.size > 0 || !this.#prepare(operation)) this.#cancels.push(operation);
     this.#flushSoon();
   }
@@ -500,40 +336,40 @@ export class RequestQueue {
   /** Writes the entries of the operation, or of its chain. Returns false where the ring has no room: of operations, never more than completions can hold. */
   #prepare(operation: Operation): boolean {
     const count = operation.chain?.operations.length ?? 1;
-    const isCancel = operation.request.opcode === IORING_OP_ASYNC_CANCEL;
-    if (submissionSpace(this.raw) < count || (!isCancel && this.#inKernel - this.#cancelsInKernel + count > this.raw.cqEntries)) return false;
+    const isCancel = operation.opcode === IORING_OP_ASYNC_CANCEL;
+    if (!hasSubmissionSpace(this.raw, count) || (!isCancel && this.#inKernel - this.#cancelsInKernel + count > this.raw.cqEntries)) return false;
     for (let one: Operation | undefined = operation; one !== undefined; one = one.next) this.#write(one);
     return true;
   }
 
   #write(operation: Operation): void {
-    const { request, chain, next } = operation;
+    const { file, next } = operation;
     const index = this.#unused.pop() ?? this.#operations.length;
     assert(index < indexSpan, "operations have an index of 24 bits");
     this.#generation = (this.#generation + 1) % generationSpan;
     operation.index = index;
-    operation.userData = request.kind * kindUnit + this.#generation * indexSpan + index;
+    operation.generation = this.#generation;
     this.#operations[index] = operation;
     this.#inKernel++;
-    if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
-    if (request.kind === requestKind.close) this.files.closing(request.fileEntry, index);
-    const isFixed = request.file !== undefined && chain === undefined && looksUpAtOnce(request) && this.files.isInstalled(request.file.entry);
-    if (isAtOwnPosition(request)) {
-      operation.ownPosition = ownPositionOf(request);
-      operation.staysBehind = staysBehind(request);
+    if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
+    if (operation.kind === requestKind.close) this.files.closing(operation.fileEntry, index);
+    const isFixed = file !== undefined && operation.chain === undefined && looksUpAtOnce(operation) && this.files.isInstalled(file.entry);
+    if (isAtOwnPosition(operation)) {
+      operation.ownPosition = ownPositionOf(operation);
+      operation.staysBehind = staysBehind(operation);
     }
     prepareRequest(
       this.raw,
-      request.opcode,
-      request.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined ? 0 : IOSQE_IO_LINK),
-      isFixed ? (request.file?.entry ?? -1) : request.fd,
-      operation.staysBehind ? operation.ownPosition : request.position,
-      request.address,
-      request.length,
-      request.operationFlags,
-      operation.userData,
-      request.bufferIndex,
-      request.spliceFd,
+      operation.opcode,
+      operation.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined ? 0 : IOSQE_IO_LINK),
+      isFixed ? file.entry : operation.fd,
+      operation.staysBehind ? operation.ownPosition : operation.position,
+      operation.address,
+      operation.length,
+      operation.operationFlags,
+      userDataOf(operation),
+      operation.bufferIndex,
+      operation.spliceFd,
     );
   }
 
@@ -632,8 +468,7 @@ export class RequestQueue {
     for (const operation of this.#operations) {
       if (operation === undefined) continue;
       operation.fail(error);
-      operation.request.file?.giveUp();
-      for (const use of operation.request.uses) use.giveUp?.();
+      operation.giveUp();
     }
     for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) this.#dismiss(operation, () => error);
     this.#idle?.();
@@ -641,23 +476,22 @@ export class RequestQueue {
   }
 
   /** Fails an operation that was in the backlog, or its chain. */
-  #dismiss(first: Operation, why: (request: Request) => unknown): void {
+  #dismiss(first: Operation, why: (operation: Operation) => unknown): void {
     for (let operation: Operation | undefined = first; operation !== undefined; operation = operation.next) {
       if (operation.settled) continue;
       this.#waiting--;
       operation.end();
-      operation.fail(why(operation.request));
+      operation.fail(why(operation));
     }
   }
 
   /** Notes one completion. What it brought or took is in the table before the entry is consumed, for a teardown may come between. */
-  readonly #take = (userData: number, result: number): void => {
-    const index = userData % indexSpan;
-    const operation = this.#operations[index];
-    assert(operation?.userData === userData, `a completion of an operation in flight, not of ${userData}`);
-    const { kind } = operation.request;
-    if (kind === requestKind.open && result >= 0) operation.fileEntry = this.files.add(result);
-    if (kind === requestKind.close) {
+  readonly #take = (userDataLow: number, userDataHigh: number, result: number): void => {
+    const operation = this.#operations[userDataLow & (indexSpan - 1)];
+    const generation = ((userDataLow >>> 24) | (userDataHigh << 8)) & (generationSpan - 1);
+    assert(operation?.generation === generation, "a completion of an operation in flight");
+    if (operation.kind === requestKind.open && result >= 0) operation.fileEntry = this.files.add(result);
+    if (operation.kind === requestKind.close) {
       if (result === ECANCELED) this.files.notClosed(operation.fileEntry);
       else this.files.remove(operation.fileEntry);
     }
@@ -671,27 +505,35 @@ export class RequestQueue {
     this.#completed = this.#settling;
     this.#settling = settling;
     for (const operation of settling) {
-      const { request, result } = operation;
+      const { result, chain } = operation;
       this.#operations[operation.index] = undefined;
       this.#unused.push(operation.index);
       this.#inKernel--;
-      if (request.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
-      if (result > 0 && isTransfer(request.opcode)) this.#transferredBytesThisTurn += result;
-      if (operation.ownPosition !== -1 && result > 0) movePosition(operation, result);
+      if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
+      if (result > 0 && isTransfer(operation.opcode)) this.#transferredBytesThisTurn += result;
+      if (operation.ownPosition !== -1 && result > 0) operation.movePosition(result);
       operation.end();
-      if (result < 0 && result !== request.expectedErrno) {
-        const error = new UringError(this.#errnoOf(result), request.syscall, { ...pathsOf(request), ...request.file?.explain(result, request) });
-        if (operation.chain === undefined) operation.fail(error);
-        else operation.chain.failed(operation, error);
-      } else if (!operation.settled) {
+      if (result < 0 && result !== operation.expectedErrno) this.#fail(operation, result);
+      else if (!operation.settled) {
         operation.settled = true;
-        request.succeed?.(result, operation.fileEntry);
-      } else if (request.kind === requestKind.open) {
+        operation.succeed?.(result, operation.fileEntry);
+      } else if (operation.kind === requestKind.open) {
         this.#closeUnseen(result, operation.fileEntry);
       }
-      if (operation.chain !== undefined) this.#advanceChain(operation, operation.chain);
+      if (chain !== undefined) this.#advanceChain(operation, chain);
+      else if (operation.isReusable) {
+        operation.reset();
+        this.#spare.push(operation);
+      }
     }
     settling.length = 0;
+  }
+
+  #fail(operation: Operation, errno: number): void {
+    const { syscall, file, chain } = operation;
+    const error = new UringError(this.#errnoOf(errno), syscall, { ...pathsOf(operation), ...file?.explain(errno, operation) });
+    if (chain === undefined) operation.fail(error);
+    else chain.failed(operation, error);
   }
 
   /** The kernel has begun what comes next in the chain, or given it up. A cancellation before that has missed it. */
@@ -699,7 +541,7 @@ export class RequestQueue {
     chain.completed(this.closed ? "the ring was closed" : "an earlier read or write of its chain was short");
     if (next === undefined || this.#operations[next.index] !== next) return;
     if (this.closed) this.#cancelAll();
-    else if (next.settled) this.#cancel(next.userData, 0);
+    else if (next.settled) this.#cancel(userDataOf(next), 0);
   }
 
   #cancelAll(): void {
@@ -721,7 +563,7 @@ export class RequestQueue {
     if (operation.settled) return;
     operation.fail(operation.signal?.reason);
     if (operation.index !== -1) {
-      this.#cancel(operation.userData, 0);
+      this.#cancel(userDataOf(operation), 0);
       return;
     }
     operation.end();
@@ -739,7 +581,7 @@ export class RequestQueue {
     const backlog: Operation[] = [];
     for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) backlog.push(operation);
     for (const operation of backlog) {
-      if (operation.request.kind === requestKind.close) this.#backlog.push(operation);
+      if (operation.kind === requestKind.close) this.#backlog.push(operation);
       else this.#dismiss(operation, ({ syscall }) => new UringError("ECANCELED", syscall, { message: "the ring was closed" }));
     }
     // With nothing to wait for it is closed in the call: who fails to make a ring, and tries again at once, has not two.

@@ -1,13 +1,13 @@
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
-import { OpenFile } from "./open-file.ts";
+import type { OpenFile } from "./open-file.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { transferFlags } from "./operations.ts";
 import { RWF_APPEND } from "./own-position.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { type RawRingOptions, registerRegions } from "./raw-ring.ts";
-import { bareRequest, RequestQueue, requestKind } from "./request-queue.ts";
+import { RequestQueue } from "./request-queue.ts";
 import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } from "./uapi.ts";
 
 /** Options of every operation. */
@@ -100,6 +100,14 @@ function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pool
   return { pools, cloned, tookNs };
 }
 
+/** What settles the promise that was made last: Promise.withResolvers takes a third longer, and a function of one's own for each a good deal of memory. */
+const captured: { resolve: (value: number) => void; reject: (reason: unknown) => void } = { resolve: () => undefined, reject: () => undefined };
+
+function capture(resolve: (value: number) => void, reject: (reason: unknown) => void): void {
+  captured.resolve = resolve;
+  captured.reject = reject;
+}
+
 /** What a ring and its files share: the requests, and the pools whose slots those may use. */
 export class RingCore implements Reclaimable {
   readonly kind = "Ring";
@@ -146,48 +154,51 @@ export class RingCore implements Reclaimable {
     });
   }
 
-  /** Starts a read into a slot, or a write from one. */
-  startFixed(
-    direction: "read" | "write",
+  /** Reads into a slot, or writes from one; whatever is wrong with that rejects. */
+  transferFixed(direction: "read" | "write", target: number | OpenFile, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
+    const promise = new Promise<number>(capture);
+    const { resolve, reject } = captured;
+    try {
+      this.#startFixed(direction === "read", target, buffer, options, resolve, reject);
+    } catch (error) {
+      reject(error);
+    }
+    return promise;
+  }
+
+  #startFixed(
+    isRead: boolean,
     target: number | OpenFile,
     buffer: FixedBuffer,
     options: FixedWriteOptions,
     succeed: (bytes: number) => void,
-    fail: (reason: unknown) => void,
+    reject: (reason: unknown) => void,
   ): void {
-    const isRead = direction === "read";
     const syscall = isRead ? "read_fixed" : "write_fixed";
     if (options !== noOptions) checkOptions(options, isRead ? readOptions : writeOptions);
     const { position, offset = 0, signal } = options;
     if (position !== undefined) checkPosition("options.position", position, 0);
     if (signal !== undefined) checkSignal(signal);
     const { slot, address, length, bufferIndex } = this.rangeOf(buffer, offset, options.length, syscall, rangeNames);
-    this.requests.start(
-      {
-        opcode: isRead ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED,
-        sqeFlags: transferFlags(length),
-        syscall,
-        fd: target instanceof OpenFile ? target.fd : target,
-        position: position ?? -1,
-        address,
-        length,
-        operationFlags: options === noOptions ? 0 : rwFlagsOf(options),
-        bufferIndex,
-        spliceFd: 0,
-        expectedErrno: 0,
-        kind: requestKind.plain,
-        file: target instanceof OpenFile ? target : undefined,
-        slot,
-        uses: bareRequest.uses,
-        memory: undefined,
-        path: undefined,
-        destination: undefined,
-        fileEntry: -1,
-        succeed,
-        fail,
-      },
-      signal,
-    );
+    const operation = this.requests.reusable();
+    operation.opcode = isRead ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
+    operation.syscall = syscall;
+    operation.sqeFlags = transferFlags(length);
+    if (typeof target === "number") {
+      operation.fd = target;
+    } else {
+      operation.fd = target.fd;
+      operation.file = target;
+    }
+    operation.position = position ?? -1;
+    operation.address = address;
+    operation.length = length;
+    operation.operationFlags = options === noOptions ? 0 : rwFlagsOf(options);
+    operation.bufferIndex = bufferIndex;
+    operation.slot = slot;
+    operation.succeed = succeed;
+    operation.reject = reject;
+    this.requests.start(operation, signal);
   }
 
   /** A range of a slot, as a request names it. */
@@ -195,14 +206,15 @@ export class RingCore implements Reclaimable {
     if (!(buffer instanceof FixedBuffer)) throw invalidType(names.buffer, "a FixedBuffer", buffer);
     const slot = slotOf(buffer);
     slot.assertUsable(syscall);
-    const size = slot.membership.control.plan.sizeBytes;
-    checkInteger(names.offset, offset, 0, size);
-    if (length !== undefined) checkInteger(names.length, length, 0, size - offset);
-    const bufferIndex = this.#baseOf(slot.membership) + slot.membership.extentOf(slot.index);
-    return { slot, address: slot.address + offset, length: length ?? size - offset, bufferIndex };
+    const { sizeBytes } = slot;
+    checkInteger(names.offset, offset, 0, sizeBytes);
+    if (length !== undefined) checkInteger(names.length, length, 0, sizeBytes - offset);
+    return { slot, address: slot.address + offset, length: length ?? sizeBytes - offset, bufferIndex: this.#baseOf(slot.membership) + slot.extent };
   }
 
   #baseOf(membership: PoolMembership): number {
+    const [first] = this.#pools;
+    if (first?.membership === membership) return first.base;
     for (const pool of this.#pools) if (pool.membership === membership || pool.membership.control.address === membership.control.address) return pool.base;
     throw invalidValue("buffer is of a pool that this ring does not have: name the pool in `new Ring({ pool })`");
   }

@@ -6,9 +6,9 @@ import { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
 import { type Alignment, OpenFile } from "./open-file.ts";
 import { currentPlace } from "./open-handles.ts";
+import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
 import type { BufferPool } from "./pool.ts";
-import type { Prepared } from "./request-queue.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, Lease, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
 import { IORING_OP_READV_FIXED, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER } from "./uapi.ts";
@@ -445,10 +445,13 @@ export class Ring implements AsyncDisposable {
   }
 
   #transferFixed(direction: "read" | "write", file: number | RingFile, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const target = this.#target(file, direction === "read" ? "read_fixed" : "write_fixed");
-      this.#core.startFixed(direction, target, buffer, options, resolve, reject);
-    });
+    let target: operations.Target;
+    try {
+      target = this.#target(file, direction === "read" ? "read_fixed" : "write_fixed");
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#core.transferFixed(direction, target, buffer, options);
   }
 
   /** Starts an operation; whatever is wrong with it, or with its options, rejects. */

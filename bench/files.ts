@@ -1,0 +1,48 @@
+/** The files that workloads read and write, and the programs that are compiled for them. */
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+export const fileBytes = 2 ** 30;
+
+export class Workplace implements Disposable {
+  readonly folder: string;
+  /** Read by all, in the page cache. */
+  readonly source: string;
+  /** Written. */
+  readonly scratch: string;
+
+  constructor(parent: string) {
+    this.folder = join(parent, `bun-uring-bench-${process.pid}`);
+    mkdirSync(this.folder, { recursive: true });
+    this.source = join(this.folder, "source");
+    this.scratch = join(this.folder, "scratch");
+  }
+
+  /** Fills both files with what no file system can leave out, and has it on the disk. */
+  async fill(): Promise<void> {
+    for (const path of [this.source, this.scratch]) {
+      const sink = Bun.file(path).writer({ highWaterMark: 2 ** 22 });
+      const piece = new Uint8Array(2 ** 16);
+      for (let written = 0; written < fileBytes; written += piece.length) {
+        crypto.getRandomValues(piece);
+        sink.write(piece);
+        if (written % 2 ** 24 === 0) await sink.flush();
+      }
+      await sink.end();
+      Bun.spawnSync(["sync", path]);
+    }
+  }
+
+  /** Compiles a program of bench/c, as anybody would. */
+  compile(name: string): string {
+    const program = join(this.folder, name);
+    const source = new URL(`./c/${name}.c`, import.meta.url).pathname;
+    const { exitCode, stderr } = Bun.spawnSync(["gcc", "-O2", "-o", program, source, "-luring", "-lpthread"]);
+    if (exitCode !== 0) throw new Error(`gcc: ${stderr}`);
+    return program;
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,49 @@
+/** What is measured on, for its figures to stand beside. */
+import { existsSync } from "node:fs";
+import { arch, cpus, release, totalmem } from "node:os";
+import { probe } from "bun-uring";
+
+/** The Bun that contenders run in: this one. */
+export const bun = process.execPath;
+
+export interface Machine {
+  readonly processor: string;
+  readonly processors: number;
+  readonly architecture: string;
+  readonly memoryGib: number;
+  readonly kernel: string;
+  readonly liburing: string;
+  readonly bun: string;
+  readonly fileSystem: string;
+}
+
+function output(command: readonly string[]): string {
+  const { exitCode, stdout } = Bun.spawnSync([...command], { stderr: "ignore" });
+  return exitCode === 0 ? stdout.toString().trim() : "unknown";
+}
+
+export function describeMachine(folder: string): Machine {
+  const [processor] = cpus();
+  return {
+    processor: processor?.model.trim() ?? "unknown",
+    processors: cpus().length,
+    architecture: arch(),
+    memoryGib: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    liburing: probe().liburing?.version ?? "unknown",
+    bun: Bun.version,
+    fileSystem: output(["stat", "--file-system", "--format=%T", folder]),
+  };
+}
+
+/** One line of it. */
+export function machineLine({ processor, processors, architecture, memoryGib, kernel, liburing, bun: version, fileSystem }: Machine): string {
+  return `${processors} × ${processor} (${architecture}), ${memoryGib} GiB, Linux ${kernel}, liburing ${liburing}, Bun ${version}, ${fileSystem}`;
+}
+
+/** Requires programs that contenders are, or are made with. */
+export function requirePrograms(names: readonly string[]): void {
+  const missing = names.filter((name) => Bun.which(name) === null);
+  if (missing.length > 0) throw new Error(`${missing.join(", ")} not found: \`npm run bench\` installs what is missing where it may`);
+  if (!existsSync("/usr/include/liburing.h")) throw new Error("liburing.h not found: install liburing-dev");
+}

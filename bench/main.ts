@@ -1,0 +1,98 @@
+/** `npm run bench`: what bun-uring can do on this machine, beside what others can. */
+import { mkdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Presets, SingleBar } from "cli-progress";
+import { chartsOf } from "./charts.ts";
+import { Workplace } from "./files.ts";
+import { describeMachine, machineLine, requirePrograms } from "./machine.ts";
+import { type Comparison, measure, quick, thorough } from "./measure.ts";
+import { outcomeTable, tableOf } from "./report.ts";
+import { outcomesOf } from "./targets.ts";
+import { allocationWorkloads } from "./workloads/allocations.ts";
+import { joinWorkloads } from "./workloads/join.ts";
+import { loopWorkloads } from "./workloads/loop.ts";
+import { randomWorkloads } from "./workloads/random.ts";
+import { sequentialWorkloads } from "./workloads/sequential.ts";
+import { serverWorkloads } from "./workloads/server.ts";
+import { slotWorkloads } from "./workloads/slots.ts";
+import { startWorkloads } from "./workloads/start.ts";
+import { workerWorkloads } from "./workloads/workers.ts";
+
+const usage = `Usage: npm run bench -- [options]
+
+Measures bun-uring beside C with liburing, fio, node:fs, Bun.file, cp, dd: each in its own process, in turns.
+
+      --quick         a part of it, in less than a minute
+      --rounds N      of each workload at most so many rounds (default 40)
+      --only PREFIX   workloads whose name begins so; may be repeated
+      --list          print the workloads' names
+      --folder DIR    where its files are made, 3 GiB (default: the folder for temporary files)
+      --out DIR       where results.json and the charts go (default: docs/bench; with --quick or --only: nowhere)
+  -h, --help          print this
+`;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    only: { type: "string", multiple: true },
+    list: { type: "boolean", default: false },
+    folder: { type: "string", default: tmpdir() },
+    out: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+
+if (values.help) {
+  process.stdout.write(usage);
+  process.exit();
+}
+
+requirePrograms(["gcc", "fio", "wrk", "cp", "dd", "sync"]);
+using place = new Workplace(values.folder);
+const { only } = values;
+const workloads = [
+  ...randomWorkloads(place),
+  ...sequentialWorkloads(place),
+  ...workerWorkloads(place),
+  ...joinWorkloads(place),
+  ...startWorkloads(),
+  ...slotWorkloads(),
+  ...allocationWorkloads(place),
+  ...loopWorkloads(place),
+  ...serverWorkloads(place),
+].filter(({ id, quick: isQuick }) => (!values.quick || isQuick) && (only === undefined || only.some((prefix) => id.startsWith(prefix))));
+
+if (values.list) {
+  for (const { id, title } of workloads) console.log(`${id.padEnd(28)} ${title}`);
+  process.exit();
+}
+
+const machine = describeMachine(values.folder);
+console.log(`${machineLine(machine)}\n`);
+await place.fill();
+
+const effort = values.quick ? quick : thorough;
+const mostRounds = values.rounds === undefined ? effort.mostRounds : Number(values.rounds);
+if (!(Number.isInteger(mostRounds) && mostRounds > 0)) throw new Error(`--rounds must be a positive integer, not ${values.rounds}`);
+const comparisons = new Map<string, Comparison>();
+const bar = new SingleBar({ format: "{bar} {value}/{total} {title}", clearOnComplete: true, noTTYOutput: false }, Presets.shades_grey);
+for (const [index, workload] of workloads.entries()) {
+  bar.start(workloads.length, index, { title: workload.title });
+  const comparison = await measure(workload, effort, mostRounds, (round) => bar.update(index, { title: `${workload.title}: round ${round}` }));
+  bar.stop();
+  comparisons.set(comparison.id, comparison);
+  console.log(tableOf(comparison));
+}
+
+const outcomes = outcomesOf(comparisons);
+if (outcomes.length > 0) console.log(outcomeTable(outcomes));
+
+const out = values.out ?? (values.quick || only !== undefined ? undefined : join(import.meta.dir, "../docs/bench"));
+if (out !== undefined) {
+  mkdirSync(out, { recursive: true });
+  await Bun.write(join(out, "results.json"), `${JSON.stringify({ machine, outcomes, comparisons: Object.fromEntries(comparisons) }, undefined, 1)}\n`);
+  for (const [name, svg] of chartsOf(comparisons, machineLine(machine))) await Bun.write(join(out, name), svg);
+}

@@ -1,0 +1,111 @@
+/** Paired rounds: each contender's next stands beside the others' in time, so whatever else the machine does happens to all of them. */
+import type { Contender, Round, Running } from "./contender.ts";
+import { type Interval, intervalOf, relativeHalfWidth } from "./statistics.ts";
+
+export interface Effort {
+  readonly roundMs: number;
+  readonly leastRounds: number;
+  readonly mostRounds: number;
+  /** Rounds go on until every ratio is known so well. */
+  readonly relativeHalfWidth: number;
+}
+
+export const thorough: Effort = { roundMs: 150, leastRounds: 8, mostRounds: 40, relativeHalfWidth: 0.02 };
+export const quick: Effort = { roundMs: 50, leastRounds: 3, mostRounds: 3, relativeHalfWidth: 0.02 };
+
+/** What a contender came to. */
+export interface Figures {
+  readonly operationsARound: number;
+  /** Wall nanoseconds an operation. */
+  readonly wallNs: Interval;
+  /** Processor nanoseconds an operation. */
+  readonly processorNs?: Interval;
+  /** The baseline's wall time over this one's, of each round: above 1 this is faster. */
+  readonly speed: Interval;
+  /** This one's processor time over the baseline's. */
+  readonly processor?: Interval;
+  /** What else its rounds told. */
+  readonly more: Readonly<Record<string, Interval>>;
+}
+
+/** What contenders of one workload came to, the first of which is the baseline. */
+export interface Comparison {
+  readonly id: string;
+  readonly title: string;
+  readonly rounds: number;
+  readonly contenders: Readonly<Record<string, Figures>>;
+}
+
+/** A workload, before it runs. */
+export interface Workload {
+  readonly id: string;
+  readonly title: string;
+  readonly contenders: readonly Contender[];
+  /** Part of a run of less than a minute. */
+  readonly quick?: boolean;
+  /** Runs before each round. */
+  readonly prepare?: () => Promise<void>;
+  readonly effort?: Partial<Effort>;
+}
+
+const warmUpRounds = 3;
+
+/** How many operations take a round's time, found by doing more and more. It warms up, too. */
+async function calibrate(running: Running, { operations }: Contender, roundMs: number): Promise<number> {
+  if (operations !== undefined) return operations;
+  let count = 1;
+  for (;;) {
+    const { wallNs } = await running.round(count);
+    if (wallNs > (roundMs * 1e6) / 4) {
+      const wanted = Math.max(1, Math.round((count * roundMs * 1e6) / wallNs));
+      for (let round = 1; round < warmUpRounds && wanted > 1; round++) await running.round(wanted);
+      return wanted;
+    }
+    count = Math.ceil(count * Math.min(64, Math.max(2, (roundMs * 1e6) / 2 / Math.max(1, wallNs))));
+  }
+}
+
+const perOperation = (round: Round, ns: number) => ns / round.operations;
+
+function figuresOf(rounds: readonly Round[], baseline: readonly Round[]): Figures {
+  const pairs = rounds.flatMap((round, index) => {
+    const other = baseline[index];
+    return other === undefined ? [] : [{ round, other }];
+  });
+  const processorNs = rounds.flatMap((round) => (round.processorNs === undefined ? [] : [perOperation(round, round.processorNs)]));
+  const processor = pairs.flatMap(({ round, other }) =>
+    round.processorNs === undefined || !other.processorNs ? [] : [perOperation(round, round.processorNs) / perOperation(other, other.processorNs)],
+  );
+  const names = Object.keys(rounds[0] ?? {}).filter((name) => !["operations", "wallNs", "processorNs"].includes(name));
+  return {
+    operationsARound: rounds[0]?.operations ?? 0,
+    wallNs: intervalOf(rounds.map((round) => perOperation(round, round.wallNs))),
+    ...(processorNs.length === 0 ? {} : { processorNs: intervalOf(processorNs) }),
+    speed: intervalOf(pairs.map(({ round, other }) => perOperation(other, other.wallNs) / perOperation(round, round.wallNs))),
+    ...(processor.length === 0 ? {} : { processor: intervalOf(processor) }),
+    more: Object.fromEntries(names.map((name) => [name, intervalOf(rounds.map((round) => round[name] ?? 0))])),
+  };
+}
+
+/** Runs a workload: A B C A B C …, each in its own process, until the ratios are known well enough. */
+export async function measure(workload: Workload, effort: Effort, limit: number, onRound: (round: number) => void): Promise<Comparison> {
+  const { contenders, prepare } = workload;
+  const { roundMs, leastRounds, mostRounds, relativeHalfWidth: wanted } = { ...effort, ...(effort === quick ? {} : workload.effort) };
+  await using stack = new AsyncDisposableStack();
+  const lanes: { contender: Contender; running: Running; operations: number; rounds: Round[] }[] = [];
+  for (const contender of contenders) {
+    const running = stack.use(await contender.start());
+    lanes.push({ contender, running, operations: await calibrate(running, contender, roundMs), rounds: [] });
+  }
+  const baseline = lanes[0]?.rounds ?? [];
+  const figures = () => lanes.map(({ contender: { name }, rounds }) => [name, figuresOf(rounds, baseline)] as const);
+  for (let round = 1; round <= Math.min(mostRounds, limit); round++) {
+    for (const { running, operations, rounds } of lanes) {
+      await prepare?.();
+      rounds.push(await running.round(operations));
+    }
+    onRound(round);
+    if (round >= leastRounds && figures().every(([, { speed }]) => relativeHalfWidth(speed) <= wanted)) break;
+  }
+  return { id: workload.id, title: workload.title, rounds: baseline.length, contenders: Object.fromEntries(figures()) };
+}

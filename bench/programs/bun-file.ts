@@ -1,0 +1,15 @@
+/** Blocks of a Bun.file, which brings its memory with it. */
+import { serveRounds } from "./rounds.ts";
+import { checkResult, job, Positions, runLanes } from "./transfers.ts";
+
+const file = Bun.file(job.path);
+const positions = new Positions();
+
+await serveRounds((operations) =>
+  runLanes(operations, job.depth, async (_, count) => {
+    for (let operation = 0; operation < count; operation++) {
+      const position = positions.next();
+      checkResult((await file.slice(position, position + job.blockBytes).arrayBuffer()).byteLength);
+    }
+  }),
+);

@@ -1,0 +1,31 @@
+/** How long the clone of the first, second, … Worker takes: each in a thread that has done nothing else yet. */
+import { BufferPool } from "bun-uring";
+import { serveRounds } from "./rounds.ts";
+
+const [slots, bytes, workers] = process.argv.slice(2).map(Number);
+
+const pool = new BufferPool({ count: slots ?? 1, size: bytes ?? 1 });
+
+await serveRounds(async () => {
+  const joined: Worker[] = [];
+  const figures: Record<string, number> = {};
+  let wallNs = 0;
+  for (let index = 1; index <= (workers ?? 1); index++) {
+    const worker = new Worker(new URL("./join-worker.ts", import.meta.url).href);
+    joined.push(worker);
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    worker.addEventListener("message", ({ data }: MessageEvent<number>) => resolve(data), { once: true });
+    worker.addEventListener("error", ({ message }) => reject(new Error(message)), { once: true });
+    worker.postMessage(pool.share());
+    const joinNs = await promise;
+    figures[`Worker ${index}`] = joinNs;
+    wallNs += joinNs;
+  }
+  for (const worker of joined) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    worker.addEventListener("close", () => resolve(), { once: true });
+    worker.terminate();
+    await promise;
+  }
+  return { operations: workers, wallNs, ...figures };
+});

@@ -1,0 +1,6 @@
+/** Serves a folder as examples/file-server.ts does. Prints its address. */
+import { serveFiles } from "../../examples/file-server.ts";
+
+const [folder = ""] = process.argv.slice(2);
+const server = serveFiles({ folder, hostname: "127.0.0.1" });
+console.log(server.url.href);

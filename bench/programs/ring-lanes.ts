@@ -1,0 +1,16 @@
+/** Blocks through a Ring: a promise for each. */
+import type { BufferPool, Ring, RingFile } from "bun-uring";
+import { checkResult, job, type Positions } from "./transfers.ts";
+
+/** What each of `job.depth` lanes does, with a slot of its own. */
+export async function laneOf(ring: Ring, file: RingFile, pool: BufferPool, positions: Positions) {
+  const buffers = await Promise.all(Array.from({ length: job.depth }, () => pool.acquire()));
+  return async (index: number, operations: number): Promise<void> => {
+    const buffer = buffers[index];
+    if (buffer === undefined) throw new Error(`no buffer ${index}`);
+    for (let operation = 0; operation < operations; operation++) {
+      const options = { position: positions.next() };
+      checkResult(await (job.isWrite ? ring.writeFixed(file, buffer, options) : ring.readFixed(file, buffer, options)));
+    }
+  };
+}

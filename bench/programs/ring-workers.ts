@@ -1,0 +1,29 @@
+/** What ring.ts does, in `job.threadCount` Workers that share one pool. */
+import { BufferPool, type PoolHandle } from "bun-uring";
+import { serveRounds } from "./rounds.ts";
+import { job } from "./transfers.ts";
+
+const pool = new BufferPool({ count: job.depth * job.threadCount, size: job.blockBytes });
+
+export interface WorkerData {
+  readonly handle: PoolHandle;
+  readonly thread: number;
+}
+
+const workers = Array.from({ length: job.threadCount }, (_, thread) => {
+  const worker = new Worker(new URL("./ring-worker.ts", import.meta.url).href, { argv: process.argv.slice(2) });
+  worker.postMessage({ handle: pool.share(), thread } satisfies WorkerData);
+  return worker;
+});
+
+const answer = (worker: Worker) =>
+  new Promise<void>((resolve, reject) => {
+    worker.addEventListener("message", () => resolve(), { once: true });
+    worker.addEventListener("error", ({ message }) => reject(new Error(message)), { once: true });
+  });
+
+await Promise.all(workers.map(answer));
+await serveRounds(async (operations) => {
+  for (const worker of workers) worker.postMessage(Math.ceil(operations / workers.length));
+  await Promise.all(workers.map(answer));
+});

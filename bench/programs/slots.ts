@@ -1,0 +1,27 @@
+/** Slots acquired and released, in so many threads at once: one slot each at a time. */
+import { BufferPool } from "bun-uring";
+import { serveRounds } from "./rounds.ts";
+
+const threadCount = Number(process.argv[2]);
+
+const pool = new BufferPool({ count: 64, size: 4096 });
+const workers = Array.from({ length: threadCount - 1 }, () => {
+  const worker = new Worker(new URL("./slots-worker.ts", import.meta.url).href);
+  worker.postMessage(pool.share());
+  return worker;
+});
+
+const answer = (worker: Worker) =>
+  new Promise<void>((resolve, reject) => {
+    worker.addEventListener("message", () => resolve(), { once: true });
+    worker.addEventListener("error", ({ message }) => reject(new Error(message)), { once: true });
+  });
+
+await Promise.all(workers.map(answer));
+await serveRounds(async (operations) => {
+  const each = Math.ceil(operations / threadCount);
+  for (const worker of workers) worker.postMessage(each);
+  const answers = Promise.all(workers.map(answer));
+  for (let operation = 0; operation < each; operation++) pool.tryAcquire()?.release();
+  await answers;
+});

@@ -1,0 +1,3 @@
+import { Ring } from "bun-uring";
+
+new Ring();

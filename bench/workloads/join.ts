@@ -1,0 +1,45 @@
+/** How a ring gets a pool's memory: by a clone of the pool's registration, or by registering the same memory once more. */
+import { lasting, program } from "../contender.ts";
+import type { Workplace } from "../files.ts";
+import type { Workload } from "../measure.ts";
+
+const mebibyte = 2 ** 20;
+
+/** Slots and bytes of a slot; whether with huge pages. */
+const pools = [
+  { slots: 1, slotBytes: mebibyte, pages: "huge" },
+  { slots: 64, slotBytes: mebibyte, pages: "huge" },
+  { slots: 1024, slotBytes: mebibyte, pages: "huge" },
+  { slots: 4096, slotBytes: mebibyte, pages: "huge" },
+  { slots: 1024, slotBytes: mebibyte, pages: "small" },
+  { slots: 4096, slotBytes: mebibyte, pages: "small" },
+  { slots: 2 ** 20, slotBytes: 4096, pages: "huge" },
+] as const;
+
+export function joinWorkloads(place: Workplace): Workload[] {
+  return [
+    ...[1, 4, 64].map((entries) => ({
+      id: `clone-call-${entries}`,
+      title: `The clone call, ${entries === 1 ? "1 buffer" : `${entries} buffers`}`,
+      quick: entries === 1,
+      contenders: [
+        lasting("C with liburing", [place.compile("join"), entries, mebibyte]),
+        program("RawRing.cloneBuffers", "join", ["clone entries", entries, mebibyte]),
+      ],
+    })),
+    ...pools.map(({ slots, slotBytes, pages }) => ({
+      id: `join-${slots}x${slotBytes}-${pages}`,
+      title: `A ring joins a pool of ${(slots * slotBytes) / mebibyte} MiB, ${slots} slots, ${pages} pages`,
+      quick: slots === 64,
+      // One that takes a thousand times as long as the other is not known to 2 %, nor need be.
+      effort: { mostRounds: 12 },
+      contenders: [program("register", "join", ["register", slots, slotBytes, pages]), program("clone", "join", ["clone pool", slots, slotBytes, pages])],
+    })),
+    {
+      id: "join-workers",
+      title: "The first clone of each of 32 Workers, of a pool of 256 MiB",
+      effort: { mostRounds: 12 },
+      contenders: [program("Worker", "join-workers", [256, mebibyte, 32], { operations: 1 })],
+    },
+  ];
+}

@@ -1,0 +1,49 @@
+/** Large blocks, one after the other, and whole files. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { each, program, timed } from "../contender.ts";
+import { fileBytes, type Workplace } from "../files.ts";
+import { fio } from "../fio.ts";
+import type { Workload } from "../measure.ts";
+import { argumentsOf, c, type Transfers } from "./random.ts";
+
+const blockBytes = 2 ** 20;
+const depth = 8;
+
+export function sequentialWorkloads(place: Workplace): Workload[] {
+  const transfers: Transfers = { depth, blockBytes, cache: "direct", order: "sequential" };
+  const args = argumentsOf(place, transfers);
+  const { source, folder } = place;
+  const copy = join(folder, "copy");
+  const mebibytes = fileBytes / 2 ** 20;
+  return [
+    {
+      id: "sequential-read",
+      title: `1 MiB sequential O_DIRECT reads, queue depth ${depth}`,
+      quick: true,
+      effort: { roundMs: 300 },
+      contenders: [
+        fio({ path: source, fileBytes, blockBytes, depth, isDirect: true, order: "read" }, 300),
+        c(place, transfers),
+        program("RawRing", "raw-ring", args),
+        program("Ring", "ring", args),
+        program("node:fs/promises", "node-promises", args),
+        each("dd", 300, (operations) =>
+          timed(["dd", `if=${source}`, "of=/dev/null", "bs=1M", `count=${operations}`, "iflag=direct", "status=none"], operations),
+        ),
+      ],
+    },
+    {
+      id: "copy",
+      title: "Copy of 1 GiB, on the disk when it ends (an operation: 1 MiB)",
+      prepare: async () => rmSync(copy, { force: true }),
+      contenders: [
+        each("cp and sync", mebibytes, (operations) => timed(["sh", "-c", 'cp "$0" "$1" && sync "$1"', source, copy], operations)),
+        program("copyFile", "copy", [source, copy], { operations: mebibytes }),
+        each("dd, O_DIRECT", mebibytes, (operations) =>
+          timed(["dd", `if=${source}`, `of=${copy}`, "bs=1M", "iflag=direct", "oflag=direct", "conv=fsync", "status=none"], operations),
+        ),
+      ],
+    },
+  ];
+}

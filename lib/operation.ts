@@ -1,0 +1,215 @@
+/** What is asked of the kernel, and what belongs to it from its start to its completion. */
+import { invalidValue } from "./arguments.ts";
+import { UringError } from "./errors.ts";
+import type { Slot } from "./fixed-buffer.ts";
+import type { OpenFile } from "./open-file.ts";
+import { catchUp, moveOn, staysBehind } from "./own-position.ts";
+
+/** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
+export const requestKind = { plain: 0, open: 1, close: 2 } as const;
+
+/** What requests use: it is told when each begins and ends. */
+export interface Usable {
+  /** @throws UringError: it is closed, or given back */
+  assertUsable(syscall: string): void;
+  beginUse(): void;
+  endUse(): void;
+  /** No use of it that has begun will end. */
+  giveUp?(): void;
+}
+
+const noUses: readonly Usable[] = [];
+
+/** What is asked of the kernel: all but opcode and name have defaults. */
+export type Request = Pick<Operation, "opcode" | "syscall"> &
+  Partial<
+    Readonly<
+      Pick<
+        Operation,
+        | "sqeFlags"
+        | "fd"
+        | "position"
+        | "address"
+        | "length"
+        | "operationFlags"
+        | "bufferIndex"
+        | "spliceFd"
+        | "expectedErrno"
+        | "kind"
+        | "file"
+        | "slot"
+        | "uses"
+        | "memory"
+        | "path"
+        | "destination"
+        | "fileEntry"
+      >
+    >
+  >;
+
+/** A request that can be started, and what its result, no error, means. */
+export interface Prepared<Result> {
+  readonly request: Request;
+  result(value: number, fileEntry: number): Result;
+}
+
+/** One request, from its start to its completion: as long as it is here its memory cannot go. */
+export class Operation {
+  opcode = 0;
+  syscall = "";
+  sqeFlags = 0;
+  fd = -1;
+  position: number | bigint = 0;
+  address: number | bigint = 0;
+  length = 0;
+  operationFlags = 0;
+  bufferIndex = 0;
+  spliceFd = 0;
+  /** An errno, negative, that is this request's way to succeed; 0: there is none. */
+  expectedErrno = 0;
+  kind: (typeof requestKind)[keyof typeof requestKind] = requestKind.plain;
+  /** The file of `fd`, used until the completion. */
+  file: OpenFile | undefined = undefined;
+  /** The slot that `address` lies in. */
+  slot: Slot | undefined = undefined;
+  /** What else is used from the request's start to its completion: other files, and where there are several slots the others. */
+  uses: readonly Usable[] = noUses;
+  /** Other memory that the request names. */
+  memory: SharedArrayBuffer | readonly SharedArrayBuffer[] | undefined = undefined;
+  /** For its error to name. */
+  path: string | undefined = undefined;
+  /** The second path, where there are two. */
+  destination: string | undefined = undefined;
+  /** Of the file table: what a close closes, or an open has opened. */
+  fileEntry = -1;
+  /** Turns a result that is no error into what the promise resolves to; called once, before anything else can run. */
+  succeed: ((result: number, fileEntry: number) => void) | undefined = undefined;
+  reject: ((reason: unknown) => void) | undefined = undefined;
+
+  /** Its place among the queue's, once it is prepared; and what tells it from those that were there before. */
+  index = -1;
+  generation = 0;
+  /** A value, or -errno. */
+  result = 0;
+  /** Where the transfer begins, if that is the file's own position; or -1. */
+  ownPosition = -1;
+  /** The kernel will not move that on. */
+  staysBehind = false;
+  /** The promise has settled, though the kernel may not be done. */
+  settled = false;
+  signal: AbortSignal | undefined = undefined;
+  /** Takes the signal's callback back. */
+  forget: (() => void) | undefined = undefined;
+  chain: Chain | undefined = undefined;
+  /** What the kernel begins when this has succeeded. */
+  next: Operation | undefined = undefined;
+  /** It may be another request once it has completed, see `reset`. */
+  isReusable = false;
+
+  static of(request: Request): Operation {
+    return Object.assign(new Operation(), request);
+  }
+
+  /** @throws UringError: something that it uses is closed, or given back */
+  assertUsable(): void {
+    this.file?.assertUsable(this.syscall);
+    this.slot?.assertUsable(this.syscall);
+    if (this.uses !== noUses) for (const use of this.uses) use.assertUsable(this.syscall);
+  }
+
+  begin(): void {
+    this.file?.beginUse();
+    this.slot?.beginUse();
+    if (this.uses !== noUses) for (const use of this.uses) use.beginUse();
+  }
+
+  /** What belonged to the operation is its own no more. */
+  end(): void {
+    this.forget?.();
+    this.file?.endUse();
+    this.slot?.endUse();
+    if (this.uses !== noUses) for (const use of this.uses) use.endUse();
+  }
+
+  /** What it uses will never be given back. */
+  giveUp(): void {
+    this.file?.giveUp();
+    for (const use of this.uses) use.giveUp?.();
+  }
+
+  fail(reason: unknown): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.reject?.(reason);
+  }
+
+  /** Has the file's own position be behind what was transferred. The kernel moves it itself where all of it was; of a vector that is not known here. */
+  movePosition(transferred: number): void {
+    if (this.staysBehind) moveOn(this, this.ownPosition + transferred);
+    else if (transferred !== this.length) catchUp(this, this.ownPosition, transferred);
+  }
+
+  /** As new, for the next transfer of a slot that is none of a chain: such a one has set no more than this. */
+  reset(): void {
+    this.file = this.slot = this.succeed = this.reject = this.signal = this.forget = undefined;
+    this.index = this.ownPosition = -1;
+    this.staysBehind = this.settled = false;
+  }
+}
+
+/** Operations that the kernel runs one after the other, until one fails. */
+export class Chain {
+  operations: Operation[] = [];
+  #failure: { readonly reason: unknown } | undefined;
+  readonly #cancelled: Operation[] = [];
+  #completed = 0;
+
+  /** The kernel is told all positions at once, so one has to be known before the transfer ahead of it has ended. */
+  check(operation: Operation): void {
+    if (staysBehind(operation) && this.operations.some((other) => other.fd === operation.fd && staysBehind(other)))
+      throw invalidValue("of a chain only one transfer may be at the own position of a file that was opened with O_DIRECT: give the others positions");
+  }
+
+  add(operation: Operation): void {
+    operation.chain = this;
+    const last = this.operations.at(-1);
+    if (last !== undefined) last.next = operation;
+    this.operations.push(operation);
+  }
+
+  /** One has failed. Those that the kernel cancels for it may come before it. */
+  failed(operation: Operation, error: UringError): void {
+    if (operation.settled) this.#failure ??= { reason: operation.signal?.reason };
+    else if (error.code === "ECANCELED") this.#cancelled.push(operation);
+    else {
+      this.#failure ??= { reason: error };
+      operation.fail(error);
+    }
+  }
+
+  /** One more is through; `why` the rest was cancelled, where nothing has failed. */
+  completed(why: string): void {
+    this.#completed++;
+    if (this.#failure === undefined && this.#completed < this.operations.length) return;
+    for (const operation of this.#cancelled.splice(0))
+      operation.fail(chainBroken(operation, this.#failure === undefined ? why : undefined, this.#failure?.reason));
+  }
+
+  /** Lets go of what comes after an operation that was aborted before the kernel had any. Returns how many had not settled. */
+  truncate(): number {
+    const broken = this.operations.findIndex(({ settled }) => settled);
+    if (broken === -1) return 0;
+    const rest = this.operations.splice(broken).filter(({ settled }) => !settled);
+    const last = this.operations.at(-1);
+    if (last !== undefined) last.next = undefined;
+    for (const operation of rest) {
+      operation.end();
+      operation.fail(chainBroken(operation, undefined, undefined));
+    }
+    return rest.length;
+  }
+}
+
+function chainBroken({ syscall }: Operation, why = "another operation of its chain did not succeed", cause?: unknown): UringError {
+  return new UringError("ECANCELED", syscall, { message: why, cause });
+}
