@@ -52,6 +52,11 @@ static int ring_clone(struct ring *destination, int source_fd, u32 dst_off, u32 
 	return clone(&destination->uring, source_fd, dst_off, src_off, nr, flags);
 }
 
+static int thread_id(void)
+{
+	return gettid();
+}
+
 static int descriptor_flags(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -190,11 +195,11 @@ static u64 abi[] = {
 static struct {
 	const char *unloaded; /* null, or why liburing could not be loaded */
 	const char *missing; /* null, or a function that was not found */
-	void *functions[25];
+	void *functions[26];
 } table = { 0, 0, {
 	ring_init, ring_close, ring_finish, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
 	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
-	pool_lock, pool_unlock, pool_wake, pool_eventfd, descriptor_flags, file_seek, advise, probe, abi,
+	pool_lock, pool_unlock, pool_wake, pool_eventfd, thread_id, descriptor_flags, file_seek, advise, probe, abi,
 } };
 
 #define IMPORT(type, name, arguments) \

@@ -1,7 +1,6 @@
 import { constants } from "node:fs";
-import { type FileHandle, copyFile as nodeCopyFile, open, stat, unlink } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { onAbort } from "./abort.ts";
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
@@ -10,6 +9,9 @@ import { kernel } from "./kernel.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Ring } from "./ring.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./temporary-ring.ts";
+
+/** Loaded when it is needed: importing it takes a while. */
+const files = () => process.getBuiltinModule("node:fs/promises");
 
 const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } = constants;
 
@@ -68,7 +70,7 @@ interface Copy {
 }
 
 function pathOf(name: string, path: unknown): string {
-  const text = path instanceof URL ? fileURLToPath(path) : path;
+  const text = path instanceof URL ? Bun.fileURLToPath(path) : path;
   if (typeof text !== "string") throw invalidType(name, "a string or a file: URL", path);
   return text;
 }
@@ -107,10 +109,12 @@ function checkRegular(paths: Paths, which: keyof Paths, stats: { isFile(): boole
 async function openRegular(paths: Paths, which: keyof Paths, flags: number, mode?: number) {
   if ((flags & O_EXCL) === 0) {
     // Before it is opened: a FIFO would be waited for. What else is wrong, open says.
-    const found = await stat(paths[which]).catch(() => undefined);
+    const found = await files()
+      .stat(paths[which])
+      .catch(() => undefined);
     if (found !== undefined) checkRegular(paths, which, found);
   }
-  const file = await open(paths[which], flags, mode);
+  const file = await files().open(paths[which], flags, mode);
   try {
     const stats = await file.stat({ bigint: true });
     checkRegular(paths, which, stats);
@@ -135,7 +139,7 @@ async function openDestination(paths: Paths, permissions: number, exclusive: boo
 
 /** Has the destination share the source's blocks, on a thread of node:fs: the kernel writes back first what was written to the source. */
 function reflink({ source, destination }: Copy): Promise<void> {
-  return nodeCopyFile(`/proc/self/fd/${source.fd}`, `/proc/self/fd/${destination.fd}`, COPYFILE_FICLONE_FORCE);
+  return files().copyFile(`/proc/self/fd/${source.fd}`, `/proc/self/fd/${destination.fd}`, COPYFILE_FICLONE_FORCE);
 }
 
 /** Whether every byte is 0: the first is, and each is what the one before it is. */
@@ -225,7 +229,7 @@ async function copyContent(copy: Copy, options: CopyFileOptions): Promise<CopyFi
 }
 
 async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, O_RDONLY | O_DIRECTORY);
+  await using folder = await files().open(path, O_RDONLY | O_DIRECTORY);
   await folder.sync();
 }
 
@@ -265,7 +269,10 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
     return result;
   } catch (error) {
     await destination.close().catch(() => undefined);
-    if (created) await unlink(paths.destination).catch(() => undefined);
+    if (created)
+      await files()
+        .unlink(paths.destination)
+        .catch(() => undefined);
     throw error;
   }
 }

@@ -1,5 +1,4 @@
 import { constants } from "node:os";
-import util from "node:util";
 import { hintFor } from "./hints.ts";
 
 /** By code: node:os lists most errnos; the rest are Linux's that io_uring uses. */
@@ -57,7 +56,7 @@ export class UringError extends Error {
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
     const errno = typeof error === "number" ? error : (errnoByCode.get(error) ?? 0);
     const code = typeof error === "number" ? (codeByErrno.get(error) ?? `E${-error}`) : error;
-    const text = details.message ?? descriptions[code] ?? util.getSystemErrorMap().get(errno)?.[1] ?? "failed";
+    const text = details.message ?? descriptions[code] ?? process.getBuiltinModule("node:util").getSystemErrorMap().get(errno)?.[1] ?? "failed";
     const hint = details.hint ?? hintFor(code, syscall);
     super(
       `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${details.destination === undefined ? "" : ` -> '${details.destination}'`}${hint === undefined ? "" : `. ${hint}`}`,

@@ -1,7 +1,5 @@
 import { type BigIntStats, fchmod, fchown, fstat, ftruncate, futimes, Stats, type TimeLike } from "node:fs";
-import { createInterface, type Interface } from "node:readline/promises";
-import { Readable } from "node:stream";
-import { promisify } from "node:util";
+import type { Interface } from "node:readline/promises";
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
@@ -25,11 +23,10 @@ const pieceBytes = 65536;
 /** What a ring needs of a file: its descriptor, where it is open and that ring's. */
 export let openFileOf: (file: RingFile, core: RingCore, syscall: string) => OpenFile;
 
-const changeMode = promisify(fchmod);
-const changeOwner = promisify(fchown);
-const changeTimes = promisify(futimes);
-const truncateOffThread = promisify(ftruncate);
-const bigintStatsOf = promisify<number, { bigint: true }, BigIntStats>(fstat);
+/** What node:fs does on threads of its own; node:util, which has promisify, takes long to load. */
+function promised<Value>(act: (done: (error: Error | null, value: Value) => void) => void): Promise<Value> {
+  return new Promise((resolve, reject) => act((error, value) => (error === null ? resolve(value) : reject(error))));
+}
 
 /** Arguments of `RingFile.read` and `RingFile.write`, by name. */
 export interface ReadOptions<View> {
@@ -342,22 +339,22 @@ export class RingFile implements AsyncDisposable {
     if (length !== undefined && length !== null) checkInteger("length", length, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
     const bytes = Math.max(0, length ?? 0);
     if (kernel().opcodes.has(IORING_OP_FTRUNCATE)) return this.#run(() => operations.ftruncate(this.#opened("ftruncate"), bytes));
-    return this.#requests.outside(this.#open, "ftruncate", (fd) => truncateOffThread(fd, bytes));
+    return this.#requests.outside(this.#open, "ftruncate", (fd) => promised<void>((done) => ftruncate(fd, bytes, done)));
   }
 
   /** Changes the permissions, as FileHandle.chmod does. io_uring has no request for it: node:fs does it on the descriptor. */
   chmod(mode: number | string): Promise<void> {
-    return this.#requests.outside(this.#open, "fchmod", (fd) => changeMode(fd, mode));
+    return this.#requests.outside(this.#open, "fchmod", (fd) => promised<void>((done) => fchmod(fd, mode, done)));
   }
 
   /** Changes the owner, as FileHandle.chown does; by way of node:fs, as chmod. */
   chown(uid: number, gid: number): Promise<void> {
-    return this.#requests.outside(this.#open, "fchown", (fd) => changeOwner(fd, uid, gid));
+    return this.#requests.outside(this.#open, "fchown", (fd) => promised<void>((done) => fchown(fd, uid, gid, done)));
   }
 
   /** Changes the times of last access and change, as FileHandle.utimes does; by way of node:fs, as chmod. */
   utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
-    return this.#requests.outside(this.#open, "futimes", (fd) => changeTimes(fd, atime, mtime));
+    return this.#requests.outside(this.#open, "futimes", (fd) => promised<void>((done) => futimes(fd, atime, mtime, done)));
   }
 
   /** Resolves when content and metadata are on stable storage. @see io_uring_prep_fsync(3) */
@@ -382,7 +379,7 @@ export class RingFile implements AsyncDisposable {
     checkOptions(options, ["bigint"]);
     const { bigint = false } = options;
     checkBoolean("options.bigint", bigint);
-    if (bigint) return this.#requests.outside(this.#open, "fstat", (fd) => bigintStatsOf(fd, { bigint }));
+    if (bigint) return this.#requests.outside(this.#open, "fstat", (fd) => promised<BigIntStats>((done) => fstat(fd, { bigint }, done)));
     return statsOf(await this.#run(() => operations.statx(this.#opened("statx"), STATX_BASIC_STATS | STATX_BTIME, 0)));
   }
 
@@ -485,6 +482,9 @@ export class RingFile implements AsyncDisposable {
   /** The content's lines from the file's own position on, as FileHandle.readLines has them. */
   readLines(options: { readonly encoding?: BufferEncoding } = noOptions): Interface {
     checkOptions(options, ["encoding"]);
+    // Loaded when they are needed: the two take longer than all of this library.
+    const { Readable } = process.getBuiltinModule("node:stream");
+    const { createInterface } = process.getBuiltinModule("node:readline/promises");
     const input = Readable.from(this, { objectMode: false });
     input.setEncoding(options.encoding ?? "utf8");
     return createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });

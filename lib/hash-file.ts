@@ -1,4 +1,4 @@
-import { createHash, type Hash } from "node:crypto";
+import type { Hash } from "node:crypto";
 import { checkInteger, checkOptions, checkSignal, invalidType, invalidValue, show } from "./arguments.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./temporary-ring.ts";
 
@@ -41,7 +41,7 @@ function checkHashOptions(options: HashFileOptions): void {
 
 function newHash(algorithm: string): Hash {
   try {
-    return createHash(algorithm);
+    return process.getBuiltinModule("node:crypto").createHash(algorithm); // loaded when it is needed: it takes as long as all of this library
   } catch {
     throw invalidValue(`options.algorithm must be a digest that node:crypto has, not ${JSON.stringify(algorithm)}`);
   }

@@ -1,7 +1,6 @@
 /** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
 import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { assert, UringError } from "./errors.ts";
 import { root } from "./hold.ts";
 import * as remedies from "./remedies.ts";
@@ -29,6 +28,7 @@ const signatures = {
   poolUnlock: { args: ["u64"], returns: "i32" },
   poolWake: { args: ["u64"], returns: "void" },
   poolEventfd: { args: ["u64"], returns: "i32" },
+  threadId: { args: [], returns: "i32" },
   descriptorFlags: { args: ["i32"], returns: "i32" },
   fileSeek: { args: ["i32", "i64_fast", "i32"], returns: "i64_fast" },
   advise: { args: ["u64", "u64", "i32"], returns: "i32" },
@@ -125,7 +125,7 @@ export function text(address: number): string | undefined {
 }
 
 function compile() {
-  const source = fileURLToPath(new URL("../c/shim.c", import.meta.url));
+  const source = Bun.fileURLToPath(new URL("../c/shim.c", import.meta.url));
   try {
     return cc({
       source,

@@ -1,6 +1,5 @@
 /** What each operation asks of the kernel: its opcode, its fields, the memory it needs, and what its result means. Nothing is started here. */
 import { constants } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange, show } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import { kernel } from "./kernel.ts";
@@ -62,7 +61,7 @@ const asIs = (value: number) => value;
 
 /** A path, as given and as the kernel takes it. */
 function pathMemory(path: string | URL, name = "path"): { text: string; memory: SharedArrayBuffer; address: number } {
-  const text = path instanceof URL ? fileURLToPath(path) : path;
+  const text = path instanceof URL ? Bun.fileURLToPath(path) : path;
   if (typeof text !== "string") throw invalidType(name, "a string or a file: URL", path);
   if (text === "" || text.includes("\0")) throw invalidValue(`${name} must be a path without zero bytes, not ${JSON.stringify(text)}`);
   const encoded = new TextEncoder().encode(`${text}\0`);

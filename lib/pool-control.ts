@@ -42,6 +42,14 @@ export const participantWords = 4;
 const blocksStart = participantsStart + participantCount * participantWords;
 const largestTicket = 2 ** 30;
 
+let ownThreadId: number | undefined;
+
+/** The kernel's number of this thread, as a PI futex has it. */
+function threadId(): number {
+  ownThreadId ??= native().threadId();
+  return ownThreadId;
+}
+
 /** One pool's shared state, seen from one thread. */
 export class PoolControl {
   readonly memory: SharedArrayBuffer;
@@ -139,13 +147,14 @@ export class PoolControl {
     return ((Atomics.add(this.#words, word.transfers, 1) & (largestTicket - 1)) >>> 0) + 1;
   }
 
-  /** Runs `critical` while no other thread attaches, clones, or closes the pool. */
+  /** Runs `critical` while no other thread attaches, clones, or closes the pool. The kernel is asked only where another thread has the lock, or waits for it. */
   locked<Result>(critical: () => Result): Result {
-    checked(native().poolLock(this.address), "futex");
+    const self = threadId();
+    if (Atomics.compareExchange(this.#words, word.lock, 0, self) !== 0) checked(native().poolLock(this.address), "futex");
     try {
       return critical();
     } finally {
-      checked(native().poolUnlock(this.address), "futex");
+      if (Atomics.compareExchange(this.#words, word.lock, self, 0) !== self) checked(native().poolUnlock(this.address), "futex");
     }
   }
 

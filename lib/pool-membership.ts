@@ -227,14 +227,13 @@ export class PoolMembership implements Reclaimable {
     return { kind: "bun-uring.SlotToken", pool: this.control.identity, index: slot.index, ticket };
   }
 
-  /** Clones the pool's buffers to a ring, from `offset` of its table on; returns the nanoseconds that the call took. Each join needs its `leaveRing`. */
-  cloneTo(ring: RawRing, offset: number): number {
-    const tookNs = this.control.locked(() => {
+  /** Clones the pool's buffers to a ring, from `offset` of its table on. Each join needs its `leaveRing`. */
+  cloneTo(ring: RawRing, offset: number): void {
+    this.control.locked(() => {
       this.assertOpen("io_uring_clone_buffers");
-      return cloneRegions(ring, this.control.ringFd(this.#participant), offset, this.extents, this.control.clones);
+      cloneRegions(ring, this.control.ringFd(this.#participant), offset, this.extents, this.control.clones);
     });
     this.#rings++;
-    return tookNs;
   }
 
   /** The same for a ring that registers the memory itself. */

@@ -259,10 +259,10 @@ export let holdsBack: (ring: RawRing) => boolean;
 export let ringEventfd: (ring: RawRing) => number;
 /** Tells the teardown of the descriptors that the ring owns, see file-table.ts. */
 export let setFileTable: (ring: RawRing, address: number, count: number) => void;
-/** Appends a clone of all of another ring's buffers at `offset` of the table; returns the nanoseconds that the call took. */
-export let cloneRegions: (ring: RawRing, fd: number, offset: number, regions: readonly Region[], clones: Clones) => number;
-/** Registers memory by its addresses; returns the nanoseconds that it took. */
-export let registerRegions: (ring: RawRing, regions: readonly Region[]) => number;
+/** Appends a clone of all of another ring's buffers at `offset` of the table. */
+export let cloneRegions: (ring: RawRing, fd: number, offset: number, regions: readonly Region[], clones: Clones) => void;
+/** Registers memory by its addresses. */
+export let registerRegions: (ring: RawRing, regions: readonly Region[]) => void;
 /** How often completions had found their queue full and were fetched from the kernel. */
 export let completionOverflows: (ring: RawRing) => number;
 /**
@@ -793,17 +793,14 @@ export class RawRing implements Disposable {
     count: number,
     replace: Clones | undefined,
     cloned: readonly (Region | null | undefined)[],
-  ): number {
-    const started = Bun.nanoseconds();
+  ): void {
     const result = replacesWrongly(replace)
       ? replaceRange(this.#destination, fd, destinationOffset, sourceOffset, count)
       : this.#native.ringClone(this.#address, fd, destinationOffset, sourceOffset, count, replace === undefined ? 0 : IORING_REGISTER_DST_REPLACE);
-    const tookNs = Bun.nanoseconds() - started;
     checked(result, "io_uring_clone_buffers");
     this.#reachable.retire(destinationOffset, cloned.length);
     this.#fillTable(destinationOffset, cloned);
     this.#forgetRetired();
-    return tookNs;
   }
 
   get #destination() {
@@ -942,10 +939,8 @@ export class RawRing implements Disposable {
       ring.#clone(fd, offset, 0, offset === 0 ? 0 : regions.length, offset === 0 ? undefined : clones, regions);
     registerAny = (ring, opcode, address, count, syscall) => ring.#register(opcode, address, count, syscall);
     registerRegions = (ring, regions) => {
-      const started = Bun.nanoseconds();
       ring.#registerMemory(IORING_REGISTER_BUFFERS, layOut(0, regions, undefined).iovecs, regions.length, "io_uring_register_buffers", regions);
       ring.#reachable.table = [...regions];
-      return Bun.nanoseconds() - started;
     };
   }
 }

@@ -25,7 +25,7 @@ function anywhere(...lines: readonly string[]): Step[] {
 
 const systemCalls = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
 const allowed = `.syscalls += [{names: [${systemCalls.map((name) => `"${name}"`).join(", ")}], action: "SCMP_ACT_ALLOW"}]`;
-const allow = `allow ${systemCalls.join(", ").replace(/, (?!.*,)/, " and ")}`;
+const allow = `allow ${systemCalls.slice(0, -1).join(", ")} and ${systemCalls.at(-1)}`;
 
 /** A systemd unit gets a setting of its own. */
 function inUnit(setting: string, unit = "UNIT"): string[] {

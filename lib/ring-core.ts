@@ -76,20 +76,20 @@ function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly membershi
 }
 
 /** Clones the pools to the ring, side by side; where the kernel cannot, registers their memory on it. */
-function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pools: JoinedPools; cloned: boolean; tookNs: number } {
+function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pools: JoinedPools; cloned: boolean; tookMs: number } {
   const pools: JoinedPools[number][] = [];
   const cloned = given.every(({ membership: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges));
+  const started = Bun.nanoseconds();
   let base = 0;
-  let tookNs = 0;
   try {
     for (const { pool, membership } of given) {
-      if (cloned) tookNs += membership.cloneTo(requests.raw, base);
+      if (cloned) membership.cloneTo(requests.raw, base);
       else membership.joinRing();
       pools.push({ pool, membership, base });
       base += membership.extents.length;
     }
     if (!cloned)
-      tookNs = registerRegions(
+      registerRegions(
         requests.raw,
         given.flatMap(({ membership }) => membership.extents),
       );
@@ -97,7 +97,7 @@ function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pool
     for (const { membership } of pools) membership.leaveRing();
     throw error;
   }
-  return { pools, cloned, tookNs };
+  return { pools, cloned, tookMs: (Bun.nanoseconds() - started) / 1e6 };
 }
 
 /** What settles the promise that was made last: Promise.withResolvers takes a third longer, and a function of one's own for each a good deal of memory. */
@@ -121,8 +121,8 @@ export class RingCore implements Reclaimable {
     const given = poolsOf(pool);
     this.requests = new RequestQueue(options);
     try {
-      const { pools, cloned, tookNs } = join(this.requests, given);
-      this.bufferJoinMs = tookNs / 1e6;
+      const { pools, cloned, tookMs } = join(this.requests, given);
+      this.bufferJoinMs = tookMs;
       this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
       this.#pools = pools;
     } catch (error) {

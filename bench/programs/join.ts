@@ -34,7 +34,7 @@ if (way === "clone entries") {
   const membership = membershipOf(pool);
   if (way === "clone pool") {
     await serve(
-      () => void membership.cloneTo(ring, 0),
+      () => membership.cloneTo(ring, 0),
       () => {
         ring.unregisterBuffers();
         membership.leaveRing();
@@ -42,7 +42,7 @@ if (way === "clone entries") {
     );
   } else {
     await serve(
-      () => void registerRegions(ring, membership.extents),
+      () => registerRegions(ring, membership.extents),
       () => ring.unregisterBuffers(),
     );
   }
