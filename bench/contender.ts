@@ -60,14 +60,14 @@ async function launch(name: string, command: readonly string[], { env = {}, erro
 }
 
 /** A program that lives through all rounds, and is asked for each on its standard input: see programs/rounds.ts. */
-export function lasting(name: string, command: readonly (string | number)[], options: ProgramOptions = {}): Contender {
+export function lasting(name: string, command: () => readonly (string | number)[], options: ProgramOptions = {}): Contender {
   const { operations } = options;
-  return { name, ...(operations === undefined ? {} : { operations }), start: () => launch(name, command.map(String), options) };
+  return { name, ...(operations === undefined ? {} : { operations }), start: () => launch(name, command().map(String), options) };
 }
 
 /** A program of programs/ that lives through all rounds. */
 export function program(name: string, file: string, args: readonly (string | number)[], options?: ProgramOptions): Contender {
-  return lasting(name, [bun, new URL(`./programs/${file}.ts`, import.meta.url).pathname, ...args], options);
+  return lasting(name, () => [bun, new URL(`./programs/${file}.ts`, import.meta.url).pathname, ...args], options);
 }
 
 /** Something else that can do a round. */

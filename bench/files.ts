@@ -1,5 +1,5 @@
 /** The files that workloads read and write, and the programs that are compiled for them. */
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 export const fileBytes = 2 ** 30;
@@ -33,9 +33,10 @@ export class Workplace implements Disposable {
     }
   }
 
-  /** Compiles a program of bench/c, as anybody would. */
+  /** Compiles a program of bench/c, as anybody would; once. */
   compile(name: string): string {
     const program = join(this.folder, name);
+    if (existsSync(program)) return program;
     const source = new URL(`./c/${name}.c`, import.meta.url).pathname;
     const { exitCode, stderr } = Bun.spawnSync(["gcc", "-O2", "-o", program, source, "-luring", "-lpthread"]);
     if (exitCode !== 0) throw new Error(`gcc: ${stderr}`);

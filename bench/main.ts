@@ -10,15 +10,7 @@ import { describeMachine, machineLine, requirePrograms } from "./machine.ts";
 import { type Comparison, measure, quick, thorough } from "./measure.ts";
 import { outcomeTable, tableOf } from "./report.ts";
 import { outcomesOf } from "./targets.ts";
-import { allocationWorkloads } from "./workloads/allocations.ts";
-import { joinWorkloads } from "./workloads/join.ts";
-import { loopWorkloads } from "./workloads/loop.ts";
-import { randomWorkloads } from "./workloads/random.ts";
-import { sequentialWorkloads } from "./workloads/sequential.ts";
-import { serverWorkloads } from "./workloads/server.ts";
-import { slotWorkloads } from "./workloads/slots.ts";
-import { startWorkloads } from "./workloads/start.ts";
-import { workerWorkloads } from "./workloads/workers.ts";
+import { allWorkloads } from "./workloads.ts";
 
 const usage = `Usage: npm run bench -- [options]
 
@@ -53,17 +45,9 @@ if (values.help) {
 requirePrograms(["gcc", "fio", "wrk", "cp", "dd", "sync"]);
 using place = new Workplace(values.folder);
 const { only } = values;
-const workloads = [
-  ...randomWorkloads(place),
-  ...sequentialWorkloads(place),
-  ...workerWorkloads(place),
-  ...joinWorkloads(place),
-  ...startWorkloads(),
-  ...slotWorkloads(),
-  ...allocationWorkloads(place),
-  ...loopWorkloads(place),
-  ...serverWorkloads(place),
-].filter(({ id, quick: isQuick }) => (!values.quick || isQuick) && (only === undefined || only.some((prefix) => id.startsWith(prefix))));
+const workloads = allWorkloads(place).filter(
+  ({ id, quick: isQuick }) => (!values.quick || isQuick) && (only === undefined || only.some((prefix) => id.startsWith(prefix))),
+);
 
 if (values.list) {
   for (const { id, title } of workloads) console.log(`${id.padEnd(28)} ${title}`);

@@ -55,6 +55,7 @@ export interface Prepared<Result> {
 
 /** One request, from its start to its completion: as long as it is here its memory cannot go. */
 export class Operation {
+  // What every transfer uses comes first: an operation is read and written in several lines of the processor's cache, which the kernel's copying has taken.
   opcode = 0;
   syscall = "";
   sqeFlags = 0;
@@ -65,46 +66,46 @@ export class Operation {
   operationFlags = 0;
   bufferIndex = 0;
   spliceFd = 0;
-  /** An errno, negative, that is this request's way to succeed; 0: there is none. */
-  expectedErrno = 0;
-  kind: (typeof requestKind)[keyof typeof requestKind] = requestKind.plain;
   /** The file of `fd`, used until the completion. */
   file: OpenFile | undefined = undefined;
   /** The slot that `address` lies in. */
   slot: Slot | undefined = undefined;
   /** What else is used from the request's start to its completion: other files, and where there are several slots the others. */
   uses: readonly Usable[] = noUses;
+  /** Turns a result that is no error into what the promise resolves to; called once, before anything else can run. */
+  succeed: ((result: number, fileEntry: number) => void) | undefined = undefined;
+  reject: ((reason: unknown) => void) | undefined = undefined;
+  /** Its place among the queue's, once it is prepared; and what tells it from those that were there before. */
+  index = -1;
+  generation = 0;
+  /** A value, or -errno. */
+  result = 0;
+  kind: (typeof requestKind)[keyof typeof requestKind] = requestKind.plain;
+  /** Of the file table: what a close closes, or an open has opened. */
+  fileEntry = -1;
+  /** Where the transfer begins, if that is the file's own position; or -1. */
+  ownPosition = -1;
+  /** The promise has settled, though the kernel may not be done. */
+  settled = false;
+  chain: Chain | undefined = undefined;
+  /** What the kernel begins when this has succeeded. */
+  next: Operation | undefined = undefined;
+  /** Takes the signal's callback back. */
+  forget: (() => void) | undefined = undefined;
+  /** It may be another request once it has completed, see `reset`. */
+  isReusable = false;
+
+  signal: AbortSignal | undefined = undefined;
+  /** The kernel will not move the file's own position on. */
+  staysBehind = false;
+  /** An errno, negative, that is this request's way to succeed; 0: there is none. */
+  expectedErrno = 0;
   /** Other memory that the request names. */
   memory: SharedArrayBuffer | readonly SharedArrayBuffer[] | undefined = undefined;
   /** For its error to name. */
   path: string | undefined = undefined;
   /** The second path, where there are two. */
   destination: string | undefined = undefined;
-  /** Of the file table: what a close closes, or an open has opened. */
-  fileEntry = -1;
-  /** Turns a result that is no error into what the promise resolves to; called once, before anything else can run. */
-  succeed: ((result: number, fileEntry: number) => void) | undefined = undefined;
-  reject: ((reason: unknown) => void) | undefined = undefined;
-
-  /** Its place among the queue's, once it is prepared; and what tells it from those that were there before. */
-  index = -1;
-  generation = 0;
-  /** A value, or -errno. */
-  result = 0;
-  /** Where the transfer begins, if that is the file's own position; or -1. */
-  ownPosition = -1;
-  /** The kernel will not move that on. */
-  staysBehind = false;
-  /** The promise has settled, though the kernel may not be done. */
-  settled = false;
-  signal: AbortSignal | undefined = undefined;
-  /** Takes the signal's callback back. */
-  forget: (() => void) | undefined = undefined;
-  chain: Chain | undefined = undefined;
-  /** What the kernel begins when this has succeeded. */
-  next: Operation | undefined = undefined;
-  /** It may be another request once it has completed, see `reset`. */
-  isReusable = false;
 
   static of(request: Request): Operation {
     return Object.assign(new Operation(), request);
@@ -151,9 +152,14 @@ export class Operation {
 
   /** As new, for the next transfer of a slot that is none of a chain: such a one has set no more than this. */
   reset(): void {
-    this.file = this.slot = this.succeed = this.reject = this.signal = this.forget = undefined;
-    this.index = this.ownPosition = -1;
-    this.staysBehind = this.settled = false;
+    this.file = this.slot = this.succeed = this.reject = undefined;
+    this.index = -1;
+    this.settled = false;
+    if (this.ownPosition !== -1) {
+      this.ownPosition = -1;
+      this.staysBehind = false;
+    }
+    if (this.forget !== undefined) this.signal = this.forget = undefined;
   }
 }
 

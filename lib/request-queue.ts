@@ -363,7 +363,7 @@ export class RequestQueue {
       operation.opcode,
       operation.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined ? 0 : IOSQE_IO_LINK),
       isFixed ? file.entry : operation.fd,
-      operation.staysBehind ? operation.ownPosition : operation.position,
+      operation.ownPosition !== -1 && operation.staysBehind ? operation.ownPosition : operation.position,
       operation.address,
       operation.length,
       operation.operationFlags,

@@ -23,7 +23,7 @@ export function joinWorkloads(place: Workplace): Workload[] {
       title: `The clone call, ${entries === 1 ? "1 buffer" : `${entries} buffers`}`,
       quick: entries === 1,
       contenders: [
-        lasting("C with liburing", [place.compile("join"), entries, mebibyte]),
+        lasting("C with liburing", () => [place.compile("join"), entries, mebibyte]),
         program("RawRing.cloneBuffers", "join", ["clone entries", entries, mebibyte]),
       ],
     })),

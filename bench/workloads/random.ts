@@ -21,7 +21,7 @@ export function argumentsOf(place: Workplace, { threads = 1, depth, blockBytes: 
 }
 
 export function c(place: Workplace, transfers: Transfers, name = "C with liburing"): Contender {
-  return lasting(name, [place.compile("transfer"), ...argumentsOf(place, transfers)]);
+  return lasting(name, () => [place.compile("transfer"), ...argumentsOf(place, transfers)]);
 }
 
 export const cacheNames = { cached: "page cache", direct: "O_DIRECT" } as const;

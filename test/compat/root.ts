@@ -7,8 +7,24 @@ const repository = new URL("../../", import.meta.url).pathname;
 /** Where the package is in the root. */
 export const packageFolder = "bun-uring";
 const carried = ["bin", "lib", "c", "test", "examples", "package.json", "README.md", "bunfig.toml"];
-/** Development tools that no test runs. */
-const left = new Set(["@biomejs", "@oven", "@types", "@typescript", "bun", "bun-types", "mitata", "typescript", "undici-types", ".bin", ".installed-lock"]);
+/** Development tools that no test runs there. */
+const left = new Set([
+  "echarts",
+  "simple-statistics",
+  "tslib",
+  "zrender",
+  "@biomejs",
+  "@oven",
+  "@types",
+  "@typescript",
+  "bun",
+  "bun-types",
+  "mitata",
+  "typescript",
+  "undici-types",
+  ".bin",
+  ".installed-lock",
+]);
 
 const libraries: Readonly<Record<Architecture, readonly string[]>> = {
   amd64: ["usr/lib64/ld-linux-x86-64.so.2", ...["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0"].map((name) => `usr/lib/x86_64-linux-gnu/${name}`)],

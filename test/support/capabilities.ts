@@ -1,6 +1,6 @@
 /** What this machine can, for tests: one that needs more is skipped, and its name says what for. */
 import { test } from "bun:test";
-import { constants, copyFileSync } from "node:fs";
+import { constants, copyFileSync, existsSync } from "node:fs";
 import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
 import { ownsMachine } from "./clock.ts";
@@ -66,6 +66,7 @@ const capabilities = {
   "a loopback interface": () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
   // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
   "a processor that is not emulated": () => process.env["BUN_URING_TEST_EMULATED"] === undefined,
+  "the folder bench": () => existsSync(new URL("../../bench/", import.meta.url)),
   curl: () => Bun.which("curl") !== null,
   "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
   "a test folder without reflinks": () => !sharesBlocks(),

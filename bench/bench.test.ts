@@ -1,0 +1,125 @@
+/** What the benchmarks conclude from figures; the figures themselves are theirs. */
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { Folder } from "../test/support/files.ts";
+import { fc } from "../test/support/properties.ts";
+import { chartsOf } from "./charts.ts";
+import { Workplace } from "./files.ts";
+import type { Comparison, Figures } from "./measure.ts";
+import { measure, quick, type Workload } from "./measure.ts";
+import { outcomeTable, tableOf } from "./report.ts";
+import { intervalOf, relativeHalfWidth } from "./statistics.ts";
+import { outcomesOf } from "./targets.ts";
+import { allWorkloads } from "./workloads.ts";
+
+const numbers = fc.array(fc.double({ min: 1, max: 1000, noNaN: true }), { minLength: 1, maxLength: 60 });
+
+test("an interval holds the median, is one of values that are there, and of many values is narrower than they are wide", () => {
+  fc.assert(
+    fc.property(numbers, (values) => {
+      const { median, low, high } = intervalOf(values);
+      const sorted = values.toSorted((one, other) => one - other);
+      expect(low).toBeLessThanOrEqual(median);
+      expect(high).toBeGreaterThanOrEqual(median);
+      expect(values).toContain(low);
+      expect(values).toContain(high);
+      if (values.length < 6) expect([low, high]).toEqual([sorted[0] ?? 0, sorted.at(-1) ?? 0]);
+    }),
+  );
+  // Of 40 values in order the binomial distribution has the 14th and the 27th.
+  expect(intervalOf(Array.from({ length: 40 }, (_, index) => index + 1))).toEqual({ median: 20.5, low: 14, high: 28 });
+  expect(relativeHalfWidth({ median: 10, low: 9, high: 11 })).toBe(0.1);
+});
+
+/** A contender whose rounds take what a list says, in nanoseconds an operation. */
+function scripted(name: string, wallNs: readonly number[], log: string[]) {
+  let next = 0;
+  return {
+    name,
+    operations: 10,
+    start: async () => ({
+      async round(operations: number) {
+        log.push(name);
+        const ns = wallNs[next++ % wallNs.length] ?? 0;
+        return { operations, wallNs: ns * operations, processorNs: 2 * ns * operations, figure: ns };
+      },
+      async [Symbol.asyncDispose]() {
+        log.push(`${name} ended`);
+      },
+    }),
+  };
+}
+
+test("contenders take turns, each ratio is that of a round, and rounds end when all ratios are known", async () => {
+  const log: string[] = [];
+  // The machine gets slower and faster; who is twice as fast is that in each round.
+  const workload: Workload = { id: "w", title: "W", contenders: [scripted("A", [100, 400, 200], log), scripted("B", [50, 200, 100], log)] };
+  const effort = { roundMs: 1, leastRounds: 6, mostRounds: 40, relativeHalfWidth: 0.02 };
+  const { rounds, contenders } = await measure(workload, effort, 40, () => undefined);
+  expect(rounds).toBe(6);
+  expect(log).toEqual([...Array.from({ length: 6 }, () => ["A", "B"]).flat(), "B ended", "A ended"]);
+  expect(contenders["B"]?.speed).toEqual({ median: 2, low: 2, high: 2 });
+  expect(contenders["B"]?.processor?.median).toBe(0.5);
+  expect(contenders["A"]?.wallNs).toEqual({ median: 200, low: 100, high: 400 });
+  expect(contenders["A"]?.more["figure"]?.median).toBe(200);
+
+  const unsteady: Workload = { id: "w", title: "W", contenders: [scripted("A", [100], []), scripted("B", [50, 100, 200], [])] };
+  expect((await measure(unsteady, effort, 40, () => undefined)).rounds).toBe(40);
+  expect((await measure(unsteady, effort, 7, () => undefined)).rounds).toBe(7);
+  expect((await measure(unsteady, quick, 40, () => undefined)).rounds).toBe(3);
+});
+
+const figures: Figures = {
+  operationsARound: 1,
+  wallNs: { median: 1000, low: 900, high: 1100 },
+  processorNs: { median: 1000, low: 900, high: 1100 },
+  speed: { median: 1, low: 0.9, high: 1.1 },
+  processor: { median: 1, low: 0.9, high: 1.1 },
+  more: { "bytes allocated": { median: 0, low: 0, high: 0 }, "timer, ms late p99.9": { median: 1, low: 1, high: 1 } },
+};
+
+/** As if every workload had run, and every contender had taken the same time. */
+function allAlike(): Map<string, Comparison> {
+  using folder = new Folder();
+  using place = new Workplace(folder.path);
+  return new Map(
+    allWorkloads(place).map(({ id, title, contenders }) => [
+      id,
+      { id, title, rounds: 8, contenders: Object.fromEntries(contenders.map(({ name }) => [name, figures])) },
+    ]),
+  );
+}
+
+test("each target is about workloads and contenders that there are, and is left out where they have not run", () => {
+  const comparisons = allAlike();
+  const outcomes = outcomesOf(comparisons);
+  expect(outcomes.length).toBe(20);
+  const reached = outcomes.filter(({ met }) => met).map(({ target }) => target);
+  expect(reached).toContain("Ring, page cache, depth 64: operations per second of C's");
+  expect(reached).not.toContain("Ring over node:fs/promises, O_DIRECT, depth 64");
+  expect(outcomesOf(new Map())).toEqual([]);
+  comparisons.delete("copy");
+  expect(outcomesOf(comparisons).length).toBe(19);
+  expect(outcomeTable(outcomes)).toContain("missed");
+});
+
+test("workloads have names of their own, and all three charts can be drawn from what they bring", () => {
+  const comparisons = allAlike();
+  for (const comparison of comparisons.values()) for (const name of Object.keys(comparison.contenders)) expect(tableOf(comparison)).toContain(name);
+  const charts = chartsOf(comparisons, "a machine");
+  expect([...charts.keys()]).toEqual(["reads-page-cache.svg", "reads-o-direct.svg", "join.svg"]);
+  for (const svg of charts.values()) {
+    expect(svg).toStartWith("<svg");
+    expect(svg).toContain("a machine");
+  }
+  expect(chartsOf(new Map(), "").size).toBe(0);
+});
+
+test("every file that a contender's command names is there", () => {
+  const source = ["random", "sequential", "workers", "join", "start", "slots", "allocations", "loop", "server"]
+    .map((name) => readFileSync(new URL(`./workloads/${name}.ts`, import.meta.url), "utf8"))
+    .join("\n");
+  const names = Array.from(source.matchAll(/program\("[^"]+", "([\w-]+)"/g), ([, name]) => name ?? "");
+  expect(names.length).toBeGreaterThan(10);
+  for (const name of names) expect([name, existsSync(new URL(`./programs/${name}.ts`, import.meta.url))]).toEqual([name, true]);
+});
