@@ -179,6 +179,7 @@ function checkTransfer(fd: number, position: number | bigint, bufferIndex: numbe
     bufferIndex < largestTable &&
     Number.isSafeInteger(userData) &&
     userData >= 0 &&
+    Number.isInteger(sqeFlags) &&
     (sqeFlags & sqeFlagsAllowed) === sqeFlags;
   if (isRight) return;
   checkInteger("fd", fd, 0, largestFd);

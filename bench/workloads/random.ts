@@ -41,6 +41,8 @@ export function randomWorkloads(place: Workplace): Workload[] {
             c(place, transfers),
             program("RawRing", "raw-ring", args),
             program("Ring", "ring", args),
+            // All that it reads is there at once: where nothing has to be waited for.
+            ...(cache === "cached" && direction === "read" ? [program("bare promises", "bare-promises", args)] : []),
             program("node:fs/promises", "node-promises", args),
             ...(depth === 1 ? [program("node:fs sync", "node-sync", args)] : []),
             ...(cache === "cached" && direction === "read" ? [program("Bun.file", "bun-file", args)] : []),
