@@ -48,7 +48,7 @@ export interface Workload {
   readonly effort?: Partial<Effort>;
 }
 
-const warmUpRounds = 3;
+const warmUpRounds = 6;
 
 /** How many operations take a round's time, found by doing more and more. It warms up, too. */
 async function calibrate(running: Running, { operations }: Contender, roundMs: number): Promise<number> {

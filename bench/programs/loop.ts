@@ -61,4 +61,3 @@ await serveRounds(async () => {
   const figures = (name: string, values: number[]) => ({ [`${name} p50`]: quantile(values, 0.5), [`${name} p99.9`]: quantile(values, 0.999) });
   return { operations: Math.max(1, done), ...figures("timer, ms late", lateMs), ...figures("request, ms", requestMs) };
 });
-process.exit();

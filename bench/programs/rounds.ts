@@ -13,4 +13,5 @@ export async function serveRounds(run: (operations: number) => unknown): Promise
     const { user, system } = process.cpuUsage(processor);
     console.log(JSON.stringify({ operations, wallNs, processorNs: (user + system) * 1000, ...(typeof told === "object" ? told : {}) }));
   }
+  process.exit(); // whatever Workers and servers there are
 }
