@@ -21,7 +21,7 @@ Measures bun-uring beside C with liburing, fio, node:fs, Bun.file, cp, dd: each 
       --only PREFIX   workloads whose name begins so; may be repeated
       --list          print the workloads' names
       --folder DIR    where its files are made, 3 GiB (default: the folder for temporary files)
-      --out DIR       where results.json and the charts go (default: docs/bench; with --quick or --only: nowhere)
+      --out DIR       where results.json, results.md and the charts go (default: docs/bench; with --quick or --only: nowhere)
   -h, --help          print this
 `;
 
@@ -73,10 +73,13 @@ for (const [index, workload] of workloads.entries()) {
 
 const outcomes = outcomesOf(comparisons);
 if (outcomes.length > 0) console.log(outcomeTable(outcomes));
+const tables = [...comparisons.values()].map(tableOf).join("\n");
+const page = `# Benchmarks\n\nMade by \`npm run bench\` on ${machineLine(machine)}.\n\n${outcomeTable(outcomes)}\n\n${tables}`;
 
 const out = values.out ?? (values.quick || only !== undefined ? undefined : join(import.meta.dir, "../docs/bench"));
 if (out !== undefined) {
   mkdirSync(out, { recursive: true });
   await Bun.write(join(out, "results.json"), `${JSON.stringify({ machine, outcomes, comparisons: Object.fromEntries(comparisons) }, undefined, 1)}\n`);
+  await Bun.write(join(out, "results.md"), page);
   for (const [name, svg] of chartsOf(comparisons, machineLine(machine))) await Bun.write(join(out, name), svg);
 }
