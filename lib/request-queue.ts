@@ -504,8 +504,9 @@ export class RequestQueue {
     const settling = this.#completed;
     this.#completed = this.#settling;
     this.#settling = settling;
+    // In two goes: in the first no operation has to wait until the memory of the one before has come from afar.
     for (const operation of settling) {
-      const { result, chain } = operation;
+      const { result } = operation;
       this.#operations[operation.index] = undefined;
       this.#unused.push(operation.index);
       this.#inKernel--;
@@ -513,6 +514,9 @@ export class RequestQueue {
       if (result > 0 && isTransfer(operation.opcode)) this.#transferredBytesThisTurn += result;
       if (operation.ownPosition !== -1 && result > 0) operation.movePosition(result);
       operation.end();
+    }
+    for (const operation of settling) {
+      const { result, chain } = operation;
       if (result < 0 && result !== operation.expectedErrno) this.#fail(operation, result);
       else if (!operation.settled) {
         operation.settled = true;
