@@ -1,4 +1,4 @@
-/** What the benchmarks conclude from figures; the figures themselves are theirs. */
+/** Run by test/bench.test.ts: what the benchmarks conclude from figures; the figures themselves are theirs. */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { Folder } from "../test/support/files.ts";

@@ -1,7 +1,7 @@
-/** The benchmarks' own tests, where the benchmarks are: compatibility tests do not carry them. */
+import { expect } from "bun:test";
 import { needs } from "./support/capabilities.ts";
 
-const benchmarks = new URL("../bench/bench.test.ts", import.meta.url);
-
-if (await Bun.file(benchmarks).exists()) await import(benchmarks.href);
-else needs("the folder bench")("what the benchmarks conclude from figures is right", () => undefined);
+needs("the folder bench")("what the benchmarks conclude from figures is right", () => {
+  const { exitCode, stderr } = Bun.spawnSync([process.execPath, "test", "./bench/bench.test.ts"], { cwd: `${import.meta.dir}/..` });
+  expect([exitCode, stderr.toString()]).toEqual([0, expect.stringMatching(/\b5 pass\n\s*0 fail\n/)]);
+});
