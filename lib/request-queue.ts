@@ -525,7 +525,7 @@ export class RequestQueue {
         this.#closeUnseen(result, operation.fileEntry);
       }
       if (chain !== undefined) this.#advanceChain(operation, chain);
-      else if (operation.isReusable) {
+      else if (operation.isReusable && this.#spare.length < this.raw.cqEntries) {
         operation.reset();
         this.#spare.push(operation);
       }
