@@ -35,7 +35,7 @@ async function flood(program: Running, ended: Promise<unknown>): Promise<void> {
 test("under a flood of signals nothing is lost: all data is right, timeouts and aborts come", async () => {
   using folder = new Folder();
   const rounds = 2 + times(10);
-  const program = start("busy", [folder.write("file", numbered(2 ** 20)), String(rounds)]);
+  const program = start("busy", [folder.write("file", numbered(2 ** 20)), String(rounds), "signals"]);
   await program.until("round 1\n");
   await flood(program, program.until(`round ${rounds}\n`));
   const { exitCode, stdout, stderr } = await program.outcome();
