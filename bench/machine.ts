@@ -32,7 +32,7 @@ export function describeMachine(folder: string): Machine {
     kernel: release(),
     liburing: probe().liburing?.version ?? "unknown",
     bun: Bun.version,
-    fileSystem: output(["stat", "--file-system", "--format=%T", folder]),
+    fileSystem: output(["findmnt", "--noheadings", "--output", "FSTYPE", "--target", folder]),
   };
 }
 

@@ -8,7 +8,7 @@ import { addressOf, native } from "./native.ts";
 import { currentPlace, type Place, type Reclaimable, untrack } from "./open-handles.ts";
 import type { PoolControl } from "./pool-control.ts";
 import { extentsOf, notePoolMemory, slotsStart } from "./pool-memory.ts";
-import { cloneRegions, type RawRing, type Region, regionBytes } from "./raw-ring.ts";
+import { cloneRegions, type RawRing, type Region, regionBytes, type Took } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
 import { Slots } from "./slots.ts";
 import { Wakeup } from "./wakeup.ts";
@@ -228,10 +228,10 @@ export class PoolMembership implements Reclaimable {
   }
 
   /** Clones the pool's buffers to a ring, from `offset` of its table on. Each join needs its `leaveRing`. */
-  cloneTo(ring: RawRing, offset: number): void {
+  cloneTo(ring: RawRing, offset: number, took?: Took): void {
     this.control.locked(() => {
       this.assertOpen("io_uring_clone_buffers");
-      cloneRegions(ring, this.control.ringFd(this.#participant), offset, this.extents, this.control.clones);
+      cloneRegions(ring, this.control.ringFd(this.#participant), offset, this.extents, this.control.clones, took);
     });
     this.#rings++;
   }

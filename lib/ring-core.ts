@@ -76,14 +76,14 @@ function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly membershi
 }
 
 /** Clones the pools to the ring, side by side; where the kernel cannot, registers their memory on it. */
-function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pools: JoinedPools; cloned: boolean; tookMs: number } {
+function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pools: JoinedPools; cloned: boolean; tookNs: number } {
   const pools: JoinedPools[number][] = [];
   const cloned = given.every(({ membership: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges));
-  const started = Bun.nanoseconds();
+  const took = { ns: 0 };
   let base = 0;
   try {
     for (const { pool, membership } of given) {
-      if (cloned) membership.cloneTo(requests.raw, base);
+      if (cloned) membership.cloneTo(requests.raw, base, took);
       else membership.joinRing();
       pools.push({ pool, membership, base });
       base += membership.extents.length;
@@ -92,12 +92,13 @@ function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pool
       registerRegions(
         requests.raw,
         given.flatMap(({ membership }) => membership.extents),
+        took,
       );
   } catch (error) {
     for (const { membership } of pools) membership.leaveRing();
     throw error;
   }
-  return { pools, cloned, tookMs: (Bun.nanoseconds() - started) / 1e6 };
+  return { pools, cloned, tookNs: took.ns };
 }
 
 /** What settles the promise that was made last: Promise.withResolvers takes a third longer, and a function of one's own for each a good deal of memory. */
@@ -121,8 +122,8 @@ export class RingCore implements Reclaimable {
     const given = poolsOf(pool);
     this.requests = new RequestQueue(options);
     try {
-      const { pools, cloned, tookMs } = join(this.requests, given);
-      this.bufferJoinMs = tookMs;
+      const { pools, cloned, tookNs } = join(this.requests, given);
+      this.bufferJoinMs = tookNs / 1e6;
       this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
       this.#pools = pools;
     } catch (error) {

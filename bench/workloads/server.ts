@@ -7,7 +7,7 @@ import { bun } from "../machine.ts";
 import type { Workload } from "../measure.ts";
 
 const connections = 32;
-const seconds = 1;
+const seconds = 2;
 
 /** A server that lives through all rounds; each is a run of wrk. */
 function served(name: string, file: string, folder: string, path: string): Contender {
@@ -47,7 +47,7 @@ export function serverWorkloads(place: Workplace): Workload[] {
   return [
     { name: "1 KiB", path: "small", sizeBytes: 2 ** 10 },
     { name: "1 MiB", path: "middle", sizeBytes: 2 ** 20 },
-    { name: "64 MiB", path: "large", sizeBytes: 2 ** 26 },
+    { name: "16 MiB", path: "large", sizeBytes: 2 ** 24 },
   ].map(({ name, path, sizeBytes }) => ({
     id: `server-${path}`,
     title: `A file of ${name} over HTTP, ${connections} connections (an operation: a request)`,
