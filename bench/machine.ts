@@ -29,7 +29,7 @@ export function describeMachine(folder: string): Machine {
     processors: cpus().length,
     architecture: arch(),
     memoryGib: Math.round(totalmem() / 2 ** 30),
-    kernel: release(),
+    kernel: release().replace(/-.*/, ""),
     liburing: probe().liburing?.version ?? "unknown",
     bun: Bun.version,
     fileSystem: output(["findmnt", "--noheadings", "--output", "FSTYPE", "--target", folder]),
