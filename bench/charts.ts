@@ -44,7 +44,7 @@ function readsChart(comparisons: Comparisons, cache: "cached" | "direct", subtit
   return render(
     {
       title: titleOf(`4 KiB random reads, ${cache === "direct" ? "O_DIRECT" : "page cache"}, thousands a second`, subtitle),
-      legend: { top: 60, data: shown },
+      legend: { top: 60, itemGap: 32, data: shown },
       grid: { top: 100, left: 60, right: 20, bottom: 50 },
       xAxis: { type: "category", name: "queue depth", nameLocation: "middle", nameGap: 30, data: depths.map(String) },
       yAxis: { type: "value" },
@@ -74,7 +74,7 @@ function joinChart(comparisons: Comparisons, subtitle: string): string | undefin
   return render(
     {
       title: titleOf("What it takes a ring to get a pool's memory, µs", subtitle),
-      legend: { top: 60 },
+      legend: { top: 60, itemGap: 32 },
       grid: { top: 100, left: 80, right: 40, bottom: 50 },
       xAxis: { type: "category", name: "size of the pool, MiB", nameLocation: "middle", nameGap: 30, data: sizes.map(String) },
       yAxis: { type: "log", axisLabel: { formatter: (value: number) => value.toLocaleString("en") } },
