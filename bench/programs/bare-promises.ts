@@ -1,15 +1,9 @@
 /** What promises cost in any case: RawRing's requests, and of a promise no more than its making and its settling. Nothing is checked, kept alive or cancelled. */
-import { openSync } from "node:fs";
-import { BufferPool, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, IOSQE_FIXED_FILE, RawRing } from "bun-uring";
+import { IOSQE_FIXED_FILE } from "bun-uring";
+import { lanes, ring } from "./raw-lanes.ts";
 import { serveRounds } from "./rounds.ts";
-import { checkResult, job, openFlags, Positions, runLanes } from "./transfers.ts";
+import { checkResult, job, Positions, runLanes } from "./transfers.ts";
 
-const pool = new BufferPool({ count: 1, size: job.depth * job.blockBytes });
-const buffer = await pool.acquire();
-const ring = new RawRing({ entries: 256, cqEntries: 4096, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });
-ring.registerBuffers([buffer.bytes]);
-ring.registerFiles([openSync(job.path, openFlags)]);
-const lanes = Array.from({ length: job.depth }, (_, lane) => buffer.bytes.subarray(lane * job.blockBytes, (lane + 1) * job.blockBytes));
 const positions = new Positions();
 /** By lane. */
 const resolvers: ((result: number) => void)[] = [];

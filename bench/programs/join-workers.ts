@@ -1,5 +1,6 @@
 /** How long the clone of the first, second, … Worker takes: each in a thread that has done nothing else yet. */
 import { BufferPool } from "bun-uring";
+import { answer } from "./answer.ts";
 import { serveRounds } from "./rounds.ts";
 
 const [slots, bytes, workers] = process.argv.slice(2).map(Number);
@@ -13,11 +14,8 @@ await serveRounds(async () => {
   for (let index = 1; index <= (workers ?? 1); index++) {
     const worker = new Worker(new URL("./join-worker.ts", import.meta.url).href);
     joined.push(worker);
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    worker.addEventListener("message", ({ data }: MessageEvent<number>) => resolve(data), { once: true });
-    worker.addEventListener("error", ({ message }) => reject(new Error(message)), { once: true });
     worker.postMessage(pool.share());
-    const joinNs = await promise;
+    const joinNs = await answer<number>(worker);
     figures[`Worker ${index}`] = joinNs;
     wallNs += joinNs;
   }

@@ -1,15 +1,9 @@
 /** Blocks through RawRing: what bench/c/transfer.c does, in the same order. */
-import { openSync } from "node:fs";
-import { BufferPool, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, IOSQE_FIXED_FILE, RawRing } from "bun-uring";
+import { IOSQE_FIXED_FILE } from "bun-uring";
+import { lanes, ring } from "./raw-lanes.ts";
 import { serveRounds } from "./rounds.ts";
-import { checkResult, job, openFlags, Positions } from "./transfers.ts";
+import { checkResult, job, Positions } from "./transfers.ts";
 
-const pool = new BufferPool({ count: 1, size: job.depth * job.blockBytes });
-const buffer = await pool.acquire();
-const ring = new RawRing({ entries: 256, cqEntries: 4096, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });
-ring.registerBuffers([buffer.bytes]);
-ring.registerFiles([openSync(job.path, openFlags)]);
-const lanes = Array.from({ length: job.depth }, (_, lane) => buffer.bytes.subarray(lane * job.blockBytes, (lane + 1) * job.blockBytes));
 const positions = new Positions();
 let started = 0;
 let done = 0;

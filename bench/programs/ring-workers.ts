@@ -1,5 +1,6 @@
 /** What ring.ts does, in `job.threadCount` Workers that share one pool. */
 import { BufferPool, type PoolHandle } from "bun-uring";
+import { answer } from "./answer.ts";
 import { serveRounds } from "./rounds.ts";
 import { job } from "./transfers.ts";
 
@@ -15,12 +16,6 @@ const workers = Array.from({ length: job.threadCount }, (_, thread) => {
   worker.postMessage({ handle: pool.share(), thread } satisfies WorkerData);
   return worker;
 });
-
-const answer = (worker: Worker) =>
-  new Promise<void>((resolve, reject) => {
-    worker.addEventListener("message", () => resolve(), { once: true });
-    worker.addEventListener("error", ({ message }) => reject(new Error(message)), { once: true });
-  });
 
 await Promise.all(workers.map(answer));
 await serveRounds(async (operations) => {

@@ -1,5 +1,6 @@
 /** Slots acquired and released, in so many threads at once: one slot each at a time. */
 import { BufferPool } from "bun-uring";
+import { answer } from "./answer.ts";
 import { serveRounds } from "./rounds.ts";
 
 const threadCount = Number(process.argv[2]);
@@ -10,12 +11,6 @@ const workers = Array.from({ length: threadCount - 1 }, () => {
   worker.postMessage(pool.share());
   return worker;
 });
-
-const answer = (worker: Worker) =>
-  new Promise<void>((resolve, reject) => {
-    worker.addEventListener("message", () => resolve(), { once: true });
-    worker.addEventListener("error", ({ message }) => reject(new Error(message)), { once: true });
-  });
 
 await Promise.all(workers.map(answer));
 await serveRounds(async (operations) => {

@@ -1,0 +1,7 @@
+/** The next message of a Worker, or its failure. */
+export function answer<Message>(worker: Worker): Promise<Message> {
+  return new Promise((resolve, reject) => {
+    worker.addEventListener("message", ({ data }: MessageEvent<Message>) => resolve(data), { once: true });
+    worker.addEventListener("error", ({ message }) => reject(new Error(message)), { once: true });
+  });
+}

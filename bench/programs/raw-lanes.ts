@@ -1,0 +1,11 @@
+/** A RawRing as bench/c/transfer.c has one, its file registered as 0, and the parts of its one buffer, a lane each. */
+import { openSync } from "node:fs";
+import { BufferPool, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, RawRing } from "bun-uring";
+import { job, openFlags } from "./transfers.ts";
+
+const pool = new BufferPool({ count: 1, size: job.depth * job.blockBytes });
+const buffer = await pool.acquire();
+export const ring = new RawRing({ entries: 256, cqEntries: 4096, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });
+ring.registerBuffers([buffer.bytes]);
+ring.registerFiles([openSync(job.path, openFlags)]);
+export const lanes = Array.from({ length: job.depth }, (_, lane) => buffer.bytes.subarray(lane * job.blockBytes, (lane + 1) * job.blockBytes));
