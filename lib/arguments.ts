@@ -55,7 +55,7 @@ export function checkBoolean(name: string, value: unknown): asserts value is boo
 /** Requires an object that has none but the known properties, so that a misspelled option is not ignored. */
 export function checkOptions(options: unknown, known: readonly string[]): void {
   if (typeof options !== "object" || options === null) throw invalidType("options", "an object", options);
-  for (const key in options) if (!known.includes(key)) throw invalidValue(`unknown option ${show(key)}: the options here are ${known.join(", ")}`);
+  for (const key of Object.keys(options)) if (!known.includes(key)) throw invalidValue(`unknown option ${show(key)}: the options here are ${known.join(", ")}`);
 }
 
 /** Requires an AbortSignal. */
