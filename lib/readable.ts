@@ -119,7 +119,7 @@ class ReadAhead {
     if (isSequential) this.#leftBytes += piece.wantedBytes - filledBytes;
     if (filledBytes === 0 || (filledBytes < piece.wantedBytes && !isSequential)) this.#end();
     // What is read of a pipe and not asked for would be lost.
-    if (!isSequential) this.#begin();
+    if (!isSequential) this.#beginAhead();
     if (filledBytes > 0) return { bytes: piece.bytes(filledBytes), release: () => piece.release() };
     piece.release();
     return undefined;
@@ -137,6 +137,15 @@ class ReadAhead {
       const memory = this.#memories.tryTake();
       if (memory === undefined) return;
       this.#read(memory);
+    }
+  }
+
+  /** Begins before it is asked to; if that fails, who asks hears of it. */
+  #beginAhead(): void {
+    try {
+      this.#begin();
+    } catch {
+      // The next piece's #begin() throws it again: what makes it fail, a closed pool, lasts.
     }
   }
 

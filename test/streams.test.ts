@@ -436,6 +436,33 @@ test("closing the ring ends its streams with an error, and the slots come back",
     expect(fdsOf(path)).toBe(0);
   }));
 
+test("closing the pool, at whatever moment, ends its streams with an error, after what has been read; the slots come back", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const content = positional(100_000);
+    const path = folder.write("file", content);
+    const moment = fc.record({ zeroCopy: fc.boolean(), depth: fc.integer({ min: 1, max: 6 }), chunks: fc.nat(10), microtasks: fc.nat(30) });
+    await fc.assert(
+      fc.asyncProperty(moment, async ({ zeroCopy, depth, chunks, microtasks }) => {
+        const pool = new BufferPool({ count: 3, size: slotBytes, hugePages: false });
+        await using ring = new Ring({ pool });
+        const reader = (await ring.open(path)).readable({ pool, zeroCopy, depth }).getReader();
+        for (let chunk = 0; chunk < chunks; chunk++) await reader.read();
+        const reading = reader.read();
+        for (let turn = 0; turn < microtasks; turn++) await Promise.resolve();
+        pool.close();
+        const outcome = await reading.catch((error) => error);
+        if (outcome instanceof Error) expect(outcome).toMatchObject({ code: "EBADF" });
+        else expect(content.subarray(chunks * slotBytes, (chunks + 1) * slotBytes).equals(outcome.value)).toBe(true);
+        const drained = async () => {
+          while (!(await reader.read()).done);
+        };
+        expect((await uringError(drained)).code).toBe("EBADF");
+        expect(pool.stats().held).toBe(0);
+      }),
+    );
+  }));
+
 for (const turns of [0, 1, 2, 3, 4, 6, 8, 12, 20]) {
   test(`a chunk that is detached ${turns} microtasks after its write began fails the write, and no slot is lost`, () =>
     withStreams(async ({ ring, pool, folder }) => {
