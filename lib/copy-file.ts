@@ -1,11 +1,10 @@
-import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
 import { onAbort } from "./abort.ts";
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } from "./open-flags.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Ring } from "./ring.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./temporary-ring.ts";
@@ -13,7 +12,10 @@ import { checkRingAndPool, type RingAndPool, withRing } from "./temporary-ring.t
 /** Loaded when it is needed: importing it takes a while. */
 const files = () => process.getBuiltinModule("node:fs/promises");
 
-const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } = constants;
+/** As `fs.constants` has them. */
+const COPYFILE_EXCL = 1;
+const COPYFILE_FICLONE = 2;
+const COPYFILE_FICLONE_FORCE = 4;
 
 /** Of a larger slot only so much is used: what is in the page cache is copied on the event loop, which has other work too. */
 const largestChunkBytes = 2 ** 18;
@@ -265,7 +267,7 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
     signal?.throwIfAborted();
     if (durable) await destination.sync();
     await destination.close();
-    if (durable && created) await syncFolder(dirname(paths.destination));
+    if (durable && created) await syncFolder(process.getBuiltinModule("node:path").dirname(paths.destination));
     return result;
   } catch (error) {
     await destination.close().catch(() => undefined);

@@ -1,15 +1,28 @@
-import { constants } from "node:os";
 import { hintFor } from "./hints.ts";
 
-/** By code: node:os lists most errnos; the rest are Linux's that io_uring uses. */
-const errnoByCode: ReadonlyMap<string, number> = new Map(
-  [...Object.entries(constants.errno), ["EBADFD", 77] as const, ["EUSERS", 87] as const].map(([code, errno]) => [code, -errno]),
-);
-/** By errno; of two names for one, the kernel's. */
-const codeByErrno: ReadonlyMap<number, string> = new Map([
-  ...Array.from(errnoByCode, ([code, errno]) => [errno, code] as const),
-  ...(["EAGAIN", "EOPNOTSUPP"] as const).map((code) => [errnoByCode.get(code) ?? 0, code] as const),
-]);
+/** Negative errnos by code: node:os lists most; the rest are Linux's that io_uring uses. */
+function errnos(): Map<string, number> {
+  const { errno } = process.getBuiltinModule("node:os").constants;
+  return new Map([...Object.entries(errno), ["EBADFD", 77] as const, ["EUSERS", 87] as const].map(([code, number]) => [code, -number]));
+}
+
+let errnoByCode: ReadonlyMap<string, number> | undefined;
+let codeByErrno: ReadonlyMap<number, string> | undefined;
+
+function errnoOf(code: string): number {
+  errnoByCode ??= errnos();
+  return errnoByCode.get(code) ?? 0;
+}
+
+function codeOf(errno: number): string {
+  // Of two names for one errno, the kernel's.
+  codeByErrno ??= new Map([
+    ...Array.from(errnos(), ([code, number]) => [number, code] as const),
+    [errnoOf("EAGAIN"), "EAGAIN"],
+    [errnoOf("EOPNOTSUPP"), "EOPNOTSUPP"],
+  ]);
+  return codeByErrno.get(errno) ?? `E${-errno}`;
+}
 
 const descriptions: Record<string, string> = {
   EBADFD: "file descriptor in bad state",
@@ -54,8 +67,8 @@ export class UringError extends Error {
   declare readonly dest?: string;
 
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
-    const errno = typeof error === "number" ? error : (errnoByCode.get(error) ?? 0);
-    const code = typeof error === "number" ? (codeByErrno.get(error) ?? `E${-error}`) : error;
+    const errno = typeof error === "number" ? error : errnoOf(error);
+    const code = typeof error === "number" ? codeOf(error) : error;
     const text = details.message ?? descriptions[code] ?? process.getBuiltinModule("node:util").getSystemErrorMap().get(errno)?.[1] ?? "failed";
     const hint = details.hint ?? hintFor(code, syscall);
     super(

@@ -18,8 +18,8 @@ export class FileTable {
   /** Entries of the registered table, and which of them hold their descriptor. */
   #registered = 0;
   readonly #installed: boolean[] = [];
-  /** Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too. */
-  #registers = clonesOf(kernel().cloneAbility).ranges;
+  /** Whether descriptors are registered; found with the first. */
+  #registers: boolean | undefined;
 
   constructor(ring: RawRing) {
     this.#ring = ring;
@@ -41,8 +41,11 @@ export class FileTable {
 
   /** Puts an entry's descriptor into the registered table as well, which grows with it. Where that cannot be, requests name the descriptor. */
   install(entry: number): void {
-    if (!this.#registers) return;
+    if (this.#registers === false) return;
     try {
+      // Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too.
+      this.#registers ??= clonesOf(kernel().cloneAbility).ranges;
+      if (!this.#registers) return;
       this.#installed[entry] = true;
       if (entry < this.#registered) this.#ring.updateFiles(entry, [this.#fdOf(entry)]);
       else this.#grow(entry);

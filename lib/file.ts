@@ -1,4 +1,4 @@
-import { type BigIntStats, fchmod, fchown, fstat, ftruncate, futimes, Stats, type TimeLike } from "node:fs";
+import type { BigIntStats, Stats, TimeLike } from "node:fs";
 import type { Interface } from "node:readline/promises";
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
@@ -116,10 +116,12 @@ function fileOptions(given: BufferEncoding | FileOptions | null | undefined): { 
   return { encoding: encoding ?? undefined, signal };
 }
 
+const fs = () => process.getBuiltinModule("node:fs"); // loaded when it is needed: it takes longer than making a ring
+
 function statsOf(found: Statx): Stats {
   const device = (major: number, minor: number) => (major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12);
   const ms = (ns: bigint) => Number(ns / 1_000_000n) + Number(ns % 1_000_000n) / 1e6;
-  return Reflect.construct(Stats, [
+  return Reflect.construct(fs().Stats, [
     device(found.devMajor, found.devMinor),
     found.mode,
     found.nlink,
@@ -339,22 +341,22 @@ export class RingFile implements AsyncDisposable {
     if (length !== undefined && length !== null) checkInteger("length", length, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
     const bytes = Math.max(0, length ?? 0);
     if (kernel().opcodes.has(IORING_OP_FTRUNCATE)) return this.#run(() => operations.ftruncate(this.#opened("ftruncate"), bytes));
-    return this.#requests.outside(this.#open, "ftruncate", (fd) => promised<void>((done) => ftruncate(fd, bytes, done)));
+    return this.#requests.outside(this.#open, "ftruncate", (fd) => promised<void>((done) => fs().ftruncate(fd, bytes, done)));
   }
 
   /** Changes the permissions, as FileHandle.chmod does. io_uring has no request for it: node:fs does it on the descriptor. */
   chmod(mode: number | string): Promise<void> {
-    return this.#requests.outside(this.#open, "fchmod", (fd) => promised<void>((done) => fchmod(fd, mode, done)));
+    return this.#requests.outside(this.#open, "fchmod", (fd) => promised<void>((done) => fs().fchmod(fd, mode, done)));
   }
 
   /** Changes the owner, as FileHandle.chown does; by way of node:fs, as chmod. */
   chown(uid: number, gid: number): Promise<void> {
-    return this.#requests.outside(this.#open, "fchown", (fd) => promised<void>((done) => fchown(fd, uid, gid, done)));
+    return this.#requests.outside(this.#open, "fchown", (fd) => promised<void>((done) => fs().fchown(fd, uid, gid, done)));
   }
 
   /** Changes the times of last access and change, as FileHandle.utimes does; by way of node:fs, as chmod. */
   utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
-    return this.#requests.outside(this.#open, "futimes", (fd) => promised<void>((done) => futimes(fd, atime, mtime, done)));
+    return this.#requests.outside(this.#open, "futimes", (fd) => promised<void>((done) => fs().futimes(fd, atime, mtime, done)));
   }
 
   /** Resolves when content and metadata are on stable storage. @see io_uring_prep_fsync(3) */
@@ -379,7 +381,7 @@ export class RingFile implements AsyncDisposable {
     checkOptions(options, ["bigint"]);
     const { bigint = false } = options;
     checkBoolean("options.bigint", bigint);
-    if (bigint) return this.#requests.outside(this.#open, "fstat", (fd) => promised<BigIntStats>((done) => fstat(fd, { bigint }, done)));
+    if (bigint) return this.#requests.outside(this.#open, "fstat", (fd) => promised<BigIntStats>((done) => fs().fstat(fd, { bigint }, done)));
     return statsOf(await this.#run(() => operations.statx(this.#opened("statx"), STATX_BASIC_STATS | STATX_BTIME, 0)));
   }
 

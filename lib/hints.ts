@@ -1,5 +1,4 @@
 /** What to do about an error, where that is known. */
-import { release } from "node:os";
 import { refuserOf, refusing } from "./refusal.ts";
 import * as remedies from "./remedies.ts";
 import { isBefore, oldest, since } from "./requirements.ts";
@@ -21,10 +20,11 @@ export function remedyOfRefusal(facts: ReturnType<typeof refusing>, code: string
 }
 
 function invalidSetup(): string {
-  if (isBefore(release(), oldest.linux)) return remedies.oldKernel(release()).hint;
+  const release = process.getBuiltinModule("node:os").release();
+  if (isBefore(release, oldest.linux)) return remedies.oldKernel(release).hint;
   return (
     "Either the number of entries is out of range (1 to 32768, and no more SQ than CQ entries), or the flags do not go together " +
-    `(IORING_SETUP_DEFER_TASKRUN needs IORING_SETUP_SINGLE_ISSUER), or this kernel, Linux ${release()}, does not know one of them.`
+    `(IORING_SETUP_DEFER_TASKRUN needs IORING_SETUP_SINGLE_ISSUER), or this kernel, Linux ${release}, does not know one of them.`
   );
 }
 

@@ -1,10 +1,15 @@
 /** What this machine's kernel and liburing have, found by trying, once in each thread. */
-import { existsSync, realpathSync } from "node:fs";
-import { basename } from "node:path";
 import { checked } from "./errors.ts";
 import { patiently } from "./memlock.ts";
 import { native, text } from "./native.ts";
 import { scratch } from "./scratch.ts";
+
+/** The liburing in use. */
+export interface Liburing {
+  /** Undefined where neither it nor its file's name tells. */
+  readonly version: string | undefined;
+  readonly path: string;
+}
 
 /** What was found. */
 export interface Kernel {
@@ -14,7 +19,8 @@ export interface Kernel {
   readonly opcodes: ReadonlySet<number>;
   /** What can be cloned, as the shim has it: a number, which pools share. */
   readonly cloneAbility: number;
-  readonly liburing: { readonly version: string | undefined; readonly path: string } | undefined;
+  /** Looks its file up. */
+  readonly liburing: () => Liburing | undefined;
 }
 
 const clonesWhole = 1;
@@ -42,6 +48,13 @@ function supportedOpcodes(bytes: Uint8Array): Set<number> {
   return supported;
 }
 
+function liburingOf(file: string, major: number, minor: number): Liburing {
+  const { existsSync, realpathSync } = process.getBuiltinModule("node:fs");
+  const path = existsSync(file) ? realpathSync(file) : file;
+  // Before 2.4 only the file's name tells.
+  return { path, version: major > 0 ? `${major}.${minor}` : /\.so\.([\d.]+\d)$/.exec(path)?.[1] };
+}
+
 function ask(): Kernel {
   const { address, words, longs } = scratch(24 + 16 + 8 * 256);
   checked(
@@ -50,14 +63,11 @@ function ask(): Kernel {
   );
   const [features = 0, cloneAbility = 0, , , major = 0, minor = 0] = words;
   const file = text(Number(longs[1]));
-  const path = file !== undefined && existsSync(file) ? realpathSync(file) : file;
-  // Before 2.4 only the file's name tells.
-  const version = major > 0 ? `${major}.${minor}` : /\.so\.([\d.]+\d)$/.exec(basename(path ?? ""))?.[1];
   return {
     features,
     cloneAbility,
     opcodes: supportedOpcodes(new Uint8Array(words.buffer, 24)),
-    liburing: path === undefined ? undefined : { path, version },
+    liburing: () => (file === undefined ? undefined : liburingOf(file, major, minor)),
   };
 }
 

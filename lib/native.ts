@@ -1,6 +1,5 @@
 /** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
 import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
-import { existsSync } from "node:fs";
 import { assert, UringError } from "./errors.ts";
 import { root } from "./hold.ts";
 import * as remedies from "./remedies.ts";
@@ -105,7 +104,7 @@ function unavailable(code: string, syscall: string, message: string, hint: strin
 /** The address of dlsym. The C library is found by its soname: libc.so exists only where development packages are. */
 function symbolResolver(): Pointer {
   const musl = process.arch === "arm64" ? "libc.musl-aarch64.so.1" : "libc.musl-x86_64.so.1";
-  const libraries = existsSync(`/lib/${musl}`) ? [musl] : ["libc.so.6", "libdl.so.2"];
+  const libraries = [`/lib/${musl}`, "libc.so.6", "libdl.so.2"];
   let cause: unknown;
   for (const library of libraries) {
     try {
@@ -135,7 +134,8 @@ function compile() {
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ERR_FFI_CC_DISABLED")
       throw unavailable("ERR_FFI_CC_DISABLED", "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
-    if (!existsSync(source)) throw unavailable("ENOENT", "cc", `the C shim ${source} is not there`, remedies.noShim.hint, error);
+    if (!process.getBuiltinModule("node:fs").existsSync(source))
+      throw unavailable("ENOENT", "cc", `the C shim ${source} is not there`, remedies.noShim.hint, error);
     throw unavailable("ENOEXEC", "cc", `the C shim ${source} could not be compiled`, "Please report this, with the version of Bun.", error);
   }
 }

@@ -1,5 +1,5 @@
-import { constants } from "node:fs";
 import { UringError } from "./errors.ts";
+import { O_APPEND, O_DIRECT } from "./open-flags.ts";
 import { isTransfer } from "./own-position.ts";
 import { IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED } from "./uapi.ts";
 
@@ -54,7 +54,7 @@ export class OpenFile {
 
   /** Past the page cache (O_DIRECT). */
   get isDirect(): boolean {
-    return (this.flags & constants.O_DIRECT) !== 0;
+    return (this.flags & O_DIRECT) !== 0;
   }
 
   /** What addresses of memory have to be multiples of, a power of two; where the kernel does not say, of a page. */
@@ -69,7 +69,7 @@ export class OpenFile {
 
   /** Whether every write goes to the file's end, wherever it says. */
   get appends(): boolean {
-    return (this.flags & constants.O_APPEND) !== 0;
+    return (this.flags & O_APPEND) !== 0;
   }
 
   assertUsable(syscall: string): void {

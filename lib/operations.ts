@@ -1,11 +1,10 @@
 /** What each operation asks of the kernel: its opcode, its fields, the memory it needs, and what its result means. Nothing is started here. */
-import { constants } from "node:fs";
 import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange, show } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import { kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
-import { openFlags } from "./open-flags.ts";
+import { O_DIRECT, O_NONBLOCK, openFlags } from "./open-flags.ts";
 import { type Prepared, requestKind } from "./operation.ts";
 import { isPoolMemory } from "./pool-memory.ts";
 import { newerLinux, since } from "./requirements.ts";
@@ -121,14 +120,14 @@ export function open(
   direct: boolean,
 ): Prepared<{ fd: number; fileEntry: number; openedWith: number; text: string }> {
   const { text, memory, address } = pathMemory(path);
-  const operationFlags = openFlags(flags) | (direct ? constants.O_DIRECT : 0);
+  const operationFlags = openFlags(flags) | (direct ? O_DIRECT : 0);
   checkInteger("mode", mode, 0, largestMode);
   return {
     request: {
       opcode: IORING_OP_OPENAT,
       syscall: "openat",
       // The kernel's first attempt would be a nonblocking one, and that opens a FIFO otherwise than open(2) does.
-      sqeFlags: (operationFlags & constants.O_NONBLOCK) === 0 ? IOSQE_ASYNC : 0,
+      sqeFlags: (operationFlags & O_NONBLOCK) === 0 ? IOSQE_ASYNC : 0,
       fd: AT_FDCWD,
       address,
       length: mode,

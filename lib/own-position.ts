@@ -2,9 +2,9 @@
  * A file's own position: where transfers without one of their own begin. With O_DIRECT the kernel does not move it on, nor behind the part of a transfer that was
  * done before the rest failed: there it is done here.
  */
-import { constants } from "node:fs";
 import { native } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
+import { O_APPEND, O_DIRECT } from "./open-flags.ts";
 import {
   IORING_OP_READ,
   IORING_OP_READ_FIXED,
@@ -25,9 +25,8 @@ const SEEK_END = 2;
 
 const writes = [IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED];
 /** By opcode: asked several times an operation. */
-const transfers: readonly boolean[] = Array.from({ length: 256 }, (_, opcode) =>
-  [...writes, IORING_OP_READ, IORING_OP_READ_FIXED, IORING_OP_READV, IORING_OP_READV_FIXED].includes(opcode),
-);
+const transfers = new Array<boolean>(256).fill(false);
+for (const opcode of [...writes, IORING_OP_READ, IORING_OP_READ_FIXED, IORING_OP_READV, IORING_OP_READV_FIXED]) transfers[opcode] = true;
 
 /** Reads and writes of every kind. */
 export function isTransfer(opcode: number): boolean {
@@ -54,7 +53,7 @@ export function isAtOwnPosition({ position, opcode }: Transfer): boolean {
 
 /** Whether it is one at a position that the kernel would not move on. */
 export function staysBehind(request: Transfer): boolean {
-  return isAtOwnPosition(request) && (flagsOf(request) & constants.O_DIRECT) !== 0;
+  return isAtOwnPosition(request) && (flagsOf(request) & O_DIRECT) !== 0;
 }
 
 /** Where such a transfer begins, in bytes; -1 where there is no position, as in a pipe. */
@@ -64,7 +63,7 @@ export function ownPositionOf({ fd }: Transfer): number {
 
 /** Moves the position on to where a transfer has ended. */
 export function moveOn(request: Transfer, end: number): void {
-  const isAppended = writes.includes(request.opcode) && ((request.operationFlags & RWF_APPEND) !== 0 || (flagsOf(request) & constants.O_APPEND) !== 0);
+  const isAppended = writes.includes(request.opcode) && ((request.operationFlags & RWF_APPEND) !== 0 || (flagsOf(request) & O_APPEND) !== 0);
   native().fileSeek(request.fd, isAppended ? 0 : end, isAppended ? SEEK_END : SEEK_SET);
 }
 

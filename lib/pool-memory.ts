@@ -1,5 +1,4 @@
 /** Where a pool's slots lie: pure arithmetic, and the memory itself. */
-import { totalmem } from "node:os";
 import { outOfRange } from "./arguments.ts";
 import { assert, checked, UringError } from "./errors.ts";
 import { addressOf, native } from "./native.ts";
@@ -83,13 +82,14 @@ export function isPoolMemory(memory: SharedArrayBuffer): boolean {
 /** Allocates a pool's memories; nothing is faulted in yet. */
 export function allocateMemories(plan: PoolPlan): SharedArrayBuffer[] {
   const totalBytes = plan.count * plan.strideBytes;
+  const presentBytes = process.getBuiltinModule("node:os").totalmem();
   const tooLarge = (cause?: unknown) =>
     new UringError("ENOMEM", "mmap", {
-      message: `a pool of ${plan.count} slots of ${plan.sizeBytes} bytes takes ${totalBytes} bytes of memory, and there are ${totalmem()}`,
+      message: `a pool of ${plan.count} slots of ${plan.sizeBytes} bytes takes ${totalBytes} bytes of memory, and there are ${presentBytes}`,
       hint: "A pool's memory is pinned, so it has to exist. Make the pool smaller.",
       cause,
     });
-  if (totalBytes > totalmem()) throw tooLarge();
+  if (totalBytes > presentBytes) throw tooLarge();
   try {
     return Array.from({ length: plan.memoryCount }, (_, index) => new SharedArrayBuffer(memoryBytes(plan, index)));
   } catch (error) {

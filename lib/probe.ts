@@ -1,5 +1,4 @@
 /** What this machine's io_uring can do, found by trying. */
-import { release } from "node:os";
 import { UringError } from "./errors.ts";
 import { clonesOf, type Kernel, kernel } from "./kernel.ts";
 import { type Memlock, memlock } from "./memlock.ts";
@@ -61,7 +60,7 @@ function tryRings(): Rings {
     return {
       available: true,
       reason: undefined,
-      liburing: found.liburing,
+      liburing: found.liburing(),
       ...namesOf(found),
       clone: { whole, ranges, replace: ranges, replaceKeepsTail },
     };
@@ -83,7 +82,7 @@ type Lasting = Omit<Probe, "memlock">;
 
 function tryAll(status: string): Lasting {
   const { ioUringDisabled, seccomp } = refusing(status);
-  return { ...tryRings(), kernel: release(), ioUringDisabled, seccomp };
+  return { ...tryRings(), kernel: process.getBuiltinModule("node:os").release(), ioUringDisabled, seccomp };
 }
 
 let found: Lasting | undefined;

@@ -1,10 +1,9 @@
 /** Reads the kernel's own account of this process and machine. */
-import { readFileSync } from "node:fs";
 
 /** A file of /proc; "" where it can't be read. */
 export function readProc(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return process.getBuiltinModule("node:fs").readFileSync(path, "utf8");
   } catch {
     return "";
   }

@@ -1,5 +1,4 @@
 /** What refuses io_uring to this process, as far as /proc says. */
-import { release, version } from "node:os";
 import { field, hasCapability, readProc } from "./proc.ts";
 
 /** What there is that may refuse. */
@@ -29,6 +28,7 @@ function integer(path: string): number | undefined {
 /** As /proc says it. */
 export function refusing(status = readProc("/proc/self/status")): Refusing {
   const ioUringGroup = integer("/proc/sys/kernel/io_uring_group");
+  const { release, version } = process.getBuiltinModule("node:os");
   const groups = [field(status, /^Gid:\s+\d+\s+(\d+)/m), ...(field(status, /^Groups:[ \t]*([\d ]*)/m) ?? "").split(" ")];
   return {
     ioUringDisabled: integer("/proc/sys/kernel/io_uring_disabled"),

@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import { onAbort } from "./abort.ts";
 import { checkSignal, invalidValue, outOfRange } from "./arguments.ts";
 import { assert, UringError } from "./errors.ts";
@@ -67,7 +66,7 @@ function pathsOf({ path: given, destination, file }: Operation): { path?: string
  */
 function allowWorkers(ring: RawRing): void {
   const { address, words } = scratch(8);
-  words[0] = Math.max(8, 4 * availableParallelism());
+  words[0] = Math.max(8, 4 * navigator.hardwareConcurrency);
   registerAny(ring, IORING_REGISTER_IOWQ_MAX_WORKERS, address, 2, "io_uring_register_iowq_max_workers");
 }
 

@@ -1,10 +1,10 @@
-import { constants } from "node:fs";
 import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import { openFileOf, RingFile } from "./file.ts";
 import { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
 import { type Alignment, OpenFile } from "./open-file.ts";
+import { O_DIRECT } from "./open-flags.ts";
 import { currentPlace } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
@@ -151,7 +151,7 @@ export class Ring implements AsyncDisposable {
       options,
       ["direct", "signal"],
     );
-    const alignment = (openedWith & constants.O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
+    const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
     requests.files.install(fileEntry);
     return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment), place);
   }
