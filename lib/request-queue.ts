@@ -45,6 +45,9 @@ const ECANCELED = -125;
 const completionsPerTurn = 1024;
 const transferredBytesPerTurn = 2 * 2 ** 20;
 
+/** So many requests past the page cache are submitted as soon as they are prepared. */
+const directBatch = 16;
+
 /** Whether the kernel looks a request's file up when it is submitted. Others look it up in a worker, when the registered table may just be made anew. */
 function looksUpAtOnce({ opcode, sqeFlags }: Operation): boolean {
   return (sqeFlags & IOSQE_ASYNC) === 0 && (isTransfer(opcode) || opcode === IORING_OP_POLL_ADD);
@@ -75,7 +78,7 @@ function isTransient(error: unknown): boolean {
 }
 
 /**
- * The requests of one ring, on Bun's event loop: those of a tick travel in one system call, more than the ring has room for wait in order, completions settle
+ * The requests of one ring, on Bun's event loop: those of a tick travel in one system call (or, for a device, a few), more than the ring has room for wait in order, completions settle
  * in the turn that finds them. Held from its creation to the end of its close, and its operations with it.
  */
 export class RequestQueue {
@@ -103,6 +106,8 @@ export class RequestQueue {
   #flushing = false;
   #continuing = false;
   #looking = false;
+  /** Requests past the page cache that are prepared and not submitted. */
+  #unsubmittedDirect = 0;
   #settledThisTurn = 0;
   #transferredBytesThisTurn = 0;
   /** Taken from the ring, and not settled yet. */
@@ -313,8 +318,21 @@ export class RequestQueue {
     if (this.#backlog.size > 0 || !this.#prepare(operation)) {
       this.#backlog.push(operation);
       this.#waiting += operation.chain?.operations.length ?? 1;
+    } else if (operation.file?.isDirect === true && ++this.#unsubmittedDirect === directBatch) {
+      this.#submitAhead();
     }
     this.#flushSoon();
+  }
+
+  /** Lets the device begin while the rest of a tick's requests is made: a disk that waits for all of them is idle for a tenth of the time. */
+  #submitAhead(): void {
+    this.#unsubmittedDirect = 0;
+    try {
+      this.#submitted += this.raw.submit();
+      this.#submissions++;
+    } catch {
+      // What stands in the way is there for the submission that follows, too, which can wait.
+    }
   }
 
   #cancel(address: number, operationFlags: number): void {
@@ -447,6 +465,7 @@ export class RequestQueue {
 
   /** Submits what is prepared and takes what has completed. Returns false where the kernel takes nothing: for now, and then it is tried again soon; or for good. */
   #exchange(): boolean {
+    this.#unsubmittedDirect = 0;
     try {
       this.#submitted += this.raw.submit();
       this.#submissions++;

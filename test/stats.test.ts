@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
-import { writeSync } from "node:fs";
+import { constants, writeSync } from "node:fs";
 import { BufferPool, Ring } from "bun-uring";
+import { directFlags } from "./support/direct.ts";
 import { thrown } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
 import { sockets } from "./support/pipes.ts";
 import { leavingNothing } from "./support/resources.ts";
 
@@ -15,6 +17,25 @@ test("what is started in one tick travels in one system call, and what completes
   expect([after.submissions - before.submissions, after.submitted - before.submitted, after.wakeups - before.wakeups]).toEqual([1, 100, 0]);
   expect([after.inFlight, after.waiting, after.overflows]).toEqual([0, 0, 0]);
 });
+
+test("past the page cache every 16 requests of a tick travel at once, from the cache none before the tick has ended", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", Buffer.alloc(65536));
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool });
+    using buffer = await pool.acquire();
+    for (const flags of [constants.O_RDONLY, directFlags(path)]) {
+      await using file = await ring.open(path, flags);
+      const before = ring.stats();
+      const reads = Array.from({ length: 40 }, (_, index) => ring.readFixed(file, buffer, { position: 4096 * (index % 16) }));
+      const { submissions, submitted } = ring.stats();
+      const isDirect = (flags & constants.O_DIRECT) !== 0;
+      expect([submissions - before.submissions, submitted - before.submitted]).toEqual(isDirect ? [2, 32] : [0, 0]);
+      expect(new Set(await Promise.all(reads))).toEqual(new Set([4096]));
+      expect(ring.stats().submitted - before.submitted).toBe(40);
+    }
+  }));
 
 test("more than the ring has entries take a system call for each fill of it", async () => {
   await using ring = new Ring({ entries: 8 });
