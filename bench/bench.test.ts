@@ -100,7 +100,9 @@ test("each target is about workloads and contenders that there are, and is left 
   expect(outcomesOf(new Map())).toEqual([]);
   comparisons.delete("copy");
   expect(outcomesOf(comparisons).length).toBe(19);
-  expect(outcomeTable(outcomes)).toContain("missed");
+  const missed = outcomes.filter(({ met }) => !met);
+  expect(missed.length).toBeGreaterThan(0);
+  for (const { obstacle } of missed) if (obstacle !== undefined) expect(outcomeTable(outcomes)).toContain(obstacle);
 });
 
 test("workloads have names of their own, and all three charts can be drawn from what they bring", () => {

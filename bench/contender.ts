@@ -23,6 +23,9 @@ export interface Contender {
   readonly operations?: number;
 }
 
+/** A contender that hangs ends the run, with its name. */
+const roundLimitMs = 300_000;
+
 /** How a program is run. */
 export interface ProgramOptions {
   readonly operations?: number;
@@ -47,9 +50,14 @@ async function launch(name: string, command: readonly string[], { env = {}, erro
   if ((await line()) !== "ready") throw new Error(`${name} did not say that it is ready`);
   return {
     async round(operations) {
-      child.stdin.write(`${operations}\n`);
-      await child.stdin.flush();
-      return JSON.parse(await line());
+      const limit = setTimeout(() => child.kill("SIGKILL"), roundLimitMs);
+      try {
+        child.stdin.write(`${operations}\n`);
+        await child.stdin.flush();
+        return JSON.parse(await line());
+      } finally {
+        clearTimeout(limit);
+      }
     },
     async [Symbol.asyncDispose]() {
       await child.stdin.end();

@@ -4,7 +4,8 @@ import type { Comparison, Figures } from "./measure.ts";
 import type { Interval } from "./statistics.ts";
 import type { Outcome } from "./targets.ts";
 
-const digits = (value: number) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
+/** A number as people read it. */
+export const digits = (value: number) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
 
 /** Nanoseconds, in the unit that suits them. */
 function duration(ns: number): string {
@@ -44,12 +45,15 @@ export function tableOf({ title, rounds, contenders }: Comparison): string {
   return `### ${title}\n\n${table}\n\n${[...more, `${rounds} rounds`].join("\n")}\n`;
 }
 
+/** What was reached; and of what was missed, what stands in the way. */
 export function outcomeTable(outcomes: readonly Outcome[]): string {
-  return markdownTable(
+  const obstacles = outcomes.flatMap(({ target, obstacle }) => (obstacle === undefined ? [] : [`- ${target}: ${obstacle}`]));
+  const table = markdownTable(
     [
       ["target", "", "measured", ""],
       ...outcomes.map(({ target, limit, measured, unit, met }) => [target, `${limit} ${unit}`, `${digits(measured)} ${unit}`, met ? "reached" : "missed"]),
     ],
     { align: ["l", "r", "r", "l"] },
   );
+  return obstacles.length === 0 ? table : `${table}\n\nWhat stands in the way of what was missed:\n\n${obstacles.join("\n")}`;
 }
