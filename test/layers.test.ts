@@ -37,7 +37,7 @@ const upwardTypes: Readonly<Record<string, string>> = {
 
 const lib = new URL("../lib/", import.meta.url);
 const names = readdirSync(lib)
-  .filter((name) => name.endsWith(".ts"))
+  .filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))
   .map((name) => name.slice(0, -".ts".length))
   .sort();
 const order: readonly string[] = Object.keys(layers);

@@ -298,9 +298,8 @@ describe("of the documents' commands", () => {
   const optional = ["docs", "test:package"];
 
   needs("all documents")("those of npm are scripts of package.json, and each of those is named", () => {
-    const named = documents.flatMap((document) =>
-      Array.from(textOf(document).matchAll(/\b(?:npm|bun) (?:run )?(?:--silent )?(demo|test\b(?::\w+)?|bench|docs)/g), ([, script = ""]) => script),
-    );
+    const commands = /\b(?:npm|bun) run (?:--silent )?([\w:-]+)|\bnpm (test)\b/g;
+    const named = documents.flatMap((document) => Array.from(textOf(document).matchAll(commands), ([, script, test = ""]) => script ?? test));
     const scripts = Object.keys(packageJson.scripts);
     expect([...new Set(named)].filter((script) => !scripts.includes(script) && !optional.includes(script))).toEqual([]);
     expect(scripts.filter((script) => !named.includes(script))).toEqual([]);
