@@ -147,7 +147,7 @@ describe("of the documents", () => {
 
   needs("all documents")("the lines to paste are those that the doctor prints, and those in errors", () => {
     const text = textOf(containers);
-    const lines = [remedies.seccomp, remedies.lockedMemory, remedies.disabled]
+    const lines = [remedies.seccomp, remedies.lockedMemory, remedies.disabled, remedies.restricted(0)]
       .flatMap(({ steps }) => steps)
       .flatMap((step) => step.lines)
       .filter((line) => !line.startsWith("#"))
