@@ -5,6 +5,7 @@ import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
 import { ownsMachine } from "./clock.ts";
 import { directFlags } from "./direct.ts";
+import { hasAllDocuments } from "./documents.ts";
 import { mountsFaultyFiles } from "./faulty-files.ts";
 import { Folder, hasPlace } from "./files.ts";
 import { makesLoopDevices } from "./loop-device.ts";
@@ -67,6 +68,10 @@ const capabilities = {
   // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
   "a processor that is not emulated": () => process.env["BUN_URING_TEST_EMULATED"] === undefined,
   "the folder bench": () => existsSync(new URL("../../bench/", import.meta.url)),
+  "all documents": () => hasAllDocuments,
+  "TypeScript's compiler": () => existsSync(new URL("../../node_modules/typescript/", import.meta.url)),
+  bash: () => Bun.which("bash") !== null,
+  jq: () => Bun.which("jq") !== null,
   curl: () => Bun.which("curl") !== null,
   "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
   "a test folder without reflinks": () => !sharesBlocks(),

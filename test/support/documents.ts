@@ -1,0 +1,59 @@
+/** The documents that are written by hand, and the blocks of code in them. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+
+export const root = new URL("../../", import.meta.url).pathname;
+
+/** A block, as it stands between its fences. */
+export interface Block {
+  readonly document: string;
+  readonly line: number;
+  readonly language: string;
+  readonly text: string;
+  /** The heading that it comes under. */
+  readonly heading: string;
+}
+
+const others = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+
+/** Whether all documents are here: a package has the README alone. */
+export const hasAllDocuments = [...others, "docs"].every((name) => existsSync(`${root}${name}`));
+
+/** Paths from the root. What is generated, in folders of docs, is not among them. */
+export const documents: readonly string[] = [
+  "README.md",
+  ...(hasAllDocuments ? [...others, ...readdirSync(`${root}docs`).flatMap((name) => (name.endsWith(".md") ? `docs/${name}` : []))] : []),
+];
+
+export function textOf(document: string): string {
+  return readFileSync(`${root}${document}`, "utf8");
+}
+
+/** A document's blocks, in order. */
+export function blocksOf(document: string): Block[] {
+  const blocks: Block[] = [];
+  let heading = "";
+  let open: { readonly line: number; readonly language: string; readonly indent: string; readonly lines: string[] } | undefined;
+  for (const [index, line] of textOf(document).split("\n").entries()) {
+    if (open === undefined) {
+      heading = /^#+ (.*)$/.exec(line)?.[1] ?? heading;
+      const [, indent = "", language] = /^( *)```(.*)$/.exec(line) ?? [];
+      if (language !== undefined) open = { line: index + 1, language, indent, lines: [] };
+    } else if (line === `${open.indent}\`\`\``) {
+      blocks.push({ document, line: open.line, language: open.language, text: open.lines.map((one) => `${one}\n`).join(""), heading });
+      open = undefined;
+    } else {
+      open.lines.push(line.startsWith(open.indent) ? line.slice(open.indent.length) : line);
+    }
+  }
+  if (open !== undefined) throw new Error(`${document}:${open.line}: a block without an end`);
+  return blocks;
+}
+
+/** What a document links to, with the links' texts; not what is on the web, nor what stands in its blocks. */
+export function linksOf(document: string): { readonly text: string; readonly path: string; readonly anchor: string | undefined }[] {
+  const prose = textOf(document).replaceAll(/^ *```.*?^ *```$/gms, "");
+  return Array.from(prose.matchAll(/\[([^\]]*)\]\(([^)\s]*)\)/g), ([, text = "", target = ""]) => {
+    const [path = "", anchor] = target.split("#");
+    return { text, path, anchor };
+  }).filter(({ path }) => !/^[a-z]+:/.test(path));
+}
