@@ -118,6 +118,18 @@ describe("of the files in lib", () => {
     expect(foreign.flat()).toEqual([]);
   });
 
+  test("importing the library loads none of Node's modules, which takes longer than to make a ring", () => {
+    const loaded = new Set<string>();
+    const load = (name: string) => {
+      if (loaded.has(name)) return;
+      loaded.add(name);
+      for (const next of imports.get(name)?.files ?? []) load(next);
+    };
+    load("index");
+    expect(Array.from(loaded, (name) => imports.get(name)?.packages ?? []).flat()).toEqual(["bun:ffi"]);
+    expect(loaded.size).toBeGreaterThan(40);
+  });
+
   test("what only types are imported from is seen, also where values are not", () => {
     const source = 'import { a } from "./a.ts";\nimport type { B } from "./b.ts";\nexport type { C } from "./c.ts";\nexport const d: B = a();\n';
     expect(importsOf(source)).toEqual({ packages: [], files: ["a"], typeFiles: ["b", "c"] });
