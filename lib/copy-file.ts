@@ -63,6 +63,8 @@ interface Copy {
   readonly destination: FileHandle;
   /** The source's size at the start, in bytes. */
   readonly size: number;
+  /** What the destination had before, in bytes. */
+  readonly oldSize: number;
   /** The source has holes. */
   readonly sparse: boolean;
   readonly depth: number;
@@ -94,11 +96,12 @@ interface Paths {
   readonly destination: string;
 }
 
-/** An error of a system call names both files: a call on a descriptor knows none. */
+/** An error of a system call names both files: a call on a descriptor knows none. What the library itself refused says why. */
 function named(error: unknown, paths: Paths): unknown {
   if (!(error instanceof Error && "errno" in error && "syscall" in error)) return error;
   if (error instanceof UringError && !error.syscall.endsWith("_fixed")) return error;
   if (typeof error.errno !== "number" || typeof error.syscall !== "string") return error;
+  if (error instanceof UringError && error.message !== new UringError(error.errno, error.syscall).message) return error;
   return new UringError(error.errno, error.syscall, { ...paths, cause: error });
 }
 
@@ -166,12 +169,19 @@ function chunksOf(sizeBytes: number, chunkBytes: number): number {
 
 /** Copies by way of slots. Returns where the source's end was met. */
 async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<number> {
-  const { source, destination, size, sparse, signal, advance } = copy;
+  const { source, destination, size, oldSize, sparse, signal, advance } = copy;
   const chunkBytes = Math.min(pool.size, largestChunkBytes);
   const stop = new AbortController();
   let next = 0;
   let end = Number.POSITIVE_INFINITY;
   let writtenEnd = 0;
+  let emptied: Promise<void> | undefined;
+
+  /** What the destination had goes when the first bytes to replace it are there. */
+  function empty(): Promise<void> {
+    emptied ??= oldSize > 0 ? destination.truncate() : Promise.resolve();
+    return emptied;
+  }
 
   /** No signal interrupts its operations: descriptors have to stay open until the kernel is done with them. */
   async function copyChunk(buffer: FixedBuffer, position: number): Promise<void> {
@@ -180,6 +190,7 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<n
     );
     if (length < chunkBytes) end = Math.min(end, position + length);
     if (length === 0) return;
+    await empty();
     if (!sparse || !isZero(buffer.bytes.subarray(0, length))) {
       const written = await repeat(length, (done) =>
         ring.writeFixed(destination.fd, buffer, { position: position + done, offset: done, length: length - done }),
@@ -207,6 +218,7 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<n
   await Promise.all(lanes);
   forget?.();
   stop.signal.throwIfAborted();
+  await empty();
   if (writtenEnd !== end) await destination.truncate(end);
   return end;
 }
@@ -220,6 +232,8 @@ async function copyContent(copy: Copy, options: CopyFileOptions): Promise<CopyFi
   if (copy.size > 0 || forced) {
     try {
       await reflink(copy);
+      // Of a longer file the rest is there still.
+      if (copy.oldSize > copy.size) await copy.destination.truncate(Math.min(copy.size, (await copy.source.stat()).size));
       return { copiedBytes: (await copy.destination.stat()).size, method: "reflink" };
     } catch (error) {
       if (forced) throw error;
@@ -228,6 +242,16 @@ async function copyContent(copy: Copy, options: CopyFileOptions): Promise<CopyFi
   }
   const own = { count: Math.min(copy.depth, chunksOf(copy.size, largestChunkBytes)), size: largestChunkBytes };
   return { copiedBytes: await withRing(options, own, (ring, pool) => readAndWrite(copy, ring, pool)), method: "read_write" };
+}
+
+/** Removes a file, unless somebody has put another in its place. */
+async function removeSame(path: string, { dev, ino }: { readonly dev: bigint; readonly ino: bigint }): Promise<void> {
+  try {
+    const now = await files().lstat(path, { bigint: true });
+    if (now.dev === dev && now.ino === ino) await files().unlink(path);
+  } catch {
+    // It is not there any more, or may not be removed: why the copy failed is what is told.
+  }
 }
 
 async function syncFolder(path: string): Promise<void> {
@@ -247,7 +271,6 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
       return { copiedBytes: 0, method: "none" };
     }
     signal?.throwIfAborted();
-    if (old.size > 0n) await destination.truncate();
 
     let copiedBytes = 0;
     let totalBytes = Number(stats.size);
@@ -258,7 +281,7 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
     };
     advance(0);
     const sparse = stats.blocks * 512n < stats.size;
-    const result = await copyContent({ source, destination, size: totalBytes, sparse, depth, signal, advance }, options);
+    const result = await copyContent({ source, destination, size: totalBytes, oldSize: Number(old.size), sparse, depth, signal, advance }, options);
     if (copiedBytes !== result.copiedBytes || totalBytes !== result.copiedBytes)
       onProgress?.({ copiedBytes: result.copiedBytes, totalBytes: result.copiedBytes });
 
@@ -270,11 +293,8 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
     if (durable && created) await syncFolder(process.getBuiltinModule("node:path").dirname(paths.destination));
     return result;
   } catch (error) {
+    if (created) await removeSame(paths.destination, old);
     await destination.close().catch(() => undefined);
-    if (created)
-      await files()
-        .unlink(paths.destination)
-        .catch(() => undefined);
     throw error;
   }
 }
@@ -283,9 +303,10 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
  * Copies a file's content and permissions, as `copyFile` of node:fs/promises does, with progress, and so that it can be aborted. Where the file system can
  * share blocks (btrfs, xfs, …) it does, at once; otherwise the bytes go through slots of a pool, several chunks at once, and holes of whole chunks stay holes.
  *
- * The destination is created, or cut off and filled. Copying a file onto itself does nothing. A copy that fails or is aborted leaves nothing in flight and no
- * file open; a destination that it created is removed, one that was there stays with what it holds by then. A source that grows or shrinks meanwhile is copied
- * up to where its end was met. For large files: one of a few KiB is copied sooner by node:fs.
+ * The destination is created, or replaced: what it had stays until the first of the new bytes are there. Copying a file onto itself does
+ * nothing. A copy that fails or is aborted leaves nothing in flight and no file open; a destination that it created is removed, one that was there stays with
+ * what it holds by then. A source that grows or shrinks meanwhile is copied up to where its end was met. For large files: one of a few KiB is copied sooner by
+ * node:fs.
  *
  * @param from - a regular file: a path, or a file: URL
  * @param to - a path, or a file: URL

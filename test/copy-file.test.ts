@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statfsSync,
   statSync,
@@ -176,6 +177,44 @@ test("a reflink that is demanded and impossible is an error; what it created is 
   const error = await uringError(() => copyFile("/proc/version", `${folder.path}/copy`, { mode: COPYFILE_FICLONE_FORCE }));
   expect(["EXDEV", "EOPNOTSUPP", "EINVAL"]).toContain(error.code);
   expect([error.dest, readdirSync(folder.path)]).toEqual([`${folder.path}/copy`, []]);
+});
+
+test("what cannot be copied leaves a destination that was there as it was, and says why", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const from = folder.write("from", "new".repeat(10_000));
+    const to = folder.write("to", "precious");
+    using pool = new BufferPool({ count: 2, size: 4096 });
+    using closed = new BufferPool({ count: 2, size: 4096 });
+    await using ring = new Ring({ pool });
+    const closedRing = new Ring({ pool });
+    await closedRing.close();
+    closed.close();
+    const attempts: [CopyFileOptions, RegExp][] = [
+      [{ ring, pool: closed }, /closed/],
+      [{ ring: closedRing, pool }, /EBADF: the ring is closed/],
+      [{ pool: closed }, /EBADF: the pool is closed/],
+    ];
+    for (const [options, why] of attempts) {
+      expect((await thrown(() => copyFile(from, to, options))).message).toMatch(why);
+      expect(readFileSync(to, "utf8")).toBe("precious");
+    }
+    using other = new BufferPool({ count: 2, size: 4096 });
+    expect((await thrown(() => copyFile(from, to, { ring, pool: other }))).message).toMatch(/pool/);
+    expect(readFileSync(to, "utf8")).toBe("precious");
+    await copyAndCheck(from, to, { ring, pool });
+  }));
+
+test("a copy that fails removes what it created, and not what somebody has put in its place", async () => {
+  using folder = new Folder();
+  const from = folder.write("from", new Uint8Array(10_000));
+  const to = `${folder.path}/to`;
+  const onProgress = () => {
+    renameSync(folder.write("other", "theirs"), to);
+    throw new Error("enough");
+  };
+  expect((await thrown(() => copyFile(from, to, { onProgress }))).message).toBe("enough");
+  expect(readFileSync(to, "utf8")).toBe("theirs");
 });
 
 test("a file that the kernel makes up is copied to its end, though its size is 0", async () => {
@@ -352,8 +391,10 @@ for (const kind of ["btrfs", "xfs"] as const) {
       const { method } = await copyAndCheck(from, `${mount.path}/copy-${mode}`, { mode, durable: true });
       expect(method).toBe("reflink");
     }
-    writeFileSync(`${mount.path}/old`, Buffer.alloc(2 ** 20));
-    await copyAndCheck(from, `${mount.path}/old`, { mode: COPYFILE_FICLONE_FORCE });
+    for (const oldBytes of [2 ** 20, 24 * 2 ** 20]) {
+      writeFileSync(`${mount.path}/old`, Buffer.alloc(oldBytes));
+      await copyAndCheck(from, `${mount.path}/old`, { mode: COPYFILE_FICLONE_FORCE });
+    }
     expect(free - statfsSync(mount.path).bfree).toBeLessThan((5 * 2 ** 20) / statfsSync(mount.path).bsize);
   });
 }
