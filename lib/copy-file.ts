@@ -143,8 +143,18 @@ async function openDestination(paths: Paths, permissions: number, exclusive: boo
 }
 
 /** Has the destination share the source's blocks, on a thread of node:fs: the kernel writes back first what was written to the source. */
-function reflink({ source, destination }: Copy): Promise<void> {
-  return files().copyFile(`/proc/self/fd/${source.fd}`, `/proc/self/fd/${destination.fd}`, COPYFILE_FICLONE_FORCE);
+async function reflink({ source, destination, size, oldSize }: Copy): Promise<void> {
+  const share = () => files().copyFile(`/proc/self/fd/${source.fd}`, `/proc/self/fd/${destination.fd}`, COPYFILE_FICLONE_FORCE);
+  try {
+    await share();
+  } catch (error) {
+    // A longer file cannot share a block that the source ends in.
+    if (oldSize <= size || !(error instanceof Error && "code" in error && error.code === "EINVAL")) throw error;
+    await destination.truncate(size);
+    await share();
+  }
+  // Of a longer one the rest is there still.
+  if (oldSize > size) await destination.truncate(Math.min(size, (await source.stat()).size));
 }
 
 /** Whether every byte is 0: the first is, and each is what the one before it is. */
@@ -232,8 +242,6 @@ async function copyContent(copy: Copy, options: CopyFileOptions): Promise<CopyFi
   if (copy.size > 0 || forced) {
     try {
       await reflink(copy);
-      // Of a longer file the rest is there still.
-      if (copy.oldSize > copy.size) await copy.destination.truncate(Math.min(copy.size, (await copy.source.stat()).size));
       return { copiedBytes: (await copy.destination.stat()).size, method: "reflink" };
     } catch (error) {
       if (forced) throw error;

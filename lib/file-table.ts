@@ -18,8 +18,8 @@ export class FileTable {
   /** Entries of the registered table, and which of them hold their descriptor. */
   #registered = 0;
   readonly #installed: boolean[] = [];
-  /** Whether descriptors are registered; found with the first. */
-  #registers: boolean | undefined;
+  /** Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too. */
+  #registers = clonesOf(kernel().cloneAbility).ranges;
 
   constructor(ring: RawRing) {
     this.#ring = ring;
@@ -29,7 +29,7 @@ export class FileTable {
   /** Notes an open descriptor; returns its entry. */
   add(fd: number): number {
     const entry = this.#unused.pop() ?? this.#used++;
-    if ((entry + 1) * entryWords > this.#words.length) this.#words = this.#publish(this.#words.length, this.#words);
+    if ((entry + 1) * entryWords > this.#words.length) this.#words = this.#publish(2 * entry, this.#words);
     this.#words[entry * entryWords] = fd + 1;
     return entry;
   }
@@ -41,17 +41,14 @@ export class FileTable {
 
   /** Puts an entry's descriptor into the registered table as well, which grows with it. Where that cannot be, requests name the descriptor. */
   install(entry: number): void {
-    if (this.#registers === false) return;
+    if (!this.#registers) return;
     try {
-      // Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too.
-      this.#registers ??= clonesOf(kernel().cloneAbility).ranges;
-      if (!this.#registers) return;
       this.#installed[entry] = true;
       if (entry < this.#registered) this.#ring.updateFiles(entry, [this.#fdOf(entry)]);
       else this.#grow(entry);
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
-      // The limit of open files, or memory. A table that is gone is not tried again.
+      // The limit of open files, or memory; a descriptor that requests can name and tables cannot. A table that is gone is not tried again.
       this.#installed[entry] = false;
       this.#registers = this.#registered > 0;
     }
@@ -102,10 +99,10 @@ export class FileTable {
     this.#registered = 0;
     const installed = this.#installed.splice(0);
     this.#ring.registerSparseFiles(entries);
+    this.#registered = entries;
     // Without those that are being closed: their descriptors may be gone.
     const fds = Array.from(installed, (isInstalled, index) => (isInstalled ? this.#fdOf(index) : -1));
     const updated = this.#ring.updateFiles(0, fds);
-    this.#registered = entries;
     this.#installed.push(...installed.slice(0, updated));
   }
 

@@ -391,9 +391,15 @@ for (const kind of ["btrfs", "xfs"] as const) {
       const { method } = await copyAndCheck(from, `${mount.path}/copy-${mode}`, { mode, durable: true });
       expect(method).toBe("reflink");
     }
-    for (const oldBytes of [2 ** 20, 24 * 2 ** 20]) {
+    const aligned = `${mount.path}/aligned`;
+    writeFileSync(aligned, Buffer.alloc(2 ** 20, 8));
+    for (const [source, oldBytes] of [
+      [from, 2 ** 20],
+      [from, 24 * 2 ** 20],
+      [aligned, 2 * 2 ** 20],
+    ] as const) {
       writeFileSync(`${mount.path}/old`, Buffer.alloc(oldBytes));
-      await copyAndCheck(from, `${mount.path}/old`, { mode: COPYFILE_FICLONE_FORCE });
+      await copyAndCheck(source, `${mount.path}/old`, { mode: COPYFILE_FICLONE_FORCE });
     }
     expect(free - statfsSync(mount.path).bfree).toBeLessThan((5 * 2 ** 20) / statfsSync(mount.path).bsize);
   });
