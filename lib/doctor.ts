@@ -174,7 +174,10 @@ function observations(probe: Probe, surroundings: Surroundings, failed: string |
       ],
     available && ["buffer clones", buffersCloned(probe, surroundings)],
     available && ["registered files", filesRegistered(probe, surroundings)],
-    available && ["READV_FIXED", operation(probe, "READV_FIXED", "readvFixed() and writevFixed() are refused.")],
+    available && [
+      "READV_FIXED",
+      operation(probe, "READV_FIXED", "readvFixed() and writevFixed() name each slot's memory anew, and those of RawRing are refused."),
+    ],
     available && ["FTRUNCATE", operation(probe, "FTRUNCATE", "ring.ftruncate() is refused.")],
     ["locked memory", memoryLocked(probe, surroundings)],
     failed === "memory" && ["memory", ok("none left")],

@@ -1,9 +1,22 @@
 import { hintFor } from "./hints.ts";
 
-/** Negative errnos by code: node:os lists most; the rest are Linux's that io_uring uses. */
+/** What neither node:os nor node:util has of Linux's errnos, and files, devices and io_uring report. */
+const others = { EBADFD: 77, EUSERS: 87, EUCLEAN: 117, ENOMEDIUM: 123, ENOKEY: 126, EHWPOISON: 133 };
+
+/** Negative errnos by code; of two names for one errno the kernel's is the last. */
 function errnos(): Map<string, number> {
-  const { errno } = process.getBuiltinModule("node:os").constants;
-  return new Map([...Object.entries(errno), ["EBADFD", 77] as const, ["EUSERS", 87] as const].map(([code, number]) => [code, -number]));
+  const named = Object.entries({ ...process.getBuiltinModule("node:os").constants.errno, ...others }).map(([code, errno]) => [code, -errno] as const);
+  const found = new Map([...Array.from(systemErrors(), ([errno, [code]]) => [code, errno] as const), ...named]);
+  for (const code of ["EAGAIN", "EOPNOTSUPP"]) {
+    const errno = found.get(code) ?? 0;
+    found.delete(code);
+    found.set(code, errno);
+  }
+  return found;
+}
+
+function systemErrors(): Map<number, [string, string]> {
+  return process.getBuiltinModule("node:util").getSystemErrorMap();
 }
 
 let errnoByCode: ReadonlyMap<string, number> | undefined;
@@ -15,20 +28,24 @@ function errnoOf(code: string): number {
 }
 
 function codeOf(errno: number): string {
-  // Of two names for one errno, the kernel's.
-  codeByErrno ??= new Map([
-    ...Array.from(errnos(), ([code, number]) => [number, code] as const),
-    [errnoOf("EAGAIN"), "EAGAIN"],
-    [errnoOf("EOPNOTSUPP"), "EOPNOTSUPP"],
-  ]);
+  codeByErrno ??= new Map(Array.from(errnos(), ([code, one]) => [one, code] as const));
   return codeByErrno.get(errno) ?? `E${-errno}`;
 }
 
 const descriptions: Record<string, string> = {
   EBADFD: "file descriptor in bad state",
+  EBADMSG: "bad message, a checksum may be wrong",
+  EDEADLK: "resource deadlock would occur",
+  EDQUOT: "disk quota exceeded",
+  EHWPOISON: "the memory has a hardware error",
+  ENOLCK: "no locks available",
+  ENOKEY: "required key not available",
+  ENOMEDIUM: "no medium found",
+  EOPNOTSUPP: "operation not supported",
   EOVERFLOW: "value too large for its range",
   ESTALE: "no longer valid",
   ETIME: "timer expired",
+  EUCLEAN: "structure needs cleaning, the file system is damaged",
   EUSERS: "too many users",
 };
 
@@ -69,7 +86,7 @@ export class UringError extends Error {
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
     const errno = typeof error === "number" ? error : errnoOf(error);
     const code = typeof error === "number" ? codeOf(error) : error;
-    const text = details.message ?? descriptions[code] ?? process.getBuiltinModule("node:util").getSystemErrorMap().get(errno)?.[1] ?? "failed";
+    const text = details.message ?? descriptions[code] ?? systemErrors().get(errno)?.[1] ?? "failed";
     const hint = details.hint ?? hintFor(code, syscall);
     super(
       `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${details.destination === undefined ? "" : ` -> '${details.destination}'`}${hint === undefined ? "" : `. ${hint}`}`,

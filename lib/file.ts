@@ -119,7 +119,7 @@ function fileOptions(given: BufferEncoding | FileOptions | null | undefined): { 
 const fs = () => process.getBuiltinModule("node:fs"); // loaded when it is needed: it takes longer than making a ring
 
 function statsOf(found: Statx): Stats {
-  const device = (major: number, minor: number) => (major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12);
+  const device = (major: number, minor: number) => ((major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12)) >>> 0;
   const ms = (ns: bigint) => Number(ns / 1_000_000n) + Number(ns % 1_000_000n) / 1e6;
   return Reflect.construct(fs().Stats, [
     device(found.devMajor, found.devMinor),
@@ -263,7 +263,7 @@ export class RingFile implements AsyncDisposable {
 
   /**
    * Reads into several buffers, one after the other, as FileHandle.readv does.
-   * @param buffers - 1 to 1024 views
+   * @param buffers - up to 1024 views
    * @param position - in the file, in bytes; null: its own position, which moves on. Default null.
    * @see io_uring_prep_readv(3)
    */
@@ -400,7 +400,11 @@ export class RingFile implements AsyncDisposable {
     const { positionBytes } = this.#open;
     let readBytes = 0;
     // One byte more than there seems to be: that there is none is the end. Of what has no size, as in /proc, only a read of nothing is.
-    for (let expected = Math.max(Math.ceil((size + 1) / positionBytes) * positionBytes, 65536); ; expected = 65536) {
+    for (
+      let expected = Math.max(Math.ceil((size + 1) / positionBytes) * positionBytes, 65536);
+      ;
+      expected = Math.max(Math.ceil((size + 1 - readBytes) / positionBytes) * positionBytes, 65536)
+    ) {
       const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(expected, operations.largestTransferBytes)));
       const bytesRead = await this.#transfer("read", bytes, undefined, signal);
       parts.push(bytes.subarray(0, bytesRead));
@@ -422,6 +426,7 @@ export class RingFile implements AsyncDisposable {
     const { encoding, signal } = fileOptions(options);
     this.#opened("write"); // also where there is nothing to write
     if (typeof data === "string" || ArrayBuffer.isView(data)) return this.#writeAll(data, encoding, signal);
+    this.#requests.assertUnlinked("writeFile");
     if (!isIterable(data)) throw invalidType("data", "a string, a view of memory (a Buffer, a typed array, a DataView), or an iterable of those", data);
     for await (const part of data) await this.#writeAll(part, encoding, signal);
   }
@@ -481,7 +486,7 @@ export class RingFile implements AsyncDisposable {
     }
   }
 
-  /** The content's lines from the file's own position on, as FileHandle.readLines has them. */
+  /** The content's lines from the file's own position on, as FileHandle.readLines has them, but that the file stays open. */
   readLines(options: { readonly encoding?: BufferEncoding } = noOptions): Interface {
     checkOptions(options, ["encoding"]);
     // Loaded when they are needed: the two take longer than all of this library.
@@ -498,6 +503,7 @@ export class RingFile implements AsyncDisposable {
    * @see io_uring_prep_close(3)
    */
   close(): Promise<void> {
+    this.#requests.assertUnlinked("close");
     return this.#life.close();
   }
 
@@ -561,6 +567,7 @@ export class RingFile implements AsyncDisposable {
   }
 
   async #transferSeveral(direction: "read" | "write", buffers: readonly NodeJS.ArrayBufferView[], at: unknown): Promise<number> {
+    if (Array.isArray(buffers) && buffers.length === 0 && !this.closed) return 0; // FileHandle asks nobody for nothing
     operations.checkVector(buffers);
     const views = buffers.map((view, index) => bytesOf(`buffers[${index}]`, view));
     const position = positionOf(at);

@@ -101,10 +101,10 @@ function unavailable(code: string, syscall: string, message: string, hint: strin
   return new UringError(code, syscall, { message, hint, cause });
 }
 
-/** The address of dlsym. The C library is found by its soname: libc.so exists only where development packages are. */
+/** The address of dlsym. The C library is found by its soname, or musl's by its path: libc.so exists only where development packages are. */
 function symbolResolver(): Pointer {
   const musl = process.arch === "arm64" ? "libc.musl-aarch64.so.1" : "libc.musl-x86_64.so.1";
-  const libraries = [`/lib/${musl}`, "libc.so.6", "libdl.so.2"];
+  const libraries = ["libc.so.6", "libdl.so.2", `/lib/${musl}`];
   let cause: unknown;
   for (const library of libraries) {
     try {

@@ -83,7 +83,7 @@ function checkOpcode(opcode: number, syscall: string, version: string): void {
 }
 
 /** Lays out iovecs. */
-export function vectorOf(parts: readonly { readonly address: number; readonly length: number }[]): { memory: SharedArrayBuffer; address: number } {
+function vectorOf(parts: readonly { readonly address: number; readonly length: number }[]): { memory: SharedArrayBuffer; address: number } {
   const memory = new SharedArrayBuffer(16 * parts.length);
   const words = new BigUint64Array(memory);
   for (const [index, { address, length }] of parts.entries()) {
@@ -199,7 +199,6 @@ export function vectoredFixedTransfer(
 ): Prepared<number> {
   const opcode = direction === "read" ? IORING_OP_READV_FIXED : IORING_OP_WRITEV_FIXED;
   const syscall = `${direction}v_fixed`;
-  checkOpcode(opcode, syscall, since.READV_FIXED);
   const { memory, address } = vectorOf(parts);
   return {
     request: {

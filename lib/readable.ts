@@ -105,7 +105,9 @@ class ReadAhead {
 
   /** The next piece's bytes, and what gives their memory back; undefined at the end. */
   async next(): Promise<{ bytes: Uint8Array; release(): void } | undefined> {
-    this.#begin();
+    // What is there already is given, whatever has happened since.
+    if (this.#pieces.length === 0) this.#begin();
+    else this.#beginAhead();
     if (this.#pieces.length === 0 && this.#leftBytes > 0) {
       const memory = await this.#memories.take(this.#stopping.signal);
       if (this.#leftBytes > 0) this.#read(memory);
@@ -145,7 +147,7 @@ class ReadAhead {
     try {
       this.#begin();
     } catch {
-      // The next piece's #begin() throws it again: what makes it fail, a closed pool, lasts.
+      // With nothing left to give #begin() throws it again: what makes it fail, a closed pool, lasts.
     }
   }
 
@@ -230,7 +232,7 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
         controller.enqueue(given.bytes);
       }
     } catch (error) {
-      await end();
+      await end().catch(() => undefined); // what failed first is told
       throw error;
     }
   };

@@ -228,7 +228,7 @@ export const lockedMemory: Remedy = {
 /** What a process needs descriptors for, and how it gets more. */
 export const moreDescriptors: Remedy = {
   hint:
-    "A ring takes two descriptors, a pool up to two in each thread, and an open file one. The limit is raised with `ulimit -n`, nofile in " +
+    "A ring takes two descriptors, and one more while it is in use, a pool up to three in each thread, and an open file one. The limit is raised with `ulimit -n`, nofile in " +
     "/etc/security/limits.conf, LimitNOFILE= of systemd, or --ulimit nofile= of Docker.",
   steps: raised("nofile", "LimitNOFILE", "65536:65536", 65536, [
     "# Kubernetes, on each node: the limit of the container runtime, here containerd",

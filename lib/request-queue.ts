@@ -41,11 +41,11 @@ export const kindUnit = indexSpan * generationSpan;
 const EINTR = -4;
 const ECANCELED = -125;
 
-/** What one turn of the event loop settles before timers and sockets have theirs: transfers that complete at once would go on for ever. */
-const completionsPerTurn = 1024;
-const transferredBytesPerTurn = 2 * 2 ** 20;
+/** What is settled before the event loop goes on, with timers and sockets: transfers that complete at once would never let it. */
+const completionsPerPause = 1024;
+const transferredBytesPerPause = 2 * 2 ** 20;
 
-/** So many requests past the page cache are submitted as soon as they are prepared. */
+/** So many transfers past the page cache are submitted as soon as they are prepared. */
 const directBatch = 16;
 
 /** Whether the kernel looks a request's file up when it is submitted. Others look it up in a worker, when the registered table may just be made anew. */
@@ -106,10 +106,10 @@ export class RequestQueue {
   #flushing = false;
   #continuing = false;
   #looking = false;
-  /** Requests past the page cache that are prepared and not submitted. */
+  /** Transfers past the page cache that are prepared and not submitted. */
   #unsubmittedDirect = 0;
-  #settledThisTurn = 0;
-  #transferredBytesThisTurn = 0;
+  #settledSincePause = 0;
+  #transferredBytesSincePause = 0;
   /** Taken from the ring, and not settled yet. */
   #completed: Operation[] = [];
   /** To change places with `#completed`. */
@@ -214,9 +214,9 @@ export class RequestQueue {
     return operation;
   }
 
-  /** Requires that no chain is being built: what takes several requests, one after the other, cannot be one of its operations. */
+  /** Requires that no chain is being built: what is not one request of the ring cannot be one of its operations. */
   assertUnlinked(syscall: string): void {
-    if (this.#chain !== undefined) throw invalidValue(`${syscall} takes more than one request, and cannot be an operation of a chain`);
+    if (this.#chain !== undefined) throw invalidValue(`${syscall} is not one request of the ring, and cannot be an operation of a chain`);
   }
 
   /**
@@ -275,6 +275,7 @@ export class RequestQueue {
   /** Has node:fs do something to a file, which stays open until that is done. */
   async outside<Result>(file: OpenFile, syscall: string, act: (fd: number) => Promise<Result>): Promise<Result> {
     this.assertOpen(syscall);
+    this.assertUnlinked(syscall);
     file.assertUsable(syscall);
     this.#outside++;
     file.beginUse();
@@ -318,7 +319,7 @@ export class RequestQueue {
     if (this.#backlog.size > 0 || !this.#prepare(operation)) {
       this.#backlog.push(operation);
       this.#waiting += operation.chain?.operations.length ?? 1;
-    } else if (operation.file?.isDirect === true && ++this.#unsubmittedDirect === directBatch) {
+    } else if (isTransfer(operation.opcode) && operation.file?.isDirect === true && ++this.#unsubmittedDirect === directBatch) {
       this.#submitAhead();
     }
     this.#flushSoon();
@@ -331,7 +332,7 @@ export class RequestQueue {
       this.#submitted += this.raw.submit();
       this.#submissions++;
     } catch {
-      // What stands in the way is there for the submission that follows, too, which can wait.
+      // The submission of this tick, or of the end of a pause, comes all the same, meets what is in the way, and can wait.
     }
   }
 
@@ -395,9 +396,9 @@ export class RequestQueue {
     if (this.raw.closed || this.#broken !== undefined || this.#continuing) return;
     do {
       if (!this.#exchange()) return;
-      this.#settledThisTurn += this.#completed.length;
+      this.#settledSincePause += this.#completed.length;
       this.#settle();
-      if (this.#settledThisTurn >= completionsPerTurn || this.#transferredBytesThisTurn >= transferredBytesPerTurn) {
+      if (this.#settledSincePause >= completionsPerPause || this.#transferredBytesSincePause >= transferredBytesPerPause) {
         this.#continueLater(setImmediate);
         return;
       }
@@ -438,7 +439,7 @@ export class RequestQueue {
     this.#continuing = true;
     schedule(() => {
       this.#continuing = false;
-      this.#settledThisTurn = this.#transferredBytesThisTurn = 0;
+      this.#settledSincePause = this.#transferredBytesSincePause = 0;
       if (this.raw.closed || this.#broken !== undefined) return;
       this.#prepareWaiting();
       this.#advance();
@@ -529,7 +530,7 @@ export class RequestQueue {
       this.#unused.push(operation.index);
       this.#inKernel--;
       if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
-      if (result > 0 && isTransfer(operation.opcode)) this.#transferredBytesThisTurn += result;
+      if (result > 0 && isTransfer(operation.opcode)) this.#transferredBytesSincePause += result;
       if (operation.ownPosition !== -1 && result > 0) operation.movePosition(result);
       operation.end();
     }

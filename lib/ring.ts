@@ -64,8 +64,8 @@ const transferOptions = ["position", "signal"];
 
 /**
  * An io_uring on Bun's event loop: operations are promises, those of one tick travel in one system call, and the process lives exactly as long as one is
- * in flight. For the thread that made it. Of a tick's transfers on files that are open with O_DIRECT every 16 travel at once, and the device works while the
- * rest is made.
+ * in flight. For the thread that made it. Of a tick's transfers on RingFiles that are open with O_DIRECT every 16 travel at once, and the device works while
+ * the rest is made.
  *
  * What fails rejects with a UringError: EBADF where the ring is closed, otherwise the errno of the request. A wrong argument rejects with a TypeError or a
  * RangeError, an abort with the signal's reason.

@@ -147,7 +147,7 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
       try {
         await behind.write(bytesOf(chunk));
       } catch (error) {
-        await end();
+        await end().catch(() => undefined); // what failed first is told
         throw error;
       }
     },
@@ -155,9 +155,11 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
       try {
         await behind.finish();
         if (durable) await file.datasync();
-      } finally {
-        await end();
+      } catch (error) {
+        await end().catch(() => undefined);
+        throw error;
       }
+      await end();
     },
     abort: end,
   });

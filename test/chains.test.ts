@@ -228,6 +228,9 @@ test("a chain with something wrong in it is refused as a whole, and nothing of i
       [[write, () => Promise.all([write(), write()])], "ERR_INVALID_ARG_VALUE", "operations[1] must start one request of this ring, not 2"],
       [[write, () => other.nop()], "ERR_INVALID_ARG_VALUE", "not 0"],
       [[write, () => ring.link([write])], "ERR_INVALID_ARG_VALUE", "within another"],
+      [[write, () => file.chmod(0o600)], "ERR_INVALID_ARG_VALUE", "fchmod is not one request"],
+      [[write, () => file.writeFile(["never"])], "ERR_INVALID_ARG_VALUE", "writeFile is not one request"],
+      [[write, () => file.close()], "ERR_INVALID_ARG_VALUE", "close is not one request"],
       [new Array(9).fill(write), "ERR_OUT_OF_RANGE", "up to 8, the ring's entries"],
     ];
     for (const [operations, code, shown] of cases) {

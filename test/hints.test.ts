@@ -23,6 +23,16 @@ test("flags that the kernel does not know, or that do not go together, are named
   }
 });
 
+test("errnos that files and devices report have the kernel's names and a text, and names lead back to the errno", () => {
+  const reported = { EAGAIN: 11, EDEADLK: 35, ENOLCK: 37, EBADMSG: 74, EBADFD: 77, EUSERS: 87, EOPNOTSUPP: 95, ESTALE: 116, EUCLEAN: 117, EREMOTEIO: 121 };
+  const all = { ...reported, EDQUOT: 122, ENOMEDIUM: 123, ECANCELED: 125, ENOKEY: 126, EHWPOISON: 133, EIO: 5, ENOSPC: 28 };
+  for (const [code, errno] of Object.entries(all)) {
+    const error = new UringError(-errno, "read");
+    expect([error.code, new UringError(code, "read").errno]).toEqual([code, -errno]);
+    expect(error.message).not.toContain("failed");
+  }
+});
+
 test("what is not known has no hint", () => {
   expect(new UringError("EIO", "read_fixed").hint).toBeUndefined();
   expect(new UringError("EINVAL", "read_fixed").hint).toBeUndefined();

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, readSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { BufferPool, type ReadableOptions, Ring, type RingFile } from "bun-uring";
+import { readableOf } from "../lib/readable.ts";
 import type { StreamedFile } from "../lib/stream-memory.ts";
 import { writableOf } from "../lib/writable.ts";
 import { times } from "./support/effort.ts";
@@ -330,6 +331,24 @@ test("where every write goes to the file's end, one is in flight at a time", asy
   }
 });
 
+test("what ends a stream is told, not what closing the file says after it", async () => {
+  const file: StreamedFile = {
+    appends: false,
+    positionBytes: 1,
+    transferFixed: () => Promise.resolve(0),
+    transfer: () => Promise.reject(new Error("the transfer's error")),
+    datasync: () => Promise.resolve(),
+    close: () => Promise.reject(new Error("the close's error")),
+  };
+  expect((await thrown(() => readableOf(file, { autoClose: true }).getReader().read())).message).toBe("the transfer's error");
+  const writing = new Blob([positional(1_000_000)]).stream().pipeTo(writableOf(file, { autoClose: true }));
+  expect((await thrown(() => writing)).message).toBe("the transfer's error");
+  const writer = writableOf(file, { autoClose: true }).getWriter();
+  writer.closed.catch(() => undefined);
+  await writer.write("x");
+  expect((await thrown(() => writer.close())).message).toBe("the transfer's error");
+});
+
 test("of a pipe no more is read than is asked for", () =>
   withStreams(async ({ ring, pool }) => {
     const content = positional(10_000);
@@ -461,6 +480,25 @@ test("closing the pool, at whatever moment, ends its streams with an error, afte
         expect(pool.stats().held).toBe(0);
       }),
     );
+  }));
+
+test("what a stream has read before its pool is closed still comes", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const content = positional(3 * slotBytes);
+    const path = folder.write("file", content);
+    for (const zeroCopy of [true, false]) {
+      const pool = new BufferPool({ count: 4, size: slotBytes, hugePages: false });
+      await using ring = new Ring({ pool });
+      const reader = (await ring.open(path)).readable({ pool, zeroCopy }).getReader();
+      const parts = [Buffer.from((await reader.read()).value ?? [])];
+      while (ring.inFlight > 0) await turns(1);
+      pool.close();
+      for (let part = 1; part < 3; part++) parts.push(Buffer.from((await reader.read()).value ?? []));
+      expect(Buffer.concat(parts).equals(content)).toBe(true);
+      await reader.cancel();
+      expect(pool.stats().held).toBe(0);
+    }
   }));
 
 for (const turns of [0, 1, 2, 3, 4, 6, 8, 12, 20]) {
