@@ -220,6 +220,13 @@ export class RingFile implements AsyncDisposable {
    * @returns how many bytes were read, which may be fewer than asked for, 0 at the file's end; and the buffer
    * @see io_uring_prep_read(3)
    */
+  read<View extends NodeJS.ArrayBufferView>(
+    buffer: View,
+    offset?: number | Omit<ReadOptions<never>, "buffer"> | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesRead: number; buffer: View }>;
+  read<View extends NodeJS.ArrayBufferView = Buffer>(options?: ReadOptions<View>): Promise<{ bytesRead: number; buffer: View }>;
   async read<View extends NodeJS.ArrayBufferView = Buffer>(
     buffer?: View | ReadOptions<View>,
     offset?: number | Omit<ReadOptions<View>, "buffer"> | null,
