@@ -52,7 +52,7 @@ function lackingOf(symbol: PublicSymbol, constants: ReadonlyMap<string, string |
   if (examples.length === 0) lacking.push("an @example");
   if (throws.length === 0 && !neverThrow.has(name)) lacking.push("@throws");
   if (see.length === 0 && ofSystemCalls.test(name) && !withoutManual.has(name)) lacking.push("@see with the manual's page");
-  const toldElsewhere = /Arguments (?:and errors )?are those of/.test(summary);
+  const toldElsewhere = /Arguments\s+(?:and\s+errors\s+)?are\s+those\s+of/.test(summary);
   const unknown = untold.filter((parameter) => parameter !== "options");
   if (unknown.length > 0 && !toldElsewhere) lacking.push(`@param ${unknown.join(", ")}`);
   for (const [, request = ""] of see.join().matchAll(/io_uring_prep_(\w+)\(3\)/g)) {
