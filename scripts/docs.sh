@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes docs/api from the doc comments; with --check requires that it is what would be made: see test/reference/main.ts.
+# Makes docs/api from the doc comments; with --check requires that it is what would be made: see test/api-reference/main.ts.
 # TypeDoc needs an older TypeScript than the project has: it is installed in a folder of its own, docs/node_modules.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
@@ -13,4 +13,4 @@ if ! cmp -s docs/package-lock.json "$stamp"; then
   fi
   cp docs/package-lock.json "$stamp"
 fi
-exec node_modules/.bin/bun test/reference/main.ts "$@"
+exec node_modules/.bin/bun test/api-reference/main.ts "$@"

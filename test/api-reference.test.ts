@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { examplesOf } from "./reference/examples.ts";
-import { lackingIn } from "./reference/lacking.ts";
-import { brokenLinksOf, differencesOf } from "./reference/pages.ts";
-import { type PublicSymbol, type Reflection, symbolsOf } from "./reference/symbols.ts";
+import { examplesOf } from "./api-reference/examples.ts";
+import { lackingIn } from "./api-reference/lacking.ts";
+import { brokenLinksOf, differencesOf } from "./api-reference/pages.ts";
+import { type PublicSymbol, type Reflection, symbolsOf } from "./api-reference/symbols.ts";
 import { Folder } from "./support/files.ts";
 
 const documented: PublicSymbol = {
