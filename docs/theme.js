@@ -71,6 +71,15 @@ class Context extends MarkdownThemeContext {
           .join("\n\n");
       },
 
+      // Overloads have one comment: what it says comes once, below all of them.
+      signatures: (model, options) => {
+        const [first] = model.signatures;
+        if (model.signatures.length === 1) return partials.signatures(model, options);
+        const parameters = new Map(model.signatures.flatMap((signature) => signature.parameters ?? []).map((parameter) => [parameter.name, parameter]));
+        const whole = Object.assign(Object.create(first), { parameters: [...parameters.values()], type: model.signatures.at(-1).type });
+        return [...model.signatures.map((signature) => this.partials.signatureTitle(signature)), this.partials.signature(whole, { hideTitle: true })].join("\n\n");
+      },
+
       // The members of an object that is described in place have rows of their own.
       parametersTable: (parameters) => {
         const row = (name, { flags, defaultValue, type, comment }) => {
