@@ -64,11 +64,20 @@ export interface UringErrorDetails {
  *
  * @example
  * ```ts
- * try { ring.cloneBuffers(source); }
- * catch (error) { if (error instanceof UringError && error.code === "EBUSY") console.log(error.hint); else throw error; }
+ * import { RawRing, UringError } from "bun-uring";
+ *
+ * using source = new RawRing();
+ * using ring = new RawRing();
+ * try {
+ *   ring.cloneBuffers(source);
+ * } catch (error) {
+ *   if (!(error instanceof UringError)) throw error;
+ *   console.log(error.code, error.hint); // ENXIO The source ring has no registered buffers.
+ * }
  * ```
  */
 export class UringError extends Error {
+  /** "UringError". */
   override readonly name = "UringError";
   /** The errno's name, "EBUSY". */
   readonly code: string;
@@ -83,6 +92,10 @@ export class UringError extends Error {
   /** The second path, where there were two. */
   declare readonly dest?: string;
 
+  /**
+   * The library makes these.
+   * @hidden
+   */
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
     const errno = typeof error === "number" ? error : errnoOf(error);
     const code = typeof error === "number" ? codeOf(error) : error;

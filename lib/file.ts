@@ -30,6 +30,7 @@ function promised<Value>(act: (done: (error: Error | null, value: Value) => void
 
 /** Arguments of `RingFile.read` and `RingFile.write`, by name. */
 export interface ReadOptions<View> {
+  /** Any view. Default, where it is read into: one of 16384 bytes. */
   readonly buffer?: View;
   /** In the buffer, in bytes. Default 0. */
   readonly offset?: number | null;
@@ -103,7 +104,9 @@ function rangeOf(name: string, buffer: unknown, offset: unknown, length: unknown
 
 /** Options of whole-file methods: an encoding, or an object. */
 export interface FileOptions {
+  /** Of text. Default: none for reading, which so gives bytes, "utf8" for writing. */
   readonly encoding?: BufferEncoding | null;
+  /** Rejects the promise with its reason when aborted; what was read or written by then stays so. */
   readonly signal?: AbortSignal;
 }
 
@@ -181,8 +184,13 @@ class FileLife implements Reclaimable {
  *
  * @example
  * ```ts
- * await using file = await ring.open("/etc/hostname");
- * const bytesRead = await ring.readFixed(file, buffer, { position: 0 });
+ * import { Ring } from "bun-uring";
+ *
+ * await using ring = new Ring();
+ * await using file = await ring.open("notes.txt", "r+");
+ * const { size } = await file.stat();
+ * await file.write("four\n", size);
+ * console.log(await file.readFile("utf8"));
  * ```
  */
 export class RingFile implements AsyncDisposable {
@@ -190,7 +198,10 @@ export class RingFile implements AsyncDisposable {
   readonly #open: OpenFile;
   readonly #life: FileLife;
 
-  /** Rings make these: `Ring.open`. */
+  /**
+   * Rings make these: `Ring.open`.
+   * @hidden
+   */
   constructor(lease: Lease, open: OpenFile, place: Place) {
     this.#lease = lease;
     this.#open = open;
@@ -220,8 +231,26 @@ export class RingFile implements AsyncDisposable {
    * @param length - in bytes. Default: to the buffer's end.
    * @param position - in the file, in bytes; null, or -1: its own position, which moves on. Default null.
    * @returns how many bytes were read, which may be fewer than asked for, 0 at the file's end; and the buffer
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EBADF: the file or its ring is closed, or it is not open for reading; EISDIR: a folder; EINVAL: often a misaligned O_DIRECT transfer
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * const { bytesRead, buffer } = await file.read(Buffer.alloc(4096), { position: 4 });
+   * console.log(buffer.toString("utf8", 0, bytesRead)); // from the second line on
+   * ```
    * @see io_uring_prep_read(3)
    */
+  read<View extends NodeJS.ArrayBufferView>(
+    buffer: View,
+    offset?: number | Omit<ReadOptions<never>, "buffer"> | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesRead: number; buffer: View }>;
+  read<View extends NodeJS.ArrayBufferView = Buffer>(options?: ReadOptions<View>): Promise<{ bytesRead: number; buffer: View }>;
   async read<View extends NodeJS.ArrayBufferView = Buffer>(
     buffer?: View | ReadOptions<View>,
     offset?: number | Omit<ReadOptions<View>, "buffer"> | null,
@@ -242,6 +271,17 @@ export class RingFile implements AsyncDisposable {
    * @param length - in bytes, default: to the buffer's end; for a string its encoding
    * @param position - in the file, in bytes; null: its own position, which moves on. Default null.
    * @returns how many bytes were written, which may be fewer than asked for; and the buffer
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EBADF: the file or its ring is closed, or it is not open for writing; ENOSPC, EDQUOT, EFBIG: no room
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("new.txt", "w");
+   * await file.write("text\n"); // at the file's own position, which moves on
+   * await file.write(Buffer.from("bytes\n"), 0, 6, 100); // at position 100
+   * ```
    * @see io_uring_prep_write(3)
    */
   async write<Data extends NodeJS.ArrayBufferView | string>(
@@ -265,6 +305,18 @@ export class RingFile implements AsyncDisposable {
    * Reads into several buffers, one after the other, as FileHandle.readv does.
    * @param buffers - up to 1024 views
    * @param position - in the file, in bytes; null: its own position, which moves on. Default null.
+   * @throws TypeError, RangeError, UringError: as read
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * const first = Buffer.alloc(4);
+   * const rest = Buffer.alloc(4096);
+   * const { bytesRead } = await file.readv([first, rest], 0);
+   * console.log(bytesRead, first.toString()); // 14 "one\n"
+   * ```
    * @see io_uring_prep_readv(3)
    */
   async readv<Views extends readonly NodeJS.ArrayBufferView[]>(
@@ -276,6 +328,16 @@ export class RingFile implements AsyncDisposable {
 
   /**
    * Writes several buffers, as FileHandle.writev does. Arguments are those of readv.
+   * @throws TypeError, RangeError, UringError: as write
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("new.txt", "w");
+   * const { bytesWritten } = await file.writev([Buffer.from("head\n"), Buffer.from("body\n")]);
+   * console.log(bytesWritten); // 10
+   * ```
    * @see io_uring_prep_writev(3)
    */
   async writev<Views extends readonly NodeJS.ArrayBufferView[]>(
@@ -287,6 +349,19 @@ export class RingFile implements AsyncDisposable {
 
   /**
    * Reads into a slot of one of the ring's pools, as `Ring.readFixed` does.
+   * @param buffer - a slot of one of the ring's pools
+   * @throws TypeError, RangeError, UringError: as `Ring.readFixed`
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("disk.img");
+   * using buffer = await pool.acquire();
+   * const bytesRead = await file.readFixed(buffer, { position: 0 });
+   * console.log(bytesRead); // 65536
+   * ```
    * @see io_uring_prep_read_fixed(3)
    */
   readFixed(buffer: FixedBuffer, options: FixedTransferOptions = noOptions): Promise<number> {
@@ -295,6 +370,18 @@ export class RingFile implements AsyncDisposable {
 
   /**
    * Writes from a slot of one of the ring's pools, as `Ring.writeFixed` does.
+   * @param buffer - a slot of one of the ring's pools
+   * @throws TypeError, RangeError, UringError: as `Ring.writeFixed`
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("copy.img", "w");
+   * using buffer = await pool.acquire();
+   * await file.writeFixed(buffer, { position: 0, length: 4096 });
+   * ```
    * @see io_uring_prep_write_fixed(3)
    */
   writeFixed(buffer: FixedBuffer, options: FixedWriteOptions = noOptions): Promise<number> {
@@ -305,6 +392,16 @@ export class RingFile implements AsyncDisposable {
    * Writes all of a buffer, or of a part of one, and resolves when that is on stable storage: a write and an fdatasync in one chain, one system call. Arguments
    * are those of write.
    * @returns how many bytes were written, which is all; and the buffer
+   * @throws TypeError, RangeError, UringError: as write; EIO: also where the file takes no more
+   * @throws UringError EIO, ENOSPC, EDQUOT: not all of it could be written back
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("journal", "a");
+   * await file.writeDurably(Buffer.from("committed\n"));
+   * ```
    * @see io_uring_prep_write(3), io_uring_prep_fsync(3), fdatasync(2)
    */
   async writeDurably<View extends NodeJS.ArrayBufferView>(
@@ -335,6 +432,17 @@ export class RingFile implements AsyncDisposable {
   /**
    * Cuts the file off, or lengthens it with zeros. Before Linux 6.9 by way of node:fs.
    * @param length - in bytes. Default 0; less than 0 is 0, as FileHandle has it
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EBADF: the file or its ring is closed; EINVAL: not open for writing, or no regular file
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt", "r+");
+   * await file.truncate(4);
+   * console.log(await file.readFile("utf8")); // one
+   * ```
    * @see io_uring_prep_ftruncate(3)
    */
   async truncate(length?: number | null): Promise<void> {
@@ -344,27 +452,98 @@ export class RingFile implements AsyncDisposable {
     return this.#requests.outside(this.#open, "ftruncate", (fd) => promised<void>((done) => fs().ftruncate(fd, bytes, done)));
   }
 
-  /** Changes the permissions, as FileHandle.chmod does. io_uring has no request for it: node:fs does it on the descriptor. */
+  /**
+   * Changes the permissions, as FileHandle.chmod does. io_uring has no request for it: node:fs does it on the descriptor.
+   * @param mode - permissions, as 0o600, or "600"
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EBADF: the file or its ring is closed; otherwise an Error of node:fs: EPERM, EROFS
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * await file.chmod(0o600);
+   * ```
+   * @see fchmod(2)
+   */
   chmod(mode: number | string): Promise<void> {
     return this.#requests.outside(this.#open, "fchmod", (fd) => promised<void>((done) => fs().fchmod(fd, mode, done)));
   }
 
-  /** Changes the owner, as FileHandle.chown does; by way of node:fs, as chmod. */
+  /**
+   * Changes the owner, as FileHandle.chown does; by way of node:fs, as chmod.
+   * @param uid - the user's number; -1 leaves it
+   * @param gid - the group's number; -1 leaves it
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EBADF: the file or its ring is closed; otherwise an Error of node:fs: EPERM, EROFS
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * const { uid, gid } = await file.stat();
+   * await file.chown(uid, gid);
+   * ```
+   * @see fchown(2)
+   */
   chown(uid: number, gid: number): Promise<void> {
     return this.#requests.outside(this.#open, "fchown", (fd) => promised<void>((done) => fs().fchown(fd, uid, gid, done)));
   }
 
-  /** Changes the times of last access and change, as FileHandle.utimes does; by way of node:fs, as chmod. */
+  /**
+   * Changes the times of last access and change, as FileHandle.utimes does; by way of node:fs, as chmod.
+   * @param atime - last access: a Date, seconds since 1970, or those as a string
+   * @param mtime - last change, in the same ways
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EBADF: the file or its ring is closed; otherwise an Error of node:fs: EPERM, EACCES, EROFS
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * await file.utimes(new Date(), new Date("2026-01-01"));
+   * ```
+   * @see utimensat(2)
+   */
   utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
     return this.#requests.outside(this.#open, "futimes", (fd) => promised<void>((done) => fs().futimes(fd, atime, mtime, done)));
   }
 
-  /** Resolves when content and metadata are on stable storage. @see io_uring_prep_fsync(3) */
+  /**
+   * Resolves when content and metadata are on stable storage.
+   * @throws UringError EBADF: the file or its ring is closed; EIO, ENOSPC, EDQUOT: not all of it could be written back; EINVAL: what has no storage, as a pipe
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt", "a");
+   * await file.writeFile("four\n");
+   * await file.sync();
+   * ```
+   * @see io_uring_prep_fsync(3)
+   */
   sync(): Promise<void> {
     return this.#run(() => operations.sync("fsync", this.#opened("fsync")));
   }
 
-  /** Resolves when the content, and the metadata needed to read it back, are on stable storage. @see io_uring_prep_fsync(3) */
+  /**
+   * Resolves when the content, and the metadata needed to read it back, are on stable storage.
+   * @throws UringError: as sync
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt", "a");
+   * await file.writeFile("four\n");
+   * await file.datasync();
+   * ```
+   * @see io_uring_prep_fsync(3)
+   */
   datasync(): Promise<void> {
     return this.#run(() => operations.sync("fdatasync", this.#opened("fdatasync")));
   }
@@ -372,6 +551,17 @@ export class RingFile implements AsyncDisposable {
   /**
    * The file's metadata, as node:fs has it.
    * @param options.bigint - all numbers as bigints, and times in nanoseconds too; by way of node:fs, which alone can make a BigIntStats. Default false.
+   * @throws TypeError: an option's type
+   * @throws UringError EBADF: the file or its ring is closed
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * const { size, mtime } = await file.stat();
+   * console.log(size, mtime);
+   * ```
    * @see io_uring_prep_statx(3)
    */
   stat(options?: { readonly bigint?: false }): Promise<Stats>;
@@ -389,6 +579,18 @@ export class RingFile implements AsyncDisposable {
    * All of the file from its own position on, as FileHandle.readFile has it.
    * @param options - an encoding, or an object with `encoding` and `signal`
    * @returns a Buffer; a string, where an encoding is given
+   * @throws TypeError: an option's type or value; or the call is an operation of a chain
+   * @throws UringError: as read
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * const text = await file.readFile("utf8");
+   * console.log(text.split("\n").length); // 4
+   * ```
+   * @see io_uring_prep_read(3)
    */
   readFile(options?: (FileOptions & { readonly encoding?: null }) | null): Promise<Buffer>;
   readFile(options: BufferEncoding | (FileOptions & { readonly encoding: BufferEncoding })): Promise<string>;
@@ -421,6 +623,18 @@ export class RingFile implements AsyncDisposable {
    * Writes all of the data, from the file's own position on, as FileHandle.writeFile does. It does not cut the file off.
    * @param data - a string, any view, or an iterable or stream of those
    * @param options - an encoding, or an object with `encoding` and `signal`
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError: as write; EIO: also where the file takes no more
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("new.txt", "w");
+   * await file.writeFile("text\n");
+   * await file.writeFile(Bun.file("notes.txt").stream(), { signal: AbortSignal.timeout(1000) });
+   * ```
+   * @see io_uring_prep_write(3)
    */
   async writeFile(data: FileData | Iterable<FileData> | AsyncIterable<FileData>, options?: BufferEncoding | FileOptions | null): Promise<void> {
     const { encoding, signal } = fileOptions(options);
@@ -431,7 +645,20 @@ export class RingFile implements AsyncDisposable {
     for await (const part of data) await this.#writeAll(part, encoding, signal);
   }
 
-  /** writeFile, as FileHandle has it: a file opened with "a" is appended to. */
+  /**
+   * writeFile, as FileHandle has it: a file opened with "a" is appended to.
+   * @param parameters - those of writeFile
+   * @throws TypeError, RangeError, UringError: as writeFile
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt", "a");
+   * await file.appendFile("four\n");
+   * ```
+   * @see io_uring_prep_write(3)
+   */
   appendFile(...parameters: Parameters<RingFile["writeFile"]>): Promise<void> {
     return this.writeFile(...parameters);
   }
@@ -450,8 +677,17 @@ export class RingFile implements AsyncDisposable {
    * @throws UringError EBADF: the file is closed; what reading reports is the stream's error
    * @example
    * ```ts
-   * Bun.serve({ fetch: async () => new Response((await ring.open("video.mp4")).readable({ pool, zeroCopy: true, autoClose: true })) });
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * using server = Bun.serve({
+   *   port: 0,
+   *   fetch: async () => new Response((await ring.open("disk.img")).readable({ pool, zeroCopy: true, autoClose: true })),
+   * });
+   * console.log((await (await fetch(server.url)).bytes()).length); // 1048576
    * ```
+   * @see io_uring_prep_read(3), io_uring_prep_read_fixed(3)
    */
   readable(options: ReadableOptions = noOptions): ReadableStream<Uint8Array> {
     return readableOf(this.#streamed("read"), options);
@@ -470,14 +706,34 @@ export class RingFile implements AsyncDisposable {
    * @throws UringError EBADF: the file is closed; what writing reports is the stream's error
    * @example
    * ```ts
-   * await request.body?.pipeTo(file.writable({ pool, durable: true }));
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * const copy = await ring.open("copy.img", "w");
+   * await Bun.file("disk.img").stream().pipeTo(copy.writable({ pool, durable: true, autoClose: true }));
    * ```
+   * @see io_uring_prep_write(3), io_uring_prep_write_fixed(3)
    */
   writable(options: WritableOptions = noOptions): WritableStream<WritableChunk> {
     return writableOf(this.#streamed("write"), options);
   }
 
-  /** The content from the file's own position on, in pieces of up to 64 KiB; ends at the file's end, and leaves the file open. */
+  /**
+   * The content from the file's own position on, in pieces of up to 64 KiB; ends at the file's end, and leaves the file open.
+   * @throws UringError: as read, from the iteration
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("disk.img");
+   * let bytes = 0;
+   * for await (const piece of file) bytes += piece.length;
+   * console.log(bytes); // 1048576
+   * ```
+   * @see io_uring_prep_read(3)
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
     for (;;) {
       const { bytesRead, buffer } = await this.read<Buffer>(Buffer.allocUnsafeSlow(pieceBytes));
@@ -486,7 +742,20 @@ export class RingFile implements AsyncDisposable {
     }
   }
 
-  /** The content's lines from the file's own position on, as FileHandle.readLines has them, but that the file stays open. */
+  /**
+   * The content's lines from the file's own position on, as FileHandle.readLines has them, but that the file stays open.
+   * @param options.encoding - of the text. Default "utf8".
+   * @throws TypeError: an option's name or type
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * for await (const line of file.readLines()) console.log(line);
+   * ```
+   * @see io_uring_prep_read(3)
+   */
   readLines(options: { readonly encoding?: BufferEncoding } = noOptions): Interface {
     checkOptions(options, ["encoding"]);
     // Loaded when they are needed: the two take longer than all of this library.
@@ -500,6 +769,15 @@ export class RingFile implements AsyncDisposable {
   /**
    * Closes the file as soon as no operation uses it, aborted ones included; new ones are refused at once. Again: the same promise.
    * @throws UringError EIO, ENOSPC, EDQUOT: what the file system reports on close; the descriptor is gone all the same
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * const file = await ring.open("notes.txt");
+   * await file.close();
+   * console.log(file.closed, file.fd); // true -1
+   * ```
    * @see io_uring_prep_close(3)
    */
   close(): Promise<void> {

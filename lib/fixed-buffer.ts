@@ -7,10 +7,13 @@ import type { PoolMembership } from "./pool-membership.ts";
  * becomes of the thread that gave it away; that thread may receive it back.
  */
 export interface SlotToken {
+  /** Tells a token from other objects. */
   readonly kind: "bun-uring.SlotToken";
   /** Which pool. */
   readonly pool: number;
+  /** Which slot of the pool, from 0. */
   readonly index: number;
+  /** Which of the slot's transfers: a token is good for one. */
   readonly ticket: number;
 }
 
@@ -81,16 +84,23 @@ export let slotOf: (buffer: FixedBuffer) => Slot;
  *
  * @example
  * ```ts
+ * import { BufferPool, Ring } from "bun-uring";
+ *
+ * using pool = new BufferPool({ count: 16, size: 65536 });
+ * await using ring = new Ring({ pool });
  * using buffer = await pool.acquire();
- * const bytesRead = await ring.readFixed(file, buffer, { position: 0 });
- * console.log(buffer.bytes.subarray(0, bytesRead));
+ * const bytesRead = await ring.readFixed(await ring.open("notes.txt"), buffer, { position: 0 });
+ * console.log(new TextDecoder().decode(buffer.bytes.subarray(0, bytesRead)));
  * ```
  */
 export class FixedBuffer implements Disposable {
   readonly #slot: Slot;
   #bytes: Uint8Array;
 
-  /** Pools make these: `BufferPool.acquire`, `tryAcquire`, `receive`. */
+  /**
+   * Pools make these: `BufferPool.acquire`, `tryAcquire`, `receive`.
+   * @hidden
+   */
   constructor(slot: Slot, place?: Place) {
     this.#slot = slot;
     this.#bytes = slot.membership.slotBytes(slot.index);
@@ -118,8 +128,13 @@ export class FixedBuffer implements Disposable {
    * @throws UringError ESTALE: released or transferred; EBUSY: requests in flight use the slot
    * @example
    * ```ts
-   * worker.postMessage(buffer.transfer());
-   * // in the Worker: using buffer = pool.receive(message.data);
+   * import { BufferPool } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * const buffer = await pool.acquire();
+   * buffer.bytes.set(Buffer.from("for somebody else"));
+   * const token = buffer.transfer(); // for postMessage
+   * using received = BufferPool.attach(pool.share()).receive(token);
    * ```
    */
   transfer(): SlotToken {
@@ -141,6 +156,15 @@ export class FixedBuffer implements Disposable {
   /**
    * Gives the slot back to the pool. With requests in flight it takes effect when the last of them has completed.
    * @throws UringError ESTALE: released or transferred already
+   * @example
+   * ```ts
+   * import { BufferPool } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * const buffer = await pool.acquire();
+   * buffer.release();
+   * console.log(pool.available); // 16
+   * ```
    */
   release(): void {
     const slot = this.#slot;

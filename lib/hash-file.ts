@@ -7,6 +7,7 @@ const chunkBytes = 2 ** 18;
 
 /** How far `hashFile` is. */
 export interface HashProgress {
+  /** Never less than before. */
   readonly hashedBytes: number;
   /** The file's size; more while it grows. */
   readonly totalBytes: number;

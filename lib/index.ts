@@ -1,6 +1,9 @@
 /**
  * io_uring for Bun, with fixed buffers that are registered once and cloned into every ring that needs them.
  * Importing this compiles nothing and works anywhere; the first use of a class needs Linux.
+ *
+ * @module
+ * @mergeModuleWith <project>
  */
 export { type CopyFileOptions, type CopyFileResult, type CopyProgress, copyFile } from "./copy-file.ts";
 export { UringError } from "./errors.ts";

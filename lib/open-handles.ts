@@ -116,7 +116,10 @@ export function untrack(what: Reclaimable): void {
  *
  * Default: on, except where NODE_ENV is "production" and under `bun --hot`; the environment variable BUN_URING_TRACK_HANDLES, 0 or 1, overrides that.
  *
+ * @param enabled - whether to track
+ *
  * @throws TypeError: not a boolean
+ *
  * @example
  * ```ts
  * import { trackHandles } from "bun-uring";
@@ -151,13 +154,20 @@ export function openHandles(): OpenHandle[] {
  * it names once, so that one test fails for it. Test files that run in one process have one list.
  *
  * @param except - what may be open: `openHandles()` of before. Default: nothing.
+ *
  * @throws Error: something is open, or was dropped, with the places that made it; or handles are not tracked
+ *
  * @example
  * ```ts
- * import { afterAll } from "bun:test";
- * import { assertNoOpenHandles } from "bun-uring";
+ * import { afterAll, test } from "bun:test";
+ * import { assertNoOpenHandles, Ring } from "bun-uring";
  *
  * afterAll(() => assertNoOpenHandles());
+ *
+ * test("a ring that is closed", async () => {
+ *   await using ring = new Ring();
+ *   await ring.nop();
+ * });
  * ```
  */
 export function assertNoOpenHandles(except: readonly OpenHandle[] = []): void {

@@ -261,7 +261,7 @@ export function fallocate(target: Target, mode: number, position: number | bigin
 
 const advices = { normal: 0, random: 1, sequential: 2, willneed: 3, dontneed: 4, noreuse: 5 } as const;
 
-/** What posix_fadvise(3) takes, without its prefix. */
+/** What posix_fadvise(3) takes, without its prefix: "normal", "random", "sequential", "willneed", "dontneed" or "noreuse". */
 export type Advice = keyof typeof advices;
 
 function isAdvice(advice: unknown): advice is Advice {

@@ -25,14 +25,19 @@ export interface BufferPoolOptions {
 
 /** A pool, for other threads: structured-cloneable, for postMessage and workerData within this process. */
 export interface PoolHandle {
+  /** Tells a handle from other objects. */
   readonly kind: "bun-uring.PoolHandle";
+  /** What the threads have in common: of no use to programs. */
   readonly control: SharedArrayBuffer;
+  /** The slots' memory. */
   readonly memories: readonly SharedArrayBuffer[];
 }
 
 /** What `BufferPool.stats()` tells. */
 export interface PoolStats {
+  /** Slots in all. */
   readonly count: number;
+  /** Bytes of a slot. */
   readonly size: number;
   /** Free slots. */
   readonly available: number;
@@ -137,12 +142,13 @@ async function populateOffThread(parts: readonly Region[]): Promise<void> {
  *
  * @example
  * ```ts
+ * import { once } from "node:events";
+ * import { isMainThread, Worker, workerData } from "node:worker_threads";
  * import { BufferPool, Ring } from "bun-uring";
  *
- * using pool = new BufferPool({ count: 256, size: 65536 });
- * await using ring = new Ring({ pool });
- * const worker = new Worker("./worker.ts");
- * worker.postMessage(pool.share()); // there: BufferPool.attach(event.data)
+ * using pool = isMainThread ? new BufferPool({ count: 256, size: 65536 }) : BufferPool.attach(workerData);
+ * await using ring = new Ring({ pool }); // a clone, here and in the Worker
+ * if (isMainThread) await once(new Worker(import.meta.filename, { workerData: pool.share() }), "exit");
  * ```
  *
  * @see io_uring_register_buffers(3), io_uring_clone_buffers(3)
@@ -173,7 +179,18 @@ export class BufferPool implements Disposable {
     track(this, made.value, made.place);
   }
 
-  /** As `new BufferPool()`, with the memory faulted in by threads of the kernel while the event loop goes on. */
+  /**
+   * As `new BufferPool()`, with the memory faulted in by threads of the kernel while the event loop goes on.
+   * @throws TypeError, RangeError, UringError: as the constructor
+   * @example
+   * ```ts
+   * import { BufferPool } from "bun-uring";
+   *
+   * using pool = await BufferPool.create({ count: 1024, size: 65536 });
+   * console.log(pool.available); // 1024
+   * ```
+   * @see madvise(2)
+   */
   static async create(options: BufferPoolOptions): Promise<BufferPool> {
     const place = currentPlace();
     const { control, memories, parts } = allocate(options);
@@ -187,6 +204,16 @@ export class BufferPool implements Disposable {
    * @param handle - what `share` returned
    * @throws TypeError: not a handle, or one of another version of this library
    * @throws UringError EBADF: the pool is closed, or every thread that had it has ended; EMFILE; EUSERS: 1024 have it
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * const handle = pool.share(); // most often sent to another thread
+   * using attached = BufferPool.attach(handle);
+   * await using ring = new Ring({ pool: attached });
+   * ```
+   * @see io_uring_clone_buffers(3)
    */
   static attach(handle: PoolHandle): BufferPool {
     if (typeof handle !== "object" || handle === null || handle.kind !== "bun-uring.PoolHandle")
@@ -225,6 +252,14 @@ export class BufferPool implements Disposable {
   /**
    * What another thread attaches with. A pool that was shared and is dropped without close stays until this thread ends: the handle may be on its way.
    * @throws UringError EBADF: the pool is closed
+   * @example
+   * ```ts
+   * import { BufferPool } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * const worker = new Worker("data:text/javascript,");
+   * worker.postMessage(pool.share());
+   * ```
    */
   share(): PoolHandle {
     this.#membership.share();
@@ -234,6 +269,14 @@ export class BufferPool implements Disposable {
   /**
    * A slot, if one is free and nobody of this thread waits for it, nor is it the last and somebody of another thread has waited for it for a hundred releases.
    * @throws UringError EBADF: the pool is closed
+   * @example
+   * ```ts
+   * import { BufferPool } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * using buffer = pool.tryAcquire();
+   * console.log(buffer === undefined ? "all slots are taken" : `slot ${buffer.index}`);
+   * ```
    */
   tryAcquire(): FixedBuffer | undefined {
     return this.#membership.tryAcquire();
@@ -244,6 +287,15 @@ export class BufferPool implements Disposable {
    * some hundred releases it is the turn of the one that has waited longest. Waiting costs no CPU and keeps the process alive.
    * @param options.signal - rejects the promise with its reason when it is aborted
    * @throws UringError EBADF: the pool is closed, or was while waiting
+   * @throws TypeError: an option's type
+   * @example
+   * ```ts
+   * import { BufferPool } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * using buffer = await pool.acquire({ signal: AbortSignal.timeout(1000) });
+   * buffer.bytes.fill(0);
+   * ```
    */
   async acquire(options: { readonly signal?: AbortSignal } = {}): Promise<FixedBuffer> {
     checkOptions(options, ["signal"]);
@@ -253,9 +305,20 @@ export class BufferPool implements Disposable {
 
   /**
    * Takes over a slot, with its content, that another thread gave away with `FixedBuffer.transfer`.
+   * @param token - what `transfer` returned
    * @throws TypeError: not a token, or one of another pool
    * @throws UringError ESTALE: the token was used; EBADF: this pool object was closed. Where only the thread that made the pool has closed it, a slot that was on its way
    * is received: it is out, as those that are held
+   * @throws RangeError: a token with numbers that no slot has
+   * @example
+   * ```ts
+   * import { BufferPool } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * using attached = BufferPool.attach(pool.share()); // most often in another thread
+   * const token = (await pool.acquire()).transfer();
+   * using buffer = attached.receive(token);
+   * ```
    */
   receive(token: SlotToken): FixedBuffer {
     if (typeof token !== "object" || token === null || token.kind !== "bun-uring.SlotToken")
@@ -265,7 +328,18 @@ export class BufferPool implements Disposable {
     return this.#membership.receive(token);
   }
 
-  /** How the pool stands. */
+  /**
+   * How the pool stands.
+   * @example
+   * ```ts
+   * import { BufferPool } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * using buffer = await pool.acquire();
+   * const { available, held, memoryBytes } = pool.stats();
+   * console.log(available, held, memoryBytes); // 15 1 1048576
+   * ```
+   */
   stats(): PoolStats {
     const { control, extents, memories, waiting, exhaustions, others } = this.#membership;
     const { free, own, inTransit } = this.#membership.census();
@@ -290,6 +364,15 @@ export class BufferPool implements Disposable {
    * attachment that another thread is in the middle of, microseconds: rings that have it go on, slots that are out or on their way stay valid until they are released,
    * and the memory goes with the last of them. It stays closed, to old handles too, whatever its descriptor's number is by then. On an attached pool it ends that attachment
    * only, and the same handle's others go on. Again: nothing.
+   * @example
+   * ```ts
+   * import { BufferPool } from "bun-uring";
+   *
+   * const pool = new BufferPool({ count: 16, size: 65536 });
+   * const buffer = await pool.acquire();
+   * pool.close();
+   * buffer.release(); // was valid until now; the memory goes
+   * ```
    */
   close(): void {
     this.#membership.close();

@@ -20,6 +20,7 @@ export interface Probe {
   readonly features: readonly string[];
   /** IORING_OP_* that the kernel has, by name without the prefix. */
   readonly opcodes: readonly string[];
+  /** How far io_uring_clone_buffers(3) goes. */
   readonly clone: {
     /** Whole tables. Linux 6.12+. */
     readonly whole: boolean;
@@ -30,6 +31,10 @@ export interface Probe {
     /** Whether that leaves the entries behind its range alone. `RawRing.cloneBuffers` does so in any case. */
     readonly replaceKeepsTail: boolean;
   };
+  /**
+   * The limit on locked memory, which pools count against: `limitBytes` of it, Infinity without a limit; whether the process is `unlimited`, as root is; and
+   * `pinnedBytes`, what this process has pinned now, as far as the kernel counts.
+   */
   readonly memlock: Memlock;
   /** The sysctl kernel.io_uring_disabled: 0 for all, 1 for a group, 2 for none; undefined before Linux 6.6. */
   readonly ioUringDisabled: number | undefined;

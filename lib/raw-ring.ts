@@ -390,6 +390,14 @@ export class RawRing implements Disposable {
    *   arrives with its tag as user data; 0 is no tag
    * @throws UringError EBUSY: the ring has a table; ENOMEM: over the memlock limit; EFAULT: a buffer too long; EINVAL: too many, or a tag for an entry that holds nothing
    * @throws TypeError: memory other than a SharedArrayBuffer's
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * const memory = new SharedArrayBuffer(2 * 65536);
+   * ring.registerBuffers([new Uint8Array(memory, 0, 65536), new Uint8Array(memory, 65536)]);
+   * ```
    * @see io_uring_register_buffers(3), io_uring_register_buffers_tags(3)
    */
   registerBuffers(buffers: readonly Registrable[], tags?: readonly number[]): void {
@@ -412,7 +420,16 @@ export class RawRing implements Disposable {
 
   /**
    * Registers a table of `count` entries that hold nothing yet, 1 to 16384.
+   * @param count - how many entries
    * @throws UringError EBUSY: the ring has a table. Since Linux 5.19.
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.registerSparseBuffers(16);
+   * ring.updateBuffers(3, [new SharedArrayBuffer(65536)]);
+   * ```
    * @see io_uring_register_buffers_sparse(3)
    */
   registerSparseBuffers(count: number): void {
@@ -428,7 +445,18 @@ export class RawRing implements Disposable {
   /**
    * Replaces entries of the table from `offset` on; returns how many. Requests in flight keep what they began with; its
    * memory stays until nothing is in flight, and where tags are used, until close.
+   * @param offset - the first entry, from 0
+   * @param buffers - as for registerBuffers
+   * @param tags - as for registerBuffers
    * @throws UringError ENXIO: no table; EINVAL: past its end
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.registerBuffers([new SharedArrayBuffer(4096), null]);
+   * console.log(ring.updateBuffers(1, [new SharedArrayBuffer(65536)])); // 1
+   * ```
    * @see io_uring_register_buffers_update_tag(3)
    */
   updateBuffers(offset: number, buffers: readonly Registrable[], tags?: readonly number[]): number {
@@ -454,6 +482,15 @@ export class RawRing implements Disposable {
   /**
    * Gives the table up. Requests in flight go on with their buffers, and clones in other rings stay. Before Linux 6.13 it waits for those requests.
    * @throws UringError ENXIO: no table
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.registerBuffers([new SharedArrayBuffer(4096)]);
+   * ring.unregisterBuffers();
+   * ring.registerBuffers([new SharedArrayBuffer(65536)]);
+   * ```
    * @see io_uring_unregister_buffers(3)
    */
   unregisterBuffers(): void {
@@ -471,9 +508,19 @@ export class RawRing implements Disposable {
    * and outlives the source. A `{ fd }` names a ring by its bare descriptor, also of another thread: that it still is that ring, and that the
    * memory behind it stays, is then the caller's business. BufferPool takes care of both.
    *
+   * @param source - the ring that has the buffers, or its descriptor
    * @throws UringError EBUSY: the ring has a table, and no `replace`; ENXIO: the source has none; EINVAL, EOVERFLOW: the range; EEXIST: a source
    *   with IORING_SETUP_SINGLE_ISSUER, of another thread; EOPNOTSUPP: not a ring; EBADF: not a descriptor. Before Linux 6.18.44 `replace` takes rings of
    *   its own for a moment (EMFILE, ENOMEM), and refuses a table that has tags (EOPNOTSUPP). Since Linux 6.12, with options 6.13.
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using source = new RawRing({ entries: 1 });
+   * source.registerBuffers([new SharedArrayBuffer(65536)]);
+   * using ring = new RawRing();
+   * ring.cloneBuffers(source); // buffer 0 of both is the same memory
+   * ```
    * @see io_uring_clone_buffers(3), io_uring_clone_buffers_offset(3)
    */
   cloneBuffers(source: RawRing | { readonly fd: number }, options: CloneOptions = {}): void {
@@ -498,6 +545,18 @@ export class RawRing implements Disposable {
    * @param fds - 1 to 1048576 descriptors; -1 is an entry that holds nothing
    * @param tags - one for each file, as for registerBuffers
    * @throws UringError EBUSY: the ring has a file table; EBADF: not a descriptor, or an io_uring's; EMFILE: over the limit of open files
+   * @example
+   * ```ts
+   * import { openSync } from "node:fs";
+   * import { IOSQE_FIXED_FILE, RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
+   * ring.registerBuffers([bytes]);
+   * ring.registerFiles([openSync("notes.txt", "r")]);
+   * ring.prepReadFixed(0, bytes, 0, 0, 1, IOSQE_FIXED_FILE); // file 0 of the table
+   * ring.submitAndWait(1);
+   * ```
    * @see io_uring_register_files(3), io_uring_register_files_tags(3)
    */
   registerFiles(fds: readonly number[], tags?: readonly number[]): void {
@@ -513,7 +572,17 @@ export class RawRing implements Disposable {
 
   /**
    * Registers a file table of `count` entries that hold nothing yet, 1 to 1048576. Since Linux 5.19.
+   * @param count - how many entries
    * @throws UringError EBUSY: the ring has a file table; EMFILE: over the limit of open files
+   * @example
+   * ```ts
+   * import { openSync } from "node:fs";
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.registerSparseFiles(16);
+   * ring.updateFiles(3, [openSync("notes.txt", "r")]);
+   * ```
    * @see io_uring_register_files_sparse(3)
    */
   registerSparseFiles(count: number): void {
@@ -529,9 +598,20 @@ export class RawRing implements Disposable {
   /**
    * Replaces entries of the file table from `offset` on; returns how many: fewer where one can't be, which then holds nothing. Requests in flight keep the
    * file they began with.
+   * @param offset - the first entry, from 0
    * @param fds - -1 empties an entry, IORING_REGISTER_FILES_SKIP leaves it alone
+   * @param tags - as for registerFiles
    * @throws UringError ENXIO: no file table; EINVAL: past its end, or a tag for an entry that is to hold nothing; EBADF: the first is not a descriptor, or an
    *   io_uring's, and its entry holds nothing now
+   * @example
+   * ```ts
+   * import { openSync } from "node:fs";
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.registerFiles([openSync("notes.txt", "r"), -1]);
+   * console.log(ring.updateFiles(0, [-1, openSync("disk.img", "r")])); // 2
+   * ```
    * @see io_uring_register_files_update_tag(3)
    */
   updateFiles(offset: number, fds: readonly number[], tags?: readonly number[]): number {
@@ -550,6 +630,15 @@ export class RawRing implements Disposable {
   /**
    * Gives the file table up. Requests in flight go on with their files.
    * @throws UringError ENXIO: no file table
+   * @example
+   * ```ts
+   * import { openSync } from "node:fs";
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.registerFiles([openSync("notes.txt", "r")]);
+   * ring.unregisterFiles();
+   * ```
    * @see io_uring_unregister_files(3)
    */
   unregisterFiles(): void {
@@ -560,6 +649,15 @@ export class RawRing implements Disposable {
   /**
    * Registers the ring's own descriptor, which saves the kernel a look-up in every submission of this thread. Since Linux 5.18.
    * @throws UringError EEXIST: it is registered
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.registerRingFd();
+   * ring.prepNop(1);
+   * ring.submitAndWait(1); // by the registered descriptor
+   * ```
    * @see io_uring_register_ring_fd(3)
    */
   registerRingFd(): void {
@@ -573,6 +671,14 @@ export class RawRing implements Disposable {
   /**
    * Ends registerRingFd.
    * @throws UringError EINVAL: it is not registered
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.registerRingFd();
+   * ring.unregisterRingFd();
+   * ```
    * @see io_uring_unregister_ring_fd(3)
    */
   unregisterRingFd(): void {
@@ -587,6 +693,16 @@ export class RawRing implements Disposable {
    * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1, as in every prep method
    * @param sqeFlags - IOSQE_FIXED_FILE (the descriptor is an index of the file table), IOSQE_IO_DRAIN, IO_LINK, IO_HARDLINK, ASYNC; default 0, as in every prep method
    * @throws UringError EBUSY: the submission queue is full; submit, then prepare again
+   * @throws TypeError, RangeError: an argument's type or value
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.prepNop(42);
+   * ring.submitAndWait(1);
+   * ring.forEachCompletion((userData, result) => console.log(userData, result)); // 42 0
+   * ```
    * @see io_uring_prep_nop(3)
    */
   prepNop(userData: number, sqeFlags = 0): void {
@@ -597,9 +713,27 @@ export class RawRing implements Disposable {
   /**
    * Queues a read into `bytes`, which lie within the registered buffer `bufferIndex`. Completes with the number of bytes read, 0 at the file's end, or
    * -errno: EFAULT where the entry holds nothing.
+   * @param fd - a descriptor; with IOSQE_FIXED_FILE an index of the file table
+   * @param bytes - where to, 1 byte or more
    * @param position - in the file, in bytes; -1 for the file's own position
+   * @param bufferIndex - which registered buffer, 0 to 16383
+   * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1
+   * @param sqeFlags - as for prepNop. Default 0.
    * @throws UringError EBUSY: the submission queue is full
    * @throws RangeError: `bytes` are not within the registered buffer
+   * @throws TypeError: an argument's type
+   * @example
+   * ```ts
+   * import { openSync } from "node:fs";
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
+   * ring.registerBuffers([bytes]);
+   * ring.prepReadFixed(openSync("notes.txt", "r"), bytes, 0, 0, 1);
+   * ring.submitAndWait(1);
+   * ring.forEachCompletion((_, bytesRead) => console.log(new TextDecoder().decode(bytes.subarray(0, bytesRead))));
+   * ```
    * @see io_uring_prep_read_fixed(3)
    */
   prepReadFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
@@ -611,6 +745,19 @@ export class RawRing implements Disposable {
   /**
    * Queues a write of `bytes`, which lie within the registered buffer `bufferIndex`. Completes with the number of bytes written, or -errno.
    * Arguments and errors are those of prepReadFixed.
+   * @throws TypeError, RangeError, UringError: as prepReadFixed
+   * @example
+   * ```ts
+   * import { openSync } from "node:fs";
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
+   * ring.registerBuffers([bytes]);
+   * bytes.set(Buffer.from("hello\n"));
+   * ring.prepWriteFixed(openSync("hello.txt", "w"), bytes.subarray(0, 6), 0, 0, 1);
+   * ring.submitAndWait(1);
+   * ```
    * @see io_uring_prep_write_fixed(3)
    */
   prepWriteFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
@@ -622,8 +769,27 @@ export class RawRing implements Disposable {
   /**
    * Queues a read into several parts of the registered buffer `bufferIndex`, one after the other: 1 to 1024 of them. The array is not used after
    * the call. Completes as prepReadFixed does. Since Linux 6.15.
+   * @param fd - a descriptor; with IOSQE_FIXED_FILE an index of the file table
+   * @param buffers - where to, in order
+   * @param position - in the file, in bytes; -1 for the file's own position
+   * @param bufferIndex - which registered buffer, 0 to 16383
+   * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1
+   * @param sqeFlags - as for prepNop. Default 0.
    * @throws UringError EOPNOTSUPP: an older kernel; EBUSY: the submission queue is full
    * @throws RangeError: a part is not within the registered buffer
+   * @throws TypeError: an argument's type
+   * @example
+   * ```ts
+   * import { openSync } from "node:fs";
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
+   * ring.registerBuffers([bytes]);
+   * const parts = [bytes.subarray(0, 4), bytes.subarray(2048)];
+   * ring.prepReadvFixed(openSync("notes.txt", "r"), parts, 0, 0, 1);
+   * ring.submitAndWait(1);
+   * ```
    * @see io_uring_prep_readv_fixed(3)
    */
   prepReadvFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
@@ -632,6 +798,19 @@ export class RawRing implements Disposable {
 
   /**
    * Queues a write of several parts of the registered buffer `bufferIndex`. Arguments and errors are those of prepReadvFixed. Since Linux 6.15.
+   * @throws TypeError, RangeError, UringError: as prepReadvFixed
+   * @example
+   * ```ts
+   * import { openSync } from "node:fs";
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
+   * ring.registerBuffers([bytes]);
+   * const parts = [bytes.subarray(0, 512), bytes.subarray(2048, 2560)];
+   * ring.prepWritevFixed(openSync("zeros.bin", "w"), parts, 0, 0, 1);
+   * ring.submitAndWait(1);
+   * ```
    * @see io_uring_prep_writev_fixed(3)
    */
   prepWritevFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
@@ -642,6 +821,15 @@ export class RawRing implements Disposable {
    * Submits what is prepared and runs what has completed (IORING_ENTER_GETEVENTS); never waits. Returns how many requests were submitted: where that
    * is fewer than were prepared, the rest is kept for the next call.
    * @throws UringError EAGAIN, EBUSY, ENOMEM: the kernel took none for now; nothing is lost
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.prepNop(1);
+   * ring.prepNop(2);
+   * console.log(ring.submit()); // 2
+   * ```
    * @see io_uring_submit_and_get_events(3)
    */
   submit(): number {
@@ -653,7 +841,22 @@ export class RawRing implements Disposable {
   /**
    * Submits what is prepared and waits until `count` completions are there, 0 to cqEntries. Returns how many requests were submitted. A signal can end
    * the wait early: count the completions, do not assume them.
+   * @param count - how many completions to wait for, those that are there included
    * @throws UringError as submit
+   * @throws TypeError, RangeError: the count
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * ring.prepNop(1);
+   * ring.prepNop(2);
+   * let completed = 0;
+   * while (completed < 2) {
+   *   ring.submitAndWait(1);
+   *   completed += ring.forEachCompletion(() => undefined);
+   * }
+   * ```
    * @see io_uring_submit_and_wait(3)
    */
   submitAndWait(count: number): number {
@@ -670,6 +873,18 @@ export class RawRing implements Disposable {
    * its callback, which so may submit, close or throw: a throw leaves the rest for the next call.
    *
    * @param callback - gets the request's user data, its result (a value or -errno), and IORING_CQE_F_* flags
+   * @throws TypeError: not a function; and what the callback throws
+   * @throws UringError: as submit, where completions have to be fetched from the kernel
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * using ring = new RawRing();
+   * for (const userData of [1, 2, 3]) ring.prepNop(userData);
+   * ring.submitAndWait(3);
+   * const count = ring.forEachCompletion((userData, result) => console.log(userData, result));
+   * console.log(count); // 3
+   * ```
    * @see io_uring_for_each_cqe(3)
    */
   forEachCompletion(callback: (userData: number, result: number, flags: number) => void): number {
@@ -702,6 +917,16 @@ export class RawRing implements Disposable {
    * Closes the ring: cancels what is in flight, waits until the kernel is done with it, unregisters, exits. What completed unseen is dropped. It waits for
    * a request that cannot be cancelled as long as that takes, and says so on standard error after 5 seconds. Again: nothing.
    * @throws UringError: the kernel would not finish; the ring's memory then stays allocated
+   * @example
+   * ```ts
+   * import { RawRing } from "bun-uring";
+   *
+   * const ring = new RawRing();
+   * ring.prepNop(1);
+   * ring.submit();
+   * ring.close(); // waits for the request
+   * console.log(ring.closed); // true
+   * ```
    * @see io_uring_queue_exit(3)
    */
   close(): void {

@@ -30,6 +30,7 @@ export interface RingOptions {
 
 /** A part of a slot. */
 export interface FixedPart {
+  /** A slot of one of the ring's pools. */
   readonly buffer: FixedBuffer;
   /** In the slot, in bytes. Default 0. */
   readonly offset?: number;
@@ -138,6 +139,15 @@ export class Ring implements AsyncDisposable {
    * @param flags - as node:fs has them: "r", "w+", …, or O_* of `fs.constants`. Default "r".
    * @param mode - permissions of a file that is created, less the umask. Default 0o666.
    * @throws UringError ENOENT, EACCES, EMFILE, … with the path in the message; EINVAL: among others, O_DIRECT where the file system has none
+   * @throws TypeError, RangeError: an argument's type or value
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("new.txt", "wx", 0o600, { signal: AbortSignal.timeout(1000) });
+   * await file.writeFile("only for me\n");
+   * ```
    * @see io_uring_prep_openat(3)
    */
   async open(path: string | URL, flags: string | number = "r", mode = 0o666, options: OpenOptions = noOptions): Promise<RingFile> {
@@ -163,6 +173,17 @@ export class Ring implements AsyncDisposable {
    * @param buffer - a slot of one of the ring's pools
    * @throws TypeError, RangeError: an argument's type or value, a range outside the slot, a slot of another pool
    * @throws UringError ESTALE: the slot was released; EXDEV: a file of another ring; EINVAL: often a misaligned O_DIRECT transfer
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("disk.img");
+   * using buffer = await pool.acquire();
+   * const bytesRead = await ring.readFixed(file, buffer, { position: 4096, length: 512 });
+   * console.log(buffer.bytes.subarray(0, bytesRead));
+   * ```
    * @see io_uring_prep_read_fixed(3)
    */
   readFixed(file: number | RingFile, buffer: FixedBuffer, options: FixedTransferOptions = noOptions): Promise<number> {
@@ -171,6 +192,18 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Writes from a slot. Resolves to the number of bytes written, which may be fewer than asked for. Arguments and errors are those of readFixed.
+   * @throws TypeError, RangeError, UringError: as readFixed; ENOSPC, EDQUOT, EFBIG: no room; EBADF: not open for writing
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("log.txt", "a");
+   * using buffer = await pool.acquire();
+   * const length = Buffer.from(buffer.bytes.buffer).write("hello\n", buffer.bytes.byteOffset);
+   * await ring.writeFixed(file, buffer, { length, dsync: true });
+   * ```
    * @see io_uring_prep_write_fixed(3)
    */
   writeFixed(file: number | RingFile, buffer: FixedBuffer, options: FixedWriteOptions = noOptions): Promise<number> {
@@ -180,8 +213,21 @@ export class Ring implements AsyncDisposable {
   /**
    * Reads into several slots, or parts of slots, one after the other, as one request. Resolves to the number of bytes read in all. Where the parts do not lie in one
    * registered buffer, or the kernel has no such request (before Linux 6.15), they are read as memory like any other.
+   * @param file - opened by this ring, or a descriptor
    * @param parts - 1 to 1024
    * @throws TypeError, RangeError, UringError: as readFixed
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("disk.img");
+   * using head = await pool.acquire();
+   * using body = await pool.acquire();
+   * const bytesRead = await ring.readvFixed(file, [{ buffer: head, length: 512 }, body], { position: 0 });
+   * console.log(bytesRead); // 66048
+   * ```
    * @see io_uring_prep_readv_fixed(3)
    */
   readvFixed(file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
@@ -190,6 +236,19 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Writes from several slots, or parts of slots. Arguments and errors are those of readvFixed.
+   * Before Linux 6.15 they are written as memory like any other.
+   * @throws TypeError, RangeError, UringError: as readvFixed
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("copy.img", "w");
+   * using head = await pool.acquire();
+   * using body = await pool.acquire();
+   * await ring.writevFixed(file, [{ buffer: head, length: 512 }, body], { position: 0 });
+   * ```
    * @see io_uring_prep_writev_fixed(3)
    */
   writevFixed(file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
@@ -199,7 +258,21 @@ export class Ring implements AsyncDisposable {
   /**
    * Reads into memory of any SharedArrayBuffer that is not a pool's: slots have readFixed, which keeps them until the kernel is done. Resolves to the number of bytes read, which may be fewer than asked for, and is 0 at the
    * file's end. More than 2 GiB are read by several requests, one after the other.
+   * @param file - opened by this ring, or a descriptor
+   * @param bytes - where to
    * @throws TypeError: memory other than a SharedArrayBuffer's, which could move or go while the kernel writes it
+   * @throws RangeError: an option's value
+   * @throws UringError EXDEV: a file of another ring; EISDIR: a folder; EINVAL: often a misaligned O_DIRECT transfer
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
+   * await using file = await ring.open("notes.txt");
+   * const bytesRead = await ring.read(file, bytes, { position: 0 });
+   * console.log(new TextDecoder().decode(bytes.subarray(0, bytesRead)));
+   * ```
    * @see io_uring_prep_read(3)
    */
   read(file: number | RingFile, bytes: Uint8Array, options: TransferOptions = noOptions): Promise<number> {
@@ -208,6 +281,17 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Writes from memory of any SharedArrayBuffer. Resolves to the number of bytes written, which may be fewer than asked for. Arguments and errors are those of read.
+   * @throws TypeError, RangeError, UringError: as read; ENOSPC, EDQUOT, EFBIG: no room; EBADF: not open for writing
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
+   * await using file = await ring.open("zeros.bin", "w");
+   * const bytesWritten = await ring.write(file, bytes);
+   * console.log(bytesWritten); // 4096
+   * ```
    * @see io_uring_prep_write(3)
    */
   write(file: number | RingFile, bytes: Uint8Array, options: TransferOptions = noOptions): Promise<number> {
@@ -216,7 +300,19 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Reads into several pieces of memory, one after the other, as one request. Resolves to the number of bytes read in all.
+   * @param file - opened by this ring, or a descriptor
    * @param buffers - 1 to 1024, of any SharedArrayBuffers
+   * @throws TypeError, RangeError, UringError: as read
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("disk.img");
+   * const memory = new SharedArrayBuffer(8192);
+   * const [head, body] = [new Uint8Array(memory, 0, 512), new Uint8Array(memory, 512)];
+   * console.log(await ring.readv(file, [head, body], { position: 0 })); // 8192
+   * ```
    * @see io_uring_prep_readv(3)
    */
   readv(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
@@ -225,6 +321,16 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Writes several pieces of memory. Arguments and errors are those of readv.
+   * @throws TypeError, RangeError, UringError: as write
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("two.bin", "w");
+   * const parts = [new Uint8Array(new SharedArrayBuffer(512)), new Uint8Array(new SharedArrayBuffer(4096))];
+   * console.log(await ring.writev(file, parts)); // 4608
+   * ```
    * @see io_uring_prep_writev(3)
    */
   writev(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
@@ -233,6 +339,18 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Resolves when the file's content and metadata are on stable storage.
+   * @param file - opened by this ring, or a descriptor
+   * @throws TypeError: an argument's type
+   * @throws UringError EIO, ENOSPC, EDQUOT: not all of it could be written back; EINVAL: what has no storage, as a pipe
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt", "a");
+   * await file.writeFile("four\n");
+   * await ring.fsync(file);
+   * ```
    * @see io_uring_prep_fsync(3), fsync(2)
    */
   fsync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
@@ -241,6 +359,17 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Resolves when the file's content, and the metadata needed to read it back, are on stable storage.
+   * @param file - opened by this ring, or a descriptor
+   * @throws TypeError, UringError: as fsync
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt", "a");
+   * await file.writeFile("four\n");
+   * await ring.fdatasync(file);
+   * ```
    * @see io_uring_prep_fsync(3), fdatasync(2)
    */
   fdatasync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
@@ -253,6 +382,16 @@ export class Ring implements AsyncDisposable {
    * @param options.mask - STATX_*: what is wanted. Default STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN.
    * @param options.flags - AT_*: 0x100 (AT_SYMLINK_NOFOLLOW) is about a link itself. Default 0.
    * @throws UringError ENOENT, EACCES, … with the path in the message
+   * @throws TypeError, RangeError: an argument's or option's type or value
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * const { size, mtimeNs, dioOffsetAlign } = await ring.statx("disk.img");
+   * console.log(`${size} bytes, changed ${new Date(Number(mtimeNs / 1_000_000n))}`);
+   * console.log(dioOffsetAlign === 0 ? "no O_DIRECT" : `O_DIRECT at multiples of ${dioOffsetAlign}`);
+   * ```
    * @see io_uring_prep_statx(3), statx(2)
    */
   statx(file: number | RingFile | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
@@ -270,8 +409,19 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Cuts a file off, or lengthens it with zeros. Since Linux 6.9.
+   * @param file - opened by this ring, or a descriptor
    * @param length - in bytes
    * @throws UringError EOPNOTSUPP: an older kernel
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EINVAL: not open for writing, or no regular file
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt", "r+");
+   * await ring.ftruncate(file, 4);
+   * ```
    * @see io_uring_prep_ftruncate(3)
    */
   ftruncate(file: number | RingFile, length: number | bigint, options: OperationOptions = noOptions): Promise<void> {
@@ -280,9 +430,20 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Allocates a file's space, or with a mode punches holes, zeroes, inserts or collapses ranges.
+   * @param file - opened by this ring, or a descriptor
    * @param length - in bytes
    * @param options.position - where it begins, in bytes. Default 0.
    * @param options.mode - FALLOC_FL_*. Default 0.
+   * @throws TypeError, RangeError: an argument's or option's type or value
+   * @throws UringError EOPNOTSUPP: the file system has no such mode; ENOSPC; EBADF: not open for writing; ESPIPE: a pipe
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("database", "w");
+   * await ring.fallocate(file, 2 ** 20); // room for 1 MiB, which the file has then
+   * ```
    * @see io_uring_prep_fallocate(3), fallocate(2)
    */
   fallocate(
@@ -299,8 +460,20 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Tells the kernel how a file will be read.
+   * @param file - opened by this ring, or a descriptor
+   * @param advice - "normal", "random", "sequential", "willneed", "dontneed" or "noreuse"
    * @param options.position - where that begins, in bytes. Default 0.
    * @param options.length - how far it goes, in bytes, less than 4 GiB; 0: to the file's end. Default 0.
+   * @throws TypeError, RangeError: an argument's or option's type or value
+   * @throws UringError ESPIPE: a pipe
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("disk.img");
+   * await ring.fadvise(file, "willneed", { position: 0, length: 65536 });
+   * ```
    * @see io_uring_prep_fadvise(3), posix_fadvise(2)
    */
   fadvise(
@@ -317,6 +490,19 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Removes a file's name; with the flag 0x200 (AT_REMOVEDIR) an empty folder.
+   * @param path - a path, or a file: URL
+   * @param options.flags - AT_REMOVEDIR (0x200), or 0. Default 0.
+   * @throws TypeError, RangeError: an argument's or option's type or value
+   * @throws UringError ENOENT, EACCES, EISDIR: a folder without the flag, ENOTEMPTY, … with the path in the message
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await ring.unlink("notes.txt");
+   * await ring.mkdir("folder");
+   * await ring.unlink("folder", { flags: 0x200 });
+   * ```
    * @see io_uring_prep_unlink(3), unlinkat(2)
    */
   unlink(path: string | URL, options: OperationOptions & { readonly flags?: number } = noOptions): Promise<void> {
@@ -325,7 +511,18 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Renames a file, replacing what has the name.
+   * @param from - a path, or a file: URL
+   * @param to - a path, or a file: URL, on the same file system
    * @param options.flags - RENAME_*: 1 (RENAME_NOREPLACE) fails with EEXIST instead, 2 (RENAME_EXCHANGE) swaps the two. Default 0.
+   * @throws TypeError, RangeError: an argument's or option's type or value
+   * @throws UringError ENOENT, EACCES, EXDEV: another file system, EEXIST: with RENAME_NOREPLACE, … with both paths in the message
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await ring.rename("notes.txt", "notes.old.txt", { flags: 1 }); // replaces nothing
+   * ```
    * @see io_uring_prep_rename(3), renameat2(2)
    */
   rename(from: string | URL, to: string | URL, options: OperationOptions & { readonly flags?: number } = noOptions): Promise<void> {
@@ -334,7 +531,17 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Makes a folder.
+   * @param path - a path, or a file: URL
    * @param mode - its permissions, less the umask. Default 0o777.
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EEXIST, ENOENT: the parent, EACCES, … with the path in the message
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await ring.mkdir("private", 0o700);
+   * ```
    * @see io_uring_prep_mkdir(3)
    */
   mkdir(path: string | URL, mode = 0o777, options: OperationOptions = noOptions): Promise<void> {
@@ -343,11 +550,26 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Moves bytes between a pipe and a file or another pipe, without their passing through memory of the process. Resolves to how many.
+   * @param from - opened by this ring, or a descriptor
+   * @param to - opened by this ring, or a descriptor
    * @param length - at most, in bytes
    * @param options.fromPosition - in a file that is read from. Default: its own position.
    * @param options.toPosition - in a file that is written to. Default: its own position.
    * @param options.flags - SPLICE_F_*. Default 0.
    * @throws UringError EINVAL: neither end is a pipe; ESPIPE: a position was given for one
+   * @throws TypeError, RangeError: an argument's or option's type or value
+   * @example
+   * ```ts
+   * import { execSync } from "node:child_process";
+   * import { constants } from "node:fs";
+   * import { Ring } from "bun-uring";
+   *
+   * execSync("mkfifo pipe");
+   * await using ring = new Ring();
+   * await using pipe = await ring.open("pipe", constants.O_RDWR | constants.O_NONBLOCK);
+   * await using file = await ring.open("notes.txt");
+   * console.log(await ring.splice(file, pipe, 4096, { fromPosition: 0 })); // 14
+   * ```
    * @see io_uring_prep_splice(3), splice(2)
    */
   splice(
@@ -365,7 +587,20 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Waits until a descriptor is ready. Resolves to the events that it is ready for.
+   * @param file - opened by this ring, or a descriptor
    * @param events - POLLIN (1), POLLOUT (4), …: what is waited for; POLLERR (8) and POLLHUP (16) always are
+   * @throws TypeError, RangeError: an argument's type or value
+   * @throws UringError EBADF: not a descriptor
+   * @example
+   * ```ts
+   * import { constants } from "node:fs";
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using zeros = await ring.open("/dev/zero", constants.O_RDONLY | constants.O_NONBLOCK);
+   * const events = await ring.poll(zeros, 1); // POLLIN
+   * console.log((events & 1) !== 0); // true
+   * ```
    * @see io_uring_prep_poll_add(3), poll(2)
    */
   poll(file: number | RingFile, events: number, options: OperationOptions = noOptions): Promise<number> {
@@ -375,6 +610,14 @@ export class Ring implements AsyncDisposable {
   /**
    * Resolves after a time, by the kernel's monotonic clock.
    * @param timeoutMs - milliseconds, with fractions down to a nanosecond
+   * @throws TypeError, RangeError: not a number from 0 to 2^53 - 1
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await ring.timeout(1.5); // milliseconds
+   * ```
    * @see io_uring_prep_timeout(3)
    */
   timeout(timeoutMs: number, options: OperationOptions = noOptions): Promise<void> {
@@ -383,6 +626,16 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Does nothing, by way of the kernel.
+   * @throws UringError EBADF: the ring is closed
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * const started = Bun.nanoseconds();
+   * await ring.nop();
+   * console.log(`there and back in ${Bun.nanoseconds() - started} ns`);
+   * ```
    * @see io_uring_prep_nop(3)
    */
   nop(options: OperationOptions = noOptions): Promise<void> {
@@ -396,11 +649,18 @@ export class Ring implements AsyncDisposable {
    * An error that the kernel finds beforehand, as in a path that is too long, ends the whole chain.
    * @param operations - functions that each start one operation of this ring: `() => ring.write(…)`. No more than the ring's entries.
    * @throws TypeError, RangeError, UringError: what one of the operations refuses, or does not start just one request; then none of the chain's requests is started
-   * @see io_uring_sqe_set_flags(3), IOSQE_IO_LINK
    * @example
    * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 16, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("durable.bin", "w");
+   * using buffer = await pool.acquire();
    * const [bytesWritten] = await Promise.all(ring.link([() => ring.writeFixed(file, buffer, { position: 0 }), () => ring.fdatasync(file)]));
+   * console.log(bytesWritten); // 65536
    * ```
+   * @see io_uring_sqe_set_flags(3), IOSQE_IO_LINK
    */
   link<const Operations extends readonly (() => Promise<unknown>)[]>(
     operations: Operations,
@@ -411,12 +671,35 @@ export class Ring implements AsyncDisposable {
     return this.#core.requests.link(operations) as { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> };
   }
 
-  /** How the ring stands. */
+  /**
+   * How the ring stands.
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await Promise.all([ring.nop(), ring.nop(), ring.nop()]);
+   * const { submitted, submissions } = ring.stats();
+   * console.log(`${submitted} requests in ${submissions} system calls`);
+   * ```
+   */
   stats(): RingStats {
     return this.#core.requests.stats();
   }
 
-  /** Has what is in flight keep the process alive, as it does from the start. */
+  /**
+   * Has what is in flight keep the process alive, as it does from the start.
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * const ring = new Ring().unref();
+   * const waiting = ring.timeout(10);
+   * ring.ref(); // the process waits for it after all
+   * await waiting;
+   * await ring.close();
+   * ```
+   */
   ref(): this {
     this.#core.requests.referenced = true;
     return this;
@@ -425,6 +708,13 @@ export class Ring implements AsyncDisposable {
   /**
    * Lets the process end while operations are in flight. They go on as long as something else keeps it alive, and then complete some milliseconds late: Bun can be woken only
    * by what keeps the process alive, so the ring is looked at, after a millisecond first and then less and less often, every 16 at last.
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * const ring = new Ring().unref();
+   * ring.timeout(60_000); // the process ends without waiting for this
+   * ```
    */
   unref(): this {
     this.#core.requests.referenced = false;
@@ -434,6 +724,17 @@ export class Ring implements AsyncDisposable {
   /**
    * Closes the ring: refuses new work, cancels what is in flight, waits until the kernel is done with all of it, closes the files opened here. Nothing is written to
    * a buffer after it has resolved. It waits for a request that cannot be cancelled as long as that takes, with a warning after 5 seconds. Again: the same promise.
+   * @throws UringError: the kernel would not finish; the ring's memory then stays allocated
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * const ring = new Ring();
+   * const waiting = ring.timeout(60_000).catch((error) => error.code);
+   * await ring.close();
+   * console.log(await waiting); // ECANCELED
+   * ```
+   * @see io_uring_queue_exit(3)
    */
   close(): Promise<void> {
     this.#lease.end();

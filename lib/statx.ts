@@ -12,14 +12,19 @@ export const statxBytes = 256;
 export interface Statx {
   /** STATX_* bits: which of these the file system filled in. */
   readonly mask: number;
+  /** The size of transfers that suits the file system, in bytes. */
   readonly blksize: number;
   /** STATX_ATTR_* bits. */
   readonly attributes: bigint;
+  /** Hard links. */
   readonly nlink: number;
+  /** The owner. */
   readonly uid: number;
+  /** The owner's group. */
   readonly gid: number;
   /** Type and permissions, as in `fs.constants.S_IF*`. */
   readonly mode: number;
+  /** The inode. */
   readonly ino: bigint;
   /** In bytes. */
   readonly size: bigint;
@@ -27,14 +32,23 @@ export interface Statx {
   readonly blocks: bigint;
   /** Which of STATX_ATTR_* the file system knows. */
   readonly attributesMask: bigint;
+  /** Last access. */
   readonly atimeNs: bigint;
+  /** Birth; 0 where the file system does not know. */
   readonly btimeNs: bigint;
+  /** Last change of the metadata. */
   readonly ctimeNs: bigint;
+  /** Last change of the content. */
   readonly mtimeNs: bigint;
+  /** Of a device file: which device, its major number. */
   readonly rdevMajor: number;
+  /** And its minor number. */
   readonly rdevMinor: number;
+  /** The device that the file is on, its major number. */
   readonly devMajor: number;
+  /** And its minor number. */
   readonly devMinor: number;
+  /** The mount that the file is in. */
   readonly mntId: bigint;
   /** How O_DIRECT wants memory aligned, in bytes; 0 where it is not possible, or the mask lacks STATX_DIOALIGN. Since Linux 6.1. */
   readonly dioMemAlign: number;

@@ -55,6 +55,16 @@ test("metadata can be had as bigints, as node:fs has them", async () => {
   expect(await file.stat({ bigint: false })).toEqual(statSync(path));
 });
 
+test("read gives the buffer back as what it was given, for the compiler too", async () => {
+  using folder = new Folder();
+  await using ring = new Ring();
+  await using file = await ring.open(folder.write("file", "content"));
+  const given: { bytesRead: number; buffer: Buffer } = await file.read(Buffer.alloc(3), { position: 0 });
+  const named: { bytesRead: number; buffer: Uint16Array } = await file.read({ buffer: new Uint16Array(1), position: 0 });
+  const made: { bytesRead: number; buffer: Buffer } = await file.read();
+  expect([given, named, made].map(({ bytesRead }) => bytesRead)).toEqual([3, 2, 7]);
+});
+
 test("writeFile takes iterables and streams, as FileHandle's does", () =>
   leavingNothing(async () => {
     const parts = ["one ", Buffer.from("two "), new Uint8Array([51])];

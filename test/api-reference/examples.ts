@@ -1,0 +1,82 @@
+/** The examples of doc comments, as programs: type-checked in one go, and run one by one. */
+import { mkdirSync, symlinkSync } from "node:fs";
+import { release } from "node:os";
+import { join } from "node:path";
+import { isBefore } from "../../lib/requirements.ts";
+import { Folder } from "../support/files.ts";
+import { execute } from "../support/programs.ts";
+import { sinceOf } from "./lacking.ts";
+import type { PublicSymbol } from "./symbols.ts";
+
+const root = new URL("../../", import.meta.url).pathname;
+const dependencies = join(root, "node_modules");
+
+interface Example {
+  /** "Ring.readFixed", and where there are several "Ring.readFixed-2". */
+  readonly name: string;
+  readonly program: string;
+  /** The oldest Linux that can run it; undefined: any. */
+  readonly since: string | undefined;
+}
+
+/** The programs in code fences, as they stand. */
+export function examplesOf(symbols: readonly PublicSymbol[]): Example[] {
+  const seen = new Set<string>();
+  return symbols.flatMap((symbol) => {
+    if (seen.has(symbol.name)) return []; // overloads have one comment
+    seen.add(symbol.name);
+    const programs = symbol.examples.flatMap((example) => Array.from(example.matchAll(/^```ts\n(.*?)^```$/gms), ([, program = ""]) => program));
+    return programs.map((program, index) => ({ name: `${symbol.name}${index === 0 ? "" : `-${index + 1}`}`, program, since: sinceOf(symbol) }));
+  });
+}
+
+/** A folder in which programs find the library, and the files that examples read. */
+function folderOfExamples(): Folder {
+  const folder = new Folder();
+  folder.write("package.json", '{ "type": "module" }');
+  folder.write("notes.txt", "one\ntwo\nthree\n");
+  folder.random("disk.img", 2 ** 20);
+  mkdirSync(join(folder.path, "node_modules"));
+  symlinkSync(root, join(folder.path, "node_modules/bun-uring"));
+  return folder;
+}
+
+/** What tsc says of the examples; nothing, where they are right. */
+async function typeErrorsOf(examples: readonly Example[]): Promise<string[]> {
+  using folder = new Folder();
+  for (const { name, program } of examples) folder.write(`${name}.ts`, program);
+  folder.write(
+    "tsconfig.json",
+    JSON.stringify({
+      extends: join(root, "tsconfig.json"),
+      compilerOptions: { noUnusedLocals: false, paths: { "bun-uring": [join(root, "lib/index.ts")] }, typeRoots: [dependencies, join(dependencies, "@types")] },
+      include: ["."],
+    }),
+  );
+  const { exitCode, stdout, stderr } = await execute([process.execPath, join(dependencies, ".bin/tsc"), "--project", folder.path]);
+  return exitCode === 0 ? [] : `${stdout}${stderr}`.trim().split("\n");
+}
+
+/** What is wrong with an example's run: it has to end, well, and without a warning. */
+async function failuresOf({ name, program }: Example): Promise<string[]> {
+  using folder = folderOfExamples();
+  const path = folder.write(program.includes("bun:test") ? "example.test.ts" : "example.ts", program);
+  const command = [process.execPath, ...(program.includes("bun:test") ? ["test"] : []), path];
+  const child = Bun.spawn(command, { cwd: folder.path, stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: 30_000 });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  await child.exited;
+  const isSilent = program.includes("bun:test") || stderr === "";
+  return child.exitCode === 0 && isSilent ? [] : [`${name} ended with ${child.exitCode ?? child.signalCode}:\n${stdout}${stderr}`];
+}
+
+/** What is wrong with the examples, and how many the kernel is too old for. */
+export async function checkExamples(examples: readonly Example[]): Promise<{ wrong: string[]; skipped: number }> {
+  const wrong = await typeErrorsOf(examples);
+  let skipped = 0;
+  for (const example of examples) {
+    if (!/from "bun-uring"/.test(example.program)) wrong.push(`${example.name} does not import bun-uring`);
+    else if (example.since !== undefined && isBefore(release(), example.since)) skipped++;
+    else wrong.push(...(await failuresOf(example)));
+  }
+  return { wrong, skipped };
+}

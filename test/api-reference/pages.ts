@@ -1,0 +1,51 @@
+/** The pages of docs/api: how those that are made now differ from those that are there. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+/** Names of all files in a folder, and in its folders, in order. */
+export function filesOf(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .sort();
+}
+
+/** One line for each page that is not what it would be. */
+export function differencesOf(made: string, there: string): string[] {
+  const names = [...new Set([...filesOf(made), ...filesOf(there)])].sort();
+  return names.flatMap((name) => {
+    const [now, before] = [join(made, name), join(there, name)];
+    if (!existsSync(before)) return [`${name} is missing`];
+    if (!existsSync(now)) return [`${name} is there, and would not be made`];
+    return readFileSync(now).equals(readFileSync(before)) ? [] : [`${name} would be made otherwise`];
+  });
+}
+
+/** Links of the pages that lead to no file, or to no anchor in it. */
+export function brokenLinksOf(folder: string): string[] {
+  return filesOf(folder).flatMap((name) => {
+    const text = readFileSync(join(folder, name), "utf8");
+    const links = Array.from(text.matchAll(/\]\(([^)\s]+)\)/g), ([, link = ""]) => link).filter((link) => !link.startsWith("https:"));
+    return links.filter((link) => !leads(join(folder, name), link)).map((link) => `${name} links to ${link}, which is not there`);
+  });
+}
+
+function leads(page: string, link: string): boolean {
+  const [path = "", anchor] = link.split("#");
+  const target = path === "" ? page : join(dirname(page), path);
+  if (!existsSync(target)) return false;
+  return anchor === undefined || anchorsOf(readFileSync(target, "utf8")).has(anchor);
+}
+
+/** Anchors as GitHub makes them of headings, and those that are written. */
+function anchorsOf(text: string): Set<string> {
+  const headings = Array.from(text.matchAll(/^#+ (.+)$/gm), ([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-"),
+  );
+  const written = Array.from(text.matchAll(/<a id="([^"]+)">/g), ([, anchor = ""]) => anchor);
+  return new Set([...headings, ...written]);
+}

@@ -1,0 +1,83 @@
+/** What the API consists of, and what its doc comments say, as TypeDoc has read them. */
+
+/** TypeDoc's ReflectionKind: https://typedoc.org/api/enums/Models.ReflectionKind.html */
+const kinds: Readonly<Record<number, Kind>> = {
+  32: "constant",
+  64: "function",
+  128: "class",
+  256: "interface",
+  512: "constructor",
+  1024: "property",
+  2048: "method",
+  262144: "accessor",
+  2097152: "type",
+};
+
+export type Kind = "constant" | "function" | "class" | "interface" | "constructor" | "property" | "method" | "accessor" | "type";
+
+/** One public name, or an overload of it. */
+export interface PublicSymbol {
+  /** "Ring.readFixed", "Probe.clone.whole". */
+  readonly name: string;
+  readonly kind: Kind;
+  readonly summary: string;
+  readonly throws: readonly string[];
+  readonly examples: readonly string[];
+  readonly see: readonly string[];
+  /** Parameters that nothing is said of. */
+  readonly untold: readonly string[];
+  /** A constant's. */
+  readonly value: number | undefined;
+}
+
+interface Part {
+  readonly text: string;
+}
+
+interface Comment {
+  readonly summary: readonly Part[];
+  readonly blockTags?: readonly { readonly tag: string; readonly content: readonly Part[] }[];
+}
+
+/** The part of TypeDoc's JSON that is used here. */
+export interface Reflection {
+  readonly name: string;
+  readonly kind: number;
+  readonly comment?: Comment;
+  readonly children?: readonly Reflection[];
+  readonly signatures?: readonly Reflection[];
+  readonly getSignature?: Reflection;
+  readonly parameters?: readonly Reflection[];
+  readonly type?: { readonly type: string; readonly value?: unknown; readonly declaration?: Reflection };
+}
+
+function textOf(parts: readonly Part[]): string {
+  return parts.map(({ text }) => text).join("");
+}
+
+function symbolOf(name: string, kind: Kind, { comment, parameters = [], type }: Reflection): PublicSymbol {
+  const tagged = (wanted: string) => (comment?.blockTags ?? []).filter(({ tag }) => tag === wanted).map(({ content }) => textOf(content));
+  return {
+    name,
+    kind,
+    summary: textOf(comment?.summary ?? []),
+    throws: tagged("@throws"),
+    examples: tagged("@example"),
+    see: tagged("@see"),
+    untold: parameters.filter((parameter) => parameter.comment === undefined).map((parameter) => parameter.name),
+    value: typeof type?.value === "number" ? type.value : undefined,
+  };
+}
+
+/** A declaration and what is declared in it. */
+export function symbolsOf(reflection: Reflection, prefix = ""): PublicSymbol[] {
+  const { children = [], signatures, getSignature } = reflection;
+  const kind = kinds[reflection.kind];
+  if (kind === undefined) return children.flatMap((child) => symbolsOf(child)); // the whole, and modules
+  const name = `${prefix}${reflection.name}`;
+  const members = [...children, ...(kind === "property" ? (reflection.type?.declaration?.children ?? []) : [])];
+  return [
+    ...(signatures ?? [getSignature ?? reflection]).map((said) => symbolOf(name, kind, said)),
+    ...members.flatMap((member) => symbolsOf(member, `${name}.`)),
+  ];
+}
