@@ -72,8 +72,8 @@ const transferOptions = ["position", "signal"];
  * RangeError, an abort with the signal's reason.
  *
  * Where a descriptor is given as a number, keep it open until the operation's completion, which after an abort comes later than its promise's rejection: the
- * kernel may look it up only then. A RingFile does so itself. Opening FIFOs that have no other end occupies the kernel's workers, of which a thread has eight
- * or so: open those with O_NONBLOCK.
+ * kernel may look it up only then. A RingFile does so itself. Opening FIFOs that have no other end occupies the kernel's workers, of which a thread has four a
+ * processor, and eight at least: open those with O_NONBLOCK.
  *
  * @example
  * ```ts
