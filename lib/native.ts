@@ -2,6 +2,7 @@
 import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 import { existsSync } from "node:fs";
 import { assert, UringError } from "./errors.ts";
+import { hintFor } from "./hints.ts";
 import { root } from "./hold.ts";
 import * as remedies from "./remedies.ts";
 import { oldest } from "./requirements.ts";
@@ -154,8 +155,9 @@ function uncompiled(error: unknown, packaged: string | undefined): UringError {
   if (code === "ERR_FFI_CC_DISABLED") return unavailable(code, "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
   if (packaged === undefined ? code === "ERR_MODULE_NOT_FOUND" : !existsSync(packaged))
     return unavailable("ENOENT", "cc", `${shim} is not there`, remedies.noShim.hint, error);
-  if (code !== undefined && property(error, "syscall") !== undefined)
-    return unavailable(code, "cc", `${shim} could not be written to a temporary file`, remedies.noTemporaryFile.hint, error);
+  const syscall = property(error, "syscall");
+  if (code !== undefined && syscall !== undefined)
+    return unavailable(code, syscall, `${shim} could not be written to a temporary file`, hintFor(code, syscall) ?? remedies.noTemporaryFile.hint, error);
   return unavailable("ENOEXEC", "cc", `${shim} could not be compiled`, "Please report this, with the version of Bun.", error);
 }
 
