@@ -125,14 +125,13 @@ export function text(address: number): string | undefined {
   return address === 0 ? undefined : new CString(pointer(address)).toString();
 }
 
-/** A file without a name, in memory: its descriptor, or -1. */
-function createMemoryFile(resolve: Pointer): number {
+/** memfd_create(2), close-on-exec: a descriptor, or -1. */
+function createMemoryFile(resolve: Pointer, name: string): number {
   const MFD_CLOEXEC = 1;
-  const name = Buffer.from("memfd_create\0");
   const { dlsym } = linkSymbols({ dlsym: { args: ["ptr", "ptr"], returns: "ptr", ptr: resolve } }).symbols;
-  const address = dlsym(null, name);
+  const address = dlsym(null, Buffer.from("memfd_create\0"));
   if (address === null) return -1;
-  return linkSymbols({ create: { args: ["ptr", "u32"], returns: "i32", ptr: address } }).symbols.create(name, MFD_CLOEXEC);
+  return linkSymbols({ create: { args: ["ptr", "u32"], returns: "i32", ptr: address } }).symbols.create(Buffer.from(`${name}\0`), MFD_CLOEXEC);
 }
 
 function compileFile(source: string) {
@@ -174,7 +173,7 @@ function packagedShim(moduleUrl: () => string): string | undefined {
 
 function compileText(resolve: Pointer) {
   const { withShimFile }: typeof import("./shim-source.ts") = require("./shim-source.ts");
-  return withShimFile(() => createMemoryFile(resolve), compileFile);
+  return withShimFile((name) => createMemoryFile(resolve, name), compileFile);
 }
 
 function compile(resolve: Pointer) {

@@ -11,14 +11,21 @@ const includes: Record<string, string> = { "abi.h": abi, "teardown.c": teardown 
 /** What shim.c is with all that it includes. */
 export const shimText = shim.replace(/^#include "(.*)"$/gm, (line, name: string) => includes[name] ?? line);
 
-function isReadable(path: string): boolean {
-  const fs = process.getBuiltinModule("node:fs");
-  try {
-    fs.accessSync(path, fs.constants.R_OK);
-    return true;
-  } catch {
-    return false;
-  }
+const descriptors = "/proc/self/fd";
+
+/** The descriptor of the file in memory that a thread of this process has made before. */
+function findMemoryFile(name: string): number | undefined {
+  const { lstatSync, readdirSync, readlinkSync } = process.getBuiltinModule("node:fs");
+  const found = readdirSync(descriptors).find((fd) => {
+    const path = `${descriptors}/${fd}`;
+    try {
+      // One that is not for writing is that of another thread's compiler, which will close it.
+      return readlinkSync(path) === `/memfd:${name} (deleted)` && (lstatSync(path).mode & 0o200) !== 0;
+    } catch {
+      return false; // closed since then
+    }
+  });
+  return found === undefined ? undefined : Number(found);
 }
 
 /** In a folder that is new, has a name that nobody knows, and into which only this user can look. */
@@ -35,21 +42,20 @@ function withTemporaryFile<Result>(use: (path: string) => Result): Result {
 }
 
 /**
- * Calls `use` with a file that has the source and is there for as long as that takes. It has no name, so nothing is left of it even where terminate() cuts
- * this in two; only where there is no /proc, it is one in the folder for temporary files.
+ * Calls `use` with a file that has the source and is there for as long as that takes. It is in memory, without a place in any folder, and stays for the
+ * process's other threads: a Worker that is ended by terminate() could not be relied on to close it. Where there is no /proc, or no memfd_create(2), it is a
+ * temporary file.
  * @param createMemoryFile - memfd_create(2): a descriptor, or -1
  * @throws what node:fs says where there is no place for it
  */
-export function withShimFile<Result>(createMemoryFile: () => number, use: (path: string) => Result): Result {
-  const fd = createMemoryFile();
+export function withShimFile<Result>(createMemoryFile: (name: string) => number, use: (path: string) => Result): Result {
+  const { existsSync, fstatSync, writeSync } = process.getBuiltinModule("node:fs");
+  if (!existsSync(descriptors)) return withTemporaryFile(use);
+  const name = `bun-uring-shim-${Bun.hash(shimText)}`;
+  const fd = findMemoryFile(name) ?? createMemoryFile(name);
   if (fd < 0) return withTemporaryFile(use);
-  const { closeSync, writeFileSync } = process.getBuiltinModule("node:fs");
-  try {
-    const path = `/proc/self/fd/${fd}`;
-    if (!isReadable(path)) return withTemporaryFile(use);
-    writeFileSync(fd, shimText);
-    return use(path);
-  } finally {
-    closeSync(fd);
-  }
+  const text = Buffer.from(shimText);
+  // Who made it may be about to write to it, or have been ended before that. All write the same.
+  if (fstatSync(fd).size < text.length) writeSync(fd, text, 0, text.length, 0);
+  return use(`${descriptors}/${fd}`);
 }

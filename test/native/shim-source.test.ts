@@ -1,5 +1,6 @@
+import { dlopen } from "bun:ffi";
 import { expect, test } from "bun:test";
-import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, lstatSync, readdirSync, readFileSync, truncateSync } from "node:fs";
 import { dirname } from "node:path";
 import { shimText, withShimFile } from "../../lib/shim-source.ts";
 import { needs } from "../support/capabilities.ts";
@@ -9,6 +10,22 @@ import { execute } from "../support/programs.ts";
 /** As where memfd_create(2) is refused. */
 function noMemoryFile(): number {
   return -1;
+}
+
+/** memfd_create(2), and an end of what it made: in a program's life the library keeps that. */
+function memoryFile(): Disposable & { create(name: string): number } {
+  const { memfd_create } = dlopen("libc.so.6", { memfd_create: { args: ["ptr", "u32"], returns: "i32" } }).symbols;
+  const made: number[] = [];
+  return {
+    create(name) {
+      const fd = memfd_create(Buffer.from(`${name}\0`), 1);
+      made.push(fd);
+      return fd;
+    },
+    [Symbol.dispose]: () => {
+      for (const fd of made) closeSync(fd);
+    },
+  };
 }
 
 /** A program that uses the library, in one file; with an argument it is one without memfd_create(2). Prints what probe() found. */
@@ -56,6 +73,25 @@ test("what cannot be compiled leaves nothing either", () => {
   };
   expect(() => withShimFile(noMemoryFile, refuse)).toThrow("refused");
   expect(existsSync(dirname(seen))).toBe(false);
+});
+
+test("a file in memory is made once, and used again, also where its maker has been ended before it wrote", () => {
+  using maker = memoryFile();
+  let made = 0;
+  const create = (name: string) => {
+    made++;
+    return maker.create(name);
+  };
+  const paths = [1, 2].map(() =>
+    withShimFile(create, (path) => {
+      expect(readFileSync(path, "utf8")).toBe(shimText);
+      return path;
+    }),
+  );
+  expect([made, paths[0] === paths[1]]).toEqual([1, true]);
+  truncateSync(paths[0] ?? "", 100);
+  withShimFile(create, (path) => expect(readFileSync(path, "utf8")).toBe(shimText));
+  expect(made).toBe(1);
 });
 
 needs("a processor that is not emulated")("a bundled program compiles the shim from memory, and needs no folder for temporary files", async () => {
