@@ -51,6 +51,7 @@ export async function install(): Promise<Installed> {
     const app = `${folder.path}/app`;
     mkdirSync(app);
     folder.write("app/package.json", '{ "private": true, "type": "module" }');
+    folder.write("app/tsconfig.json", "{}"); // or those of the folders above would count
     await succeed([process.execPath, "add", tarball], { cwd: app });
     return {
       tarball,
