@@ -198,10 +198,7 @@ export class RingFile implements AsyncDisposable {
   readonly #open: OpenFile;
   readonly #life: FileLife;
 
-  /**
-   * Rings make these: `Ring.open`.
-   * @hidden
-   */
+  /** Rings make these: `Ring.open`. @internal */
   constructor(lease: Lease, open: OpenFile, place: Place) {
     this.#lease = lease;
     this.#open = open;

@@ -97,10 +97,7 @@ export class FixedBuffer implements Disposable {
   readonly #slot: Slot;
   #bytes: Uint8Array;
 
-  /**
-   * Pools make these: `BufferPool.acquire`, `tryAcquire`, `receive`.
-   * @hidden
-   */
+  /** Pools make these: `BufferPool.acquire`, `tryAcquire`, `receive`. @internal */
   constructor(slot: Slot, place?: Place) {
     this.#slot = slot;
     this.#bytes = slot.membership.slotBytes(slot.index);

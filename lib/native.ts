@@ -1,6 +1,7 @@
 /** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
 import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 import { assert, UringError } from "./errors.ts";
+import { hintFor } from "./hints.ts";
 import { root } from "./hold.ts";
 import * as remedies from "./remedies.ts";
 import { oldest } from "./requirements.ts";
@@ -123,20 +124,63 @@ export function text(address: number): string | undefined {
   return address === 0 ? undefined : new CString(pointer(address)).toString();
 }
 
-function compile() {
-  const source = Bun.fileURLToPath(new URL("../c/shim.c", import.meta.url));
+/** memfd_create(2), close-on-exec: a descriptor, or -1. */
+function createMemoryFile(resolve: Pointer, name: string): number {
+  const MFD_CLOEXEC = 1;
+  const { dlsym } = linkSymbols({ dlsym: { args: ["ptr", "ptr"], returns: "ptr", ptr: resolve } }).symbols;
+  const address = dlsym(null, Buffer.from("memfd_create\0"));
+  if (address === null) return -1;
+  return linkSymbols({ create: { args: ["ptr", "u32"], returns: "i32", ptr: address } }).symbols.create(Buffer.from(`${name}\0`), MFD_CLOEXEC);
+}
+
+function compileFile(source: string) {
+  return cc({
+    source,
+    flags: ["-nostdlib"],
+    symbols: { bun_uring_start: { args: ["napi_env", "napi_value", "ptr"], returns: "ptr" } },
+  });
+}
+
+function property(error: unknown, name: "code" | "syscall"): string | undefined {
+  const value: unknown = error instanceof Error ? Reflect.get(error, name) : undefined;
+  return typeof value === "string" ? value : undefined;
+}
+
+/** @param packaged - the source's path, or undefined where it came as text */
+function uncompiled(error: unknown, packaged: string | undefined): UringError {
+  const code = property(error, "code");
+  const shim = packaged === undefined ? "the C shim" : `the C shim ${packaged}`;
+  if (code === "ERR_FFI_CC_DISABLED") return unavailable(code, "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
+  if (packaged === undefined ? code === "ERR_MODULE_NOT_FOUND" : !process.getBuiltinModule("node:fs").existsSync(packaged))
+    return unavailable("ENOENT", "cc", `${shim} is not there`, remedies.noShim.hint, error);
+  const syscall = property(error, "syscall");
+  if (code !== undefined && syscall !== undefined)
+    return unavailable(code, syscall, `${shim} could not be written to a temporary file`, hintFor(code, syscall) ?? remedies.noTemporaryFile.hint, error);
+  return unavailable("ENOEXEC", "cc", `${shim} could not be compiled`, "Please report this, with the version of Bun.", error);
+}
+
+/**
+ * The shim's source in the package, seen from a module in it. Undefined from a program that the module was bundled into: whose file that is nobody knows.
+ * @param moduleUrl - returns the `import.meta.url` of the module
+ */
+function packagedShim(moduleUrl: () => string): string | undefined {
+  // A bundler that writes CommonJS has put in its place where the module was then, which may be anybody's folder where the program runs.
+  if (!String(moduleUrl).includes("import.meta.url")) return undefined;
+  const url = moduleUrl();
+  return url.endsWith("/lib/native.ts") || url.endsWith("/dist/bun-uring.js") ? Bun.fileURLToPath(new URL("../c/shim.c", url)) : undefined;
+}
+
+function compileText(resolve: Pointer) {
+  const { withShimFile }: typeof import("./shim-source.ts") = require("./shim-source.ts");
+  return withShimFile((name) => createMemoryFile(resolve, name), compileFile);
+}
+
+function compile(resolve: Pointer) {
+  const packaged = packagedShim(() => import.meta.url);
   try {
-    return cc({
-      source,
-      flags: ["-nostdlib"],
-      symbols: { bun_uring_start: { args: ["napi_env", "napi_value", "ptr"], returns: "ptr" } },
-    });
+    return packaged === undefined ? compileText(resolve) : compileFile(packaged);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ERR_FFI_CC_DISABLED")
-      throw unavailable("ERR_FFI_CC_DISABLED", "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
-    if (!process.getBuiltinModule("node:fs").existsSync(source))
-      throw unavailable("ENOENT", "cc", `the C shim ${source} is not there`, remedies.noShim.hint, error);
-    throw unavailable("ENOEXEC", "cc", `the C shim ${source} could not be compiled`, "Please report this, with the version of Bun.", error);
+    throw uncompiled(error, packaged);
   }
 }
 
@@ -147,7 +191,7 @@ function load(): Loaded {
   if (!Bun.semver.satisfies(Bun.version, `>=${oldest.bun}`))
     throw unavailable("EOPNOTSUPP", "cc", `Bun >=${oldest.bun} is needed, and this is ${Bun.version}`, remedies.oldBun.hint);
   const resolve = symbolResolver();
-  const library = compile();
+  const library = compile(resolve);
   const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
   const unloaded = text(read.ptr(table, 0));
   if (unloaded !== undefined) throw unavailable("ENOENT", "dlopen", `liburing.so.2 could not be loaded (${unloaded})`, remedies.noLiburing.hint);

@@ -193,8 +193,14 @@ export const compilerOff: Remedy = {
 };
 
 export const noShim: Remedy = {
-  hint: "A bundler does not carry it: keep bun-uring external (`bun build --external bun-uring`).",
-  steps: anywhere("bun build --external bun-uring ENTRY"),
+  hint: "Install bun-uring again: its folder c is missing. `bun build` carries it into a program; for other bundlers keep bun-uring external.",
+  steps: anywhere("bun install --force", "# of a bundled program: one of these", "bun build --target bun ENTRY", "esbuild --bundle --external:bun-uring ENTRY"),
+};
+
+/** The C shim of a program that it was bundled into is compiled from a file in memory, which is found in /proc; or from one of these. */
+export const noTemporaryFile: Remedy = {
+  hint: "Set TMPDIR to a folder that this process may write to, or mount /proc.",
+  steps: anywhere("TMPDIR=/dev/shm PROGRAM"),
 };
 
 const install = [

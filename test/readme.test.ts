@@ -294,14 +294,11 @@ describe("of the documents' commands", () => {
     expect(names.filter((name) => !executed.includes(name)).length).toBe(onlyParsed);
   });
 
-  /** Those of other parts of the repository, which may not be here. */
-  const optional = ["docs", "test:package"];
-
   needs("all documents")("those of npm are scripts of package.json, and each of those is named", () => {
     const commands = /\b(?:npm|bun) run (?:--silent )?([\w:-]+)|\bnpm (test)\b/g;
     const named = documents.flatMap((document) => Array.from(textOf(document).matchAll(commands), ([, script, test = ""]) => script ?? test));
     const scripts = Object.keys(packageJson.scripts);
-    expect([...new Set(named)].filter((script) => !scripts.includes(script) && !optional.includes(script))).toEqual([]);
+    expect([...new Set(named)].filter((script) => !scripts.includes(script))).toEqual([]);
     // Nobody calls those that npm runs by itself.
     expect(scripts.filter((script) => !named.includes(script) && !/^(pre|post)/.test(script))).toEqual([]);
   });

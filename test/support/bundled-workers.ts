@@ -1,5 +1,4 @@
 /** Workers of test/workers/ in one file each, which start in half the time: for tests that start hundreds. */
-import { mkdirSync, symlinkSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Folder } from "./files.ts";
 import { workersFrom } from "./workers.ts";
@@ -8,12 +7,8 @@ import { workersFrom } from "./workers.ts";
 export async function bundleWorkers(...names: readonly string[]): Promise<Disposable> {
   const folder = new Folder();
   const entrypoints = names.map((name) => fileURLToPath(new URL(`../workers/${name}.ts`, import.meta.url)));
-  // The shim's source is where it is in the package, seen from the modules that use it.
-  const outdir = `${folder.path}/workers`;
-  mkdirSync(outdir);
-  symlinkSync(fileURLToPath(new URL("../../c", import.meta.url)), `${folder.path}/c`);
-  await Bun.build({ entrypoints, outdir, target: "bun", throw: true });
-  const restore = workersFrom(pathToFileURL(`${outdir}/`), "js");
+  await Bun.build({ entrypoints, outdir: folder.path, target: "bun", throw: true });
+  const restore = workersFrom(pathToFileURL(`${folder.path}/`), "js");
   return {
     [Symbol.dispose]: () => {
       restore();

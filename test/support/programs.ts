@@ -11,8 +11,8 @@ export interface Outcome {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Runs a command to its end. */
-export async function execute(command: readonly string[], options: { env?: Environment; stdin?: string; cwd?: string } = {}): Promise<Outcome> {
-  const { env = {}, stdin = "", cwd = process.cwd() } = options;
+export async function execute(command: readonly string[], options: { cwd?: string; env?: Environment; stdin?: string } = {}): Promise<Outcome> {
+  const { cwd = process.cwd(), env = {}, stdin = "" } = options;
   const child = Bun.spawn([...command], { cwd, env: { ...process.env, ...env }, stdin: Buffer.from(stdin), stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   await child.exited;

@@ -50,13 +50,17 @@ const io_uring_setup = 425;
 const io_uring_enter = 426;
 const io_uring_register = 427;
 
-/** io_uring_setup, _enter and _register, or only io_uring_enter, answer with the errno from now on: a classic BPF program, as container runtimes install them. */
-export function refuseIoUring(code: "EPERM" | "ENOSYS", only?: "enter"): void {
+const memfd_create = process.arch === "arm64" ? 279 : 319;
+
+/** io_uring_setup, _enter and _register, or only io_uring_enter, or memfd_create instead, answer with the errno from now on: a classic BPF program, as container runtimes install them. */
+export function refuseIoUring(code: "EPERM" | "ENOSYS", only?: "enter" | "memfd"): void {
+  const [first, last] =
+    only === undefined ? [io_uring_setup, io_uring_register] : only === "enter" ? [io_uring_enter, io_uring_enter] : [memfd_create, memfd_create];
   const errno = code === "EPERM" ? 1 : 38;
   const instructions = [
     [0x20, 0, 0, 0], // load the system call's number
-    [0x35, 0, 2, only === "enter" ? io_uring_enter : io_uring_setup], // at least the first?
-    [0x35, 1, 0, (only === "enter" ? io_uring_enter : io_uring_register) + 1], // beyond the last?
+    [0x35, 0, 2, first], // at least the first?
+    [0x35, 1, 0, last + 1], // beyond the last?
     [0x06, 0, 0, 0x00050000 | errno], // return errno
     [0x06, 0, 0, 0x7fff0000], // allow
   ] as const;

@@ -1,0 +1,9 @@
+/** C sources, imported `with { type: "text" }`. */
+declare module "*.c" {
+  const text: string;
+  export default text;
+}
+declare module "*.h" {
+  const text: string;
+  export default text;
+}

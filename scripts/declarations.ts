@@ -1,0 +1,86 @@
+/** Of the declarations that tsc makes, what the public names need. */
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** One declaration, with its doc comment. */
+interface Statement {
+  readonly text: string;
+  readonly name: string | undefined;
+  readonly isImport: boolean;
+  /** Of identifiers, all that occur in it. */
+  readonly words: ReadonlySet<string>;
+}
+
+const starts = "(?:import|export|declare|type|interface)\\b";
+const comment = "/\\*\\*(?:(?!\\*/)[\\s\\S])*\\*/";
+const statement = new RegExp(`^(?:${comment}\\n)?${starts}[\\s\\S]*?(?=^(?:/\\*\\*|${starts})|(?![\\s\\S]))`, "gm");
+
+function statementOf(text: string): Statement {
+  const code = text.replaceAll(new RegExp(comment, "g"), "");
+  const isImport = code.trimStart().startsWith("import");
+  return { text, isImport, name: /\b(?:class|interface|type|const|let|function) (\w+)/.exec(code)?.[1], words: new Set(code.match(/\w+/g)) };
+}
+
+/** A module's declarations, and which of them are wanted. */
+class Declarations {
+  readonly wanted = new Set<Statement>();
+  readonly statements: readonly Statement[];
+  /** By local name: the module it is from, and its name there, "*" for all of it. */
+  readonly imports = new Map<string, { module: string; name: string }>();
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+    const text = readFileSync(path, "utf8");
+    this.statements = Array.from(text.matchAll(statement), ([one]) => statementOf(one)).filter(({ isImport }) => !isImport);
+    for (const [, whole, names = "", module = ""] of text.matchAll(/^import (?:type )?(?:\* as (\w+)|\{([^}]*)\}) from "([^"]*)";$/gm)) {
+      if (whole !== undefined) this.imports.set(whole, { module, name: "*" });
+      for (const [, name = "", local = name] of names.matchAll(/(?:type )?(\w+)(?: as (\w+))?/g)) this.imports.set(local, { module, name });
+    }
+  }
+
+  text(): string {
+    const kept = this.statements.filter((one) => this.wanted.has(one));
+    const used = Array.from(this.imports).filter(([local]) => kept.some(({ words }) => words.has(local)));
+    const lines = used.map(([local, { module, name }]) =>
+      name === "*" ? `import type * as ${local} from "${module}";\n` : `import type { ${name}${name === local ? "" : ` as ${local}`} } from "${module}";\n`,
+    );
+    // TypeScript takes it for a module that exports all it declares, without.
+    const end = kept.some(({ text }) => text.startsWith("export {}")) ? "" : "export {};\n";
+    return (lines.join("") + kept.map(({ text }) => text).join("") + end).replaceAll(/(["'])(\.\/[\w-]+)\.ts\1/g, '"$2.js"');
+  }
+}
+
+/** Leaves in `folder` what is reachable from the names that its index.d.ts exports. */
+export function prune(folder: string): void {
+  const modules = new Map<string, Declarations>();
+  const moduleAt = (specifier: string) => {
+    const path = join(folder, specifier.replace(/\.ts$/, ".d.ts"));
+    const module = modules.get(path) ?? new Declarations(path);
+    modules.set(path, module);
+    return module;
+  };
+  const want = (module: Declarations, name: string) => {
+    for (const one of module.statements) if ((name === "*" || one.name === name) && !module.wanted.has(one)) take(module, one);
+  };
+  const take = (module: Declarations, one: Statement) => {
+    module.wanted.add(one);
+    for (const word of one.words) {
+      want(module, word);
+      const from = module.imports.get(word);
+      if (from === undefined || !from.module.startsWith("./")) continue;
+      if (from.name !== "*") want(moduleAt(from.module), from.name);
+      else for (const [, name = ""] of one.text.matchAll(new RegExp(`\\b${word}\\.(\\w+)`, "g"))) want(moduleAt(from.module), name);
+    }
+    for (const [, specifier = "", name = ""] of one.text.matchAll(/import\("(\.\/[\w-]+\.ts)"\)\.(\w+)/g)) want(moduleAt(specifier), name);
+  };
+  const index = moduleAt("./index.ts");
+  for (const one of index.statements) {
+    index.wanted.add(one);
+    if (one.text.startsWith("export {}")) continue;
+    const [, names = "*", specifier = ""] = /^export (?:type )?(?:\*|\{([^}]*)\}) from "([^"]*)";$/m.exec(one.text) ?? [];
+    for (const name of names.replaceAll("type ", "").split(",")) want(moduleAt(specifier), name.trim());
+  }
+  for (const file of readdirSync(folder).filter((name) => name.endsWith(".d.ts"))) rmSync(join(folder, file));
+  for (const module of modules.values()) writeFileSync(module.path, module.text());
+}

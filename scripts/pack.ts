@@ -1,0 +1,60 @@
+/**
+ * Makes dist/, what users get of lib/: one bundle, the declarations of what is public with their doc comments, and a stub for all that is not Bun.
+ * Then puts the package's package.json in the place of the repository's, which scripts/pack.sh brings back when npm has packed.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { BunPlugin } from "bun";
+import { prune } from "./declarations.ts";
+import { stub } from "./stub.ts";
+
+const root = join(import.meta.dir, "..");
+const dist = join(root, "dist");
+const library = "bun-uring.js";
+
+function external(filter: RegExp, path: string): BunPlugin {
+  return { name: path, setup: ({ onResolve }) => void onResolve({ filter }, () => ({ path, external: true })) };
+}
+
+async function bundle(entry: string, naming: string, plugin: BunPlugin): Promise<void> {
+  await Bun.build({ entrypoints: [join(root, entry)], outdir: dist, naming, target: "bun", minify: { syntax: true }, plugins: [plugin], throw: true });
+}
+
+/** Replaces what has to be there. */
+function edit(file: string, pattern: RegExp, replacement: string): void {
+  const path = join(dist, file);
+  const text = readFileSync(path, "utf8");
+  if (!pattern.test(text)) throw new Error(`${file} has no ${pattern}`);
+  writeFileSync(path, text.replace(pattern, replacement));
+}
+
+async function bundles(): Promise<void> {
+  await bundle("scripts/bundled.ts", library, external(/\/shim-source\.ts$/, "./shim-source.js"));
+  await bundle("bin/bun-uring.ts", "cli.js", external(/^\.\.\/lib\//, `./${library}`));
+  // The next bundler has to see that this is required.
+  edit(library, /__require\("\.\/shim-source\.js"\)/, 'require("./shim-source.js")');
+  const source = readFileSync(join(root, "lib/shim-source.ts"), "utf8");
+  writeFileSync(join(dist, "shim-source.js"), new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(source));
+}
+
+function declarations(): void {
+  const { exitCode, stdout } = Bun.spawnSync([process.execPath, join(root, "node_modules/.bin/tsc"), "-p", "scripts/declarations.json"], { cwd: root });
+  if (exitCode !== 0) throw new Error(stdout.toString());
+  prune(dist);
+}
+
+function manifest(): void {
+  const { scripts: _, devDependencies: __, allowScripts: ___, ...kept } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  kept.exports["."].bun = `./dist/${library}`;
+  kept.bin["bun-uring"] = "dist/cli.js";
+  kept.files = ["dist", "c"];
+  mkdirSync(join(root, ".packing"), { recursive: true });
+  renameSync(join(root, "package.json"), join(root, ".packing/package.json"));
+  writeFileSync(join(root, "package.json"), `${JSON.stringify(kept, null, 2)}\n`);
+}
+
+rmSync(dist, { recursive: true, force: true });
+await bundles();
+declarations();
+writeFileSync(join(dist, "index.js"), stub(await import("../lib/index.ts")));
+manifest();

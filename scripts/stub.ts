@@ -1,0 +1,43 @@
+/** What is imported where there is no Bun: every public name, of which none works and each says why. */
+
+const head = `// bun-uring is for Bun. Under anything else importing it works, and using it throws.
+const runtime = globalThis.process?.versions?.node ? "Node.js " + process.versions.node : (globalThis.navigator?.userAgent ?? "another runtime");
+
+export class UringError extends Error {
+  name = "UringError";
+  constructor(code, syscall, { message = "failed", hint } = {}) {
+    super(code + ": " + message + ", " + syscall + (hint ? ". " + hint : ""));
+    Object.assign(this, { code, errno: code === "EOPNOTSUPP" ? -95 : 0, syscall, hint });
+  }
+}
+
+function refuse(name) {
+  throw new UringError("EOPNOTSUPP", "bun:ffi", {
+    message: name + " of bun-uring needs Bun, and this is " + runtime,
+    hint: "Run the program with Bun on Linux: https://bun.sh",
+  });
+}
+`;
+
+function isClass(value: unknown): value is object {
+  return typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value));
+}
+
+/** Functions that return promises reject. */
+function signature(value: unknown): string {
+  return Object.prototype.toString.call(value) === "[object AsyncFunction]" ? "async " : "";
+}
+
+function exported(name: string, value: unknown): string {
+  if (typeof value === "number" || typeof value === "bigint") return `${name} = ${value}${typeof value === "bigint" ? "n" : ""}`;
+  if (!isClass(value)) return `${name} = ${signature(value)}() => refuse("${name}")`;
+  const statics = Object.entries(Object.getOwnPropertyDescriptors(value)).filter(([, { value: method }]) => typeof method === "function");
+  const methods = statics.map(([key, { value: method }]) => `static ${signature(method)}${key}() { refuse("${name}.${key}"); }`);
+  return `${name} = class ${name} { ${[`constructor() { refuse("${name}"); }`, ...methods].join(" ")} }`;
+}
+
+/** The stub's source. @param library - the module that it stands for */
+export function stub(library: Readonly<Record<string, unknown>>): string {
+  const names = Object.entries(library).filter(([name]) => name !== "UringError");
+  return `${head}\nexport const\n${names.map(([name, value]) => exported(name, value)).join(",\n")};\n`;
+}
