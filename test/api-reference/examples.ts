@@ -50,7 +50,7 @@ async function typeErrorsOf(examples: readonly Example[]): Promise<string[]> {
     JSON.stringify({
       extends: join(root, "tsconfig.json"),
       compilerOptions: { noUnusedLocals: false, paths: { "bun-uring": [join(root, "lib/index.ts")] }, typeRoots: [dependencies, join(dependencies, "@types")] },
-      include: ["."],
+      include: [".", join(root, "lib/*.d.ts")],
     }),
   );
   const { exitCode, stdout, stderr } = await execute([process.execPath, join(dependencies, ".bin/tsc"), "--project", folder.path]);
