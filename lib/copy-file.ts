@@ -7,7 +7,7 @@ import { kernel } from "./kernel.ts";
 import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } from "./open-flags.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Ring } from "./ring.ts";
-import { checkRingAndPool, type RingAndPool, withRing } from "./temporary-ring.ts";
+import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
 
 /** Loaded when it is needed: importing it takes a while. */
 const files = () => process.getBuiltinModule("node:fs/promises");

@@ -29,7 +29,7 @@ const usualFileLimit = 1024;
 const smallestFileTable = 64;
 
 /** Steps for where the process is first: that it is there is a guess. */
-function linesOf(steps: readonly remedies.Step[], container: remedies.Place | undefined): string[] {
+function linesOf(steps: readonly remedies.Step[], container: remedies.Host | undefined): string[] {
   const fits = ({ place }: remedies.Step) => place === undefined || place === container;
   return [...steps.filter(fits), ...steps.filter((step) => !fits(step))].flatMap(({ lines }, index) => (index === 0 ? lines : ["", ...lines]));
 }

@@ -16,10 +16,10 @@ export class FileTable {
   readonly #unused: number[] = [];
   #used = 0;
   /** Entries of the registered table, and which of them hold their descriptor. */
-  #registered = 0;
+  #registeredEntries = 0;
   readonly #installed: boolean[] = [];
   /** Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too. */
-  #registers = clonesOf(kernel().cloneAbility).ranges;
+  #isUsable = clonesOf(kernel().cloneAbility).ranges;
 
   constructor(ring: RawRing) {
     this.#ring = ring;
@@ -41,16 +41,16 @@ export class FileTable {
 
   /** Puts an entry's descriptor into the registered table as well, which grows with it. Where that cannot be, requests name the descriptor. */
   install(entry: number): void {
-    if (!this.#registers) return;
+    if (!this.#isUsable) return;
     try {
       this.#installed[entry] = true;
-      if (entry < this.#registered) this.#ring.updateFiles(entry, [this.#fdOf(entry)]);
+      if (entry < this.#registeredEntries) this.#ring.updateFiles(entry, [this.#fdOf(entry)]);
       else this.#grow(entry);
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
       // The limit of open files, or memory; a descriptor that requests can name and tables cannot. A table that is gone is not tried again.
       this.#installed[entry] = false;
-      this.#registers = this.#registered > 0;
+      this.#isUsable = this.#registeredEntries > 0;
     }
   }
 
@@ -95,11 +95,11 @@ export class FileTable {
   #grow(entry: number): void {
     this.#ring.submit(); // what is prepared names entries of this one
     const entries = Math.max(64, 2 ** Math.ceil(Math.log2(entry + 1)));
-    if (this.#registered > 0) this.#ring.unregisterFiles();
-    this.#registered = 0;
+    if (this.#registeredEntries > 0) this.#ring.unregisterFiles();
+    this.#registeredEntries = 0;
     const installed = this.#installed.splice(0);
     this.#ring.registerSparseFiles(entries);
-    this.#registered = entries;
+    this.#registeredEntries = entries;
     // Without those that are being closed: their descriptors may be gone.
     const fds = Array.from(installed, (isInstalled, index) => (isInstalled ? this.#fdOf(index) : -1));
     const updated = this.#ring.updateFiles(0, fds);

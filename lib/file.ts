@@ -4,6 +4,7 @@ import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, i
 import { UringError } from "./errors.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
+import { largestTransferBytes } from "./limits.ts";
 import { addressOf } from "./native.ts";
 import type { Alignment, OpenFile } from "./open-file.ts";
 import { type Place, type Reclaimable, track, untrack } from "./open-handles.ts";
@@ -410,7 +411,7 @@ export class RingFile implements AsyncDisposable {
     const given = transferOf("buffer", buffer, offset, length, position);
     const memory = sharedCopyOf(given.bytes, this.#open);
     for (let written = 0; ; ) {
-      const part = memory.subarray(written, written + operations.largestTransferBytes);
+      const part = memory.subarray(written, written + largestTransferBytes);
       const at = given.position === undefined ? undefined : BigInt(given.position) + BigInt(written);
       const [writing, syncing] = this.#requests.link([
         () => this.#run<number | undefined>(() => operations.transfer("write", this.#opened("write"), part, at)),
@@ -604,7 +605,7 @@ export class RingFile implements AsyncDisposable {
       ;
       expected = Math.max(Math.ceil((size + 1 - readBytes) / positionBytes) * positionBytes, 65536)
     ) {
-      const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(expected, operations.largestTransferBytes)));
+      const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(expected, largestTransferBytes)));
       const bytesRead = await this.#transfer("read", bytes, undefined, signal);
       parts.push(bytes.subarray(0, bytesRead));
       readBytes += bytesRead;
@@ -834,7 +835,7 @@ export class RingFile implements AsyncDisposable {
   async #writeAll(data: FileData, encoding: BufferEncoding | undefined, signal: AbortSignal | undefined): Promise<void> {
     const bytes = typeof data === "string" ? Buffer.from(data, encoding ?? "utf8") : bytesOf("data", data);
     for (let written = 0; written < bytes.length; ) {
-      const part = bytes.subarray(written, written + operations.largestTransferBytes);
+      const part = bytes.subarray(written, written + largestTransferBytes);
       const bytesWritten = await this.#transfer("write", part, undefined, signal);
       if (bytesWritten === 0) throw noMoreTaken(written, bytes.length);
       written += bytesWritten;

@@ -1,6 +1,6 @@
 import type { Hash } from "node:crypto";
 import { checkInteger, checkOptions, checkSignal, invalidType, invalidValue, show } from "./arguments.ts";
-import { checkRingAndPool, type RingAndPool, withRing } from "./temporary-ring.ts";
+import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
 
 /** Bytes of a read, where the pool is the call's own. */
 const chunkBytes = 2 ** 18;

@@ -2,6 +2,7 @@
 import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange, show } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import { kernel } from "./kernel.ts";
+import { largestVector } from "./limits.ts";
 import { addressOf } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
 import { O_DIRECT, O_NONBLOCK, openFlags } from "./open-flags.ts";
@@ -37,12 +38,8 @@ import {
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const ETIME = -62;
-/** MAX_RW_COUNT of the kernel. */
-export const largestTransferBytes = 0x7ffff000;
 /** Reads and writes of more than this go to the kernel's workers: copied from the page cache at once they would stop the event loop. */
 const inlineBytes = 4 * 2 ** 20;
-/** UIO_MAXIOV */
-const largestVector = 1024;
 const largestMode = 0o7777;
 const largestUnsigned = 2 ** 32 - 1;
 

@@ -1,17 +1,15 @@
 /** Where a pool's slots lie: pure arithmetic, and the memory itself. */
 import { outOfRange } from "./arguments.ts";
 import { assert, checked, UringError } from "./errors.ts";
+import { hugePageBytes, largestTable, pageBytes } from "./limits.ts";
 import { addressOf, native } from "./native.ts";
 import type { Region } from "./raw-ring.ts";
 
-const pageBytes = 4096;
 const largestExtentBytes = 2 ** 30;
 /** With what aligning takes, less than the 4 GiB that a SharedArrayBuffer can have. */
 const largestMemoryBytes = 3 * 2 ** 30;
-const hugePageBytes = 2 ** 21;
 /** What is faulted in at a time: meanwhile no thread of the process can map memory, and so hardly run. */
 const residentPartBytes = 2 ** 22;
-const largestTable = 16384;
 
 /** madvise(2)'s advice. */
 const MADV_DONTNEED = 4;

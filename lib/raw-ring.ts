@@ -2,6 +2,7 @@ import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } fr
 import { checked, UringError } from "./errors.ts";
 import { hold, letGo } from "./hold.ts";
 import { type Clones, clonesOf, kernel } from "./kernel.ts";
+import { largestTable, largestVector } from "./limits.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, mapped, type Native, native } from "./native.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
@@ -89,10 +90,7 @@ const EAGAIN = -11;
 
 const largestFd = 2 ** 31 - 1;
 const largestUserData = Number.MAX_SAFE_INTEGER;
-const largestTable = 16384;
 const largestFileTable = 2 ** 20;
-/** UIO_MAXIOV */
-const largestVector = 1024;
 
 const refusedFlags = {
   IORING_SETUP_SQ_AFF,

@@ -1,22 +1,8 @@
 import { onAbortWhileKept } from "./abort.ts";
-import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { checkBoolean, checkInteger, invalidValue } from "./arguments.ts";
 import { assert } from "./errors.ts";
-import { BufferPool } from "./pool.ts";
-import { advanced, type Memories, type Memory, memoriesOf, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
-
-/** Options of `RingFile.readable` and `RingFile.writable`. */
-export interface StreamOptions {
-  /** A pool of the ring, whose slots the transfers use. Default none: plain memory, 64 KiB for each. */
-  readonly pool?: BufferPool;
-  /** Where in the file to begin, in bytes; null: its own position, one transfer at a time, which pipes need. Default 0. */
-  readonly position?: number | bigint | null;
-  /** How many transfers are in flight at most, 1 to 1024. Default 4. */
-  readonly depth?: number;
-  /** Close the file when the stream ends, fails or is cancelled. Default false. */
-  readonly autoClose?: boolean;
-  /** Ends the stream with its reason when aborted. */
-  readonly signal?: AbortSignal;
-}
+import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
+import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
 /** Options of `RingFile.readable`. */
 export interface ReadableOptions extends StreamOptions {
@@ -24,22 +10,6 @@ export interface ReadableOptions extends StreamOptions {
   readonly length?: number;
   /** Chunks are the pool's slots themselves, each valid until the next is read. Needs a pool. Default false. */
   readonly zeroCopy?: boolean;
-}
-
-/** Bytes of a transfer where there is no pool. */
-const ownBytes = 65536;
-
-/** Checks what readable and writable streams have in common. */
-export function checkStreamOptions(options: StreamOptions, known: readonly string[], file: StreamedFile) {
-  checkOptions(options, [...known, "pool", "position", "depth", "autoClose", "signal"]);
-  const { pool, position = 0, depth = 4, autoClose = false, signal } = options;
-  if (pool !== undefined && !(pool instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool", pool);
-  if (position !== null) checkPosition("options.position", position, 0);
-  checkInteger("options.depth", depth, 1, 1024);
-  checkBoolean("options.autoClose", autoClose);
-  if (signal !== undefined) checkSignal(signal);
-  // What has no position of its own to name can only be done one after the other.
-  return { position: position ?? undefined, depth: position === null ? 1 : depth, autoClose, signal, memories: memoriesOf(file, pool, ownBytes) };
 }
 
 /** Of chunks that are views of slots: those stay for as long as somebody has a chunk, who may have dropped the stream with them. */

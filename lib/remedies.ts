@@ -2,12 +2,12 @@
 import { oldest } from "./requirements.ts";
 
 /** Where a step is taken. */
-export type Place = "docker" | "podman" | "kubernetes" | "systemd" | "login";
+export type Host = "docker" | "podman" | "kubernetes" | "systemd" | "login";
 
 /** Lines to paste: commands, or what to put into a file that a comment names. */
 export interface Step {
   /** Omitted: anywhere. */
-  readonly place?: Place;
+  readonly place?: Host;
   readonly lines: readonly string[];
 }
 

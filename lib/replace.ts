@@ -4,6 +4,7 @@
  * tables of its own, by such clones and by those to empty ones, and then cloned as a whole.
  */
 import { checked } from "./errors.ts";
+import { largestTable } from "./limits.ts";
 import { patiently } from "./memlock.ts";
 import { native } from "./native.ts";
 import { scratch } from "./scratch.ts";
@@ -11,7 +12,6 @@ import { IORING_REGISTER_DST_REPLACE, IORING_UNREGISTER_BUFFERS } from "./uapi.t
 
 const EOVERFLOW = -75;
 const ENXIO = -6;
-const largestTable = 16384;
 
 /** A ring that is there for its buffer table only. */
 class Table implements Disposable {

@@ -3,6 +3,7 @@ import { UringError } from "./errors.ts";
 import { openFileOf, RingFile } from "./file.ts";
 import { FixedBuffer } from "./fixed-buffer.ts";
 import { kernel } from "./kernel.ts";
+import { largestTransferBytes } from "./limits.ts";
 import { type Alignment, OpenFile } from "./open-file.ts";
 import { O_DIRECT } from "./open-flags.ts";
 import { currentPlace } from "./open-handles.ts";
@@ -765,7 +766,7 @@ export class Ring implements AsyncDisposable {
   }
 
   #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
-    if (bytes?.length > operations.largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
+    if (bytes?.length > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
     return this.#run(() => operations.transfer(direction, this.#target(file, direction), bytes, options.position), options, transferOptions);
   }
 
@@ -782,7 +783,7 @@ export class Ring implements AsyncDisposable {
     try {
       let done = 0;
       while (done < bytes.length) {
-        const part = bytes.subarray(done, done + operations.largestTransferBytes);
+        const part = bytes.subarray(done, done + largestTransferBytes);
         const from = position === undefined ? undefined : BigInt(position) + BigInt(done);
         try {
           const transferred = await this.#core.requests.run(() => operations.transfer(direction, target, part, from), signal);
@@ -817,7 +818,7 @@ export class Ring implements AsyncDisposable {
         const isOne = filled.length > 0 && filled.every((range) => range.bufferIndex === bufferIndex);
         const bytes = filled.reduce((sum, { length }) => sum + length, 0);
         const { request, result } =
-          isOne && bytes <= operations.largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
+          isOne && bytes <= largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
             ? operations.vectoredFixedTransfer(direction, target, filled, options.position, bufferIndex)
             : operations.vectoredTransferOf(direction, target, ranges, options.position);
         return { request: { ...request, uses }, result };

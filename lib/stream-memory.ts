@@ -1,10 +1,9 @@
 import type { FixedBuffer } from "./fixed-buffer.ts";
+import { pageBytes } from "./limits.ts";
 import { addressOf } from "./native.ts";
 import { currentPlace } from "./open-handles.ts";
 import { type BufferPool, membershipOf } from "./pool.ts";
 import type { FixedTransferOptions } from "./ring-core.ts";
-
-const pageBytes = 4096;
 
 /** Where a stream's bytes are in the file; undefined: wherever its own position is. */
 export type StreamPosition = number | bigint | undefined;

@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { type Probe, probe } from "./probe.ts";
 import { field, readProc } from "./proc.ts";
 import { type Refusing, refusing } from "./refusal.ts";
-import type { Place } from "./remedies.ts";
+import type { Host } from "./remedies.ts";
 import { type Trial, trial } from "./trial.ts";
 
 export interface Surroundings {
@@ -14,7 +14,7 @@ export interface Surroundings {
   readonly hasProc: boolean;
   readonly refusing: Refusing;
   /** What kind of container the process is in; undefined outside, or where it does not show. */
-  readonly container: Place | undefined;
+  readonly container: Host | undefined;
   readonly openFiles: {
     /** How many descriptors the process may have, Infinity where that is not known. */
     readonly limit: number;
@@ -25,7 +25,7 @@ export interface Surroundings {
   readonly trial: Trial | undefined;
 }
 
-function container(): Place | undefined {
+function container(): Host | undefined {
   if (process.env["KUBERNETES_SERVICE_HOST"] !== undefined) return "kubernetes";
   if (existsSync("/run/.containerenv")) return "podman";
   return existsSync("/.dockerenv") ? "docker" : undefined;

@@ -1,6 +1,7 @@
 /** Does with the library what it is for, on a small scale: what a probe cannot tell. */
 import { readFileSync } from "node:fs";
 import { UringError } from "./errors.ts";
+import { hugePageBytes } from "./limits.ts";
 import { isLimited } from "./memlock.ts";
 import { BufferPool, type BufferPoolOptions } from "./pool.ts";
 import type { Probe } from "./probe.ts";
@@ -21,7 +22,6 @@ export type Trial =
 /** A pool of so many bytes is enough to begin with; more is not tried. */
 export const amplePoolBytes = 2 ** 26;
 const slotBytes = 65536;
-const hugePageBytes = 2 ** 21;
 /** About what the rings themselves take, where those count. */
 const ringsBytes = 2 ** 18;
 

@@ -1,8 +1,8 @@
 import { onAbortWhileKept } from "./abort.ts";
 import { checkBoolean, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
-import { checkStreamOptions, type StreamOptions } from "./readable.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
+import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
 /** Options of `RingFile.writable`. */
 export interface WritableOptions extends StreamOptions {

@@ -9,8 +9,8 @@ import { readdirSync, readFileSync } from "node:fs";
 const layers: Readonly<Record<string, readonly string[]>> = {
   index: ["index"],
   command: ["doctor", "surroundings", "trial"],
-  functions: ["copy-file", "hash-file", "temporary-ring"],
-  streams: ["readable", "stream-memory", "writable"],
+  functions: ["copy-file", "hash-file", "ring-and-pool"],
+  streams: ["readable", "stream-memory", "stream-options", "writable"],
   file: ["file"],
   ring: ["file-table", "open-file", "open-flags", "operation", "operations", "own-position", "request-queue", "ring", "ring-core", "statx"],
   pool: ["fixed-buffer", "pool", "pool-control", "pool-membership", "pool-memory"],
@@ -20,7 +20,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   wakeup: ["wakeup"],
   native: ["kernel", "memlock", "native", "probe", "scratch", "shim-source"],
   // Without io_uring: what a platform, an error, a check or a list is.
-  base: ["abort", "arguments", "errors", "fifo", "hints", "hold", "open-handles", "proc", "refusal", "remedies", "requirements", "uapi"],
+  base: ["abort", "arguments", "errors", "fifo", "hints", "hold", "limits", "open-handles", "proc", "refusal", "remedies", "requirements", "uapi"],
 };
 
 /** Imports that go upward all the same, each with its reason. */

@@ -9,14 +9,28 @@ const positions = new Positions();
 const resolvers: ((result: number) => void)[] = [];
 const completed: { lanes: number[]; results: number[] } = { lanes: [], results: [] };
 let flushing = false;
+let inFlight = 0;
+
+function flushSoon(): void {
+  if (flushing) return;
+  flushing = true;
+  queueMicrotask(flush);
+}
+
+function take(lane: number, result: number): void {
+  completed.lanes.push(lane);
+  completed.results.push(result);
+}
 
 function flush(): void {
   flushing = false;
   ring.submit();
-  ring.forEachCompletion((lane, result) => {
-    completed.lanes.push(lane);
-    completed.results.push(result);
-  });
+  if (ring.forEachCompletion(take) === 0) {
+    ring.submitAndWait(1); // the page cache had to fetch it
+    ring.forEachCompletion(take);
+  }
+  inFlight -= completed.lanes.length;
+  if (inFlight > 0) flushSoon();
   for (const [index, lane] of completed.lanes.entries()) resolvers[lane]?.(completed.results[index] ?? 0);
   completed.lanes.length = completed.results.length = 0;
 }
@@ -27,9 +41,8 @@ function read(lane: number): Promise<number> {
     if (bytes === undefined) throw new Error(`no lane ${lane}`);
     resolvers[lane] = resolve;
     ring.prepReadFixed(0, bytes, positions.next(), 0, lane, IOSQE_FIXED_FILE);
-    if (flushing) return;
-    flushing = true;
-    queueMicrotask(flush);
+    inFlight++;
+    flushSoon();
   });
 }
 
