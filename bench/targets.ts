@@ -140,9 +140,10 @@ const targets: readonly Target[] = [
     unit: "ms",
     measure: (f) => (wall(f("start", "import and first ring")) - wall(f("start", "empty"))) / 1e6,
     obstacle: () =>
-      "Of some 23 ms JavaScriptCore takes 8.4 to parse 46 modules, each twice (BUN_JSC_reportParseTimes=1), and 2 to 3 to compile them (BUN_JSC_reportBytecodeCompileTimes=1); " +
+      "Of some 23 ms JavaScriptCore takes 8.4 to parse the modules, each twice (BUN_JSC_reportParseTimes=1), and 2 to 3 to compile them (BUN_JSC_reportBytecodeCompileTimes=1); " +
       "an empty cc() of bun:ffi takes 4.0, the shim in it 1.3, resolving and linking it 1.0, the ring 1.5, the rest is finding and linking modules. " +
-      "Loading streams, copies and hints only when they are needed would save 2 ms, and fail where a process has no descriptor left, or has dropped the right to read them.",
+      "Loading streams, copies and hints only when they are needed would save 2 ms, and fail where a process has no descriptor left, or has dropped the right to read them. " +
+      "What npm packs is one bundle, which takes 3 ms less; as bytecode (bun build --compile --bytecode) it is 5 ms less again, but of one version of Bun, and 530 kB.",
   },
   { target: "RawRing, bytes allocated per operation", most: 0, unit: "bytes", measure: (f) => more(f("allocations", "RawRing"), "bytes allocated") },
   {

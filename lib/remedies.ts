@@ -37,8 +37,8 @@ function inUnit(setting: string, unit = "UNIT"): string[] {
   ];
 }
 
-function ofService(setting: string): Step {
-  return { place: "systemd", lines: ["# systemd, for the service UNIT", ...inUnit(setting)] };
+function ofService(setting: string, which = "the service UNIT"): Step {
+  return { place: "systemd", lines: [`# systemd, for ${which}`, ...inUnit(setting)] };
 }
 
 /** A limit is raised for containers and services, or for whoever logs in. */
@@ -88,7 +88,7 @@ const seccompSteps: readonly Step[] = [
       "    localhostProfile: profiles/io_uring.json",
     ],
   },
-  ofService("SystemCallFilter=@aio"),
+  ofService("SystemCallFilter=@aio", "the service UNIT, where it has a SystemCallFilter=: without one this would allow nothing else"),
 ];
 
 /** A filter that answers EPERM. */
