@@ -7,7 +7,7 @@ import { examine } from "../lib/surroundings.ts";
 const usage = `Usage: bun-uring doctor [options]
 
 Says whether io_uring works here and what of it, and of each thing that does not: why, and how to fix it.
-Exit status: 0 where io_uring and bun-uring work, 1 where they do not.
+Exit status: 0 where io_uring and bun-uring work, 1 where they do not, 2 where the command line is wrong.
 
       --json   print one JSON object: { works, findings: [{ name, state, found, why, fix }] }
   -h, --help   print this`;

@@ -39,10 +39,13 @@ class Journal {
 
   async append(entry: string): Promise<void> {
     using buffer = await pool.acquire();
-    const { written } = new TextEncoder().encodeInto(`${entry}\n`, buffer.bytes);
+    const line = `${entry}\n`;
+    const { read, written } = new TextEncoder().encodeInto(line, buffer.bytes);
+    if (read < line.length) throw new RangeError(`an entry takes up to ${buffer.bytes.length - 1} bytes`);
     const position = this.#end;
     this.#end += written;
-    await this.#file.writeFixed(buffer, { position, length: written, dsync: true });
+    const bytesWritten = await this.#file.writeFixed(buffer, { position, length: written, dsync: true });
+    if (bytesWritten < written) throw new Error(`the disk took ${bytesWritten} of ${written} bytes`);
   }
 }
 

@@ -160,7 +160,8 @@ export class BufferPool implements Disposable {
   /**
    * Allocates, faults in and registers the memory.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError ENOMEM: not that much memory, or over the memlock limit; and the errors of `new RawRing()`
+   * @throws UringError ENOMEM: not that much memory, or over the memlock limit (what was closed gives its part back a little later: the thread waits for that, half a
+   * second at most); and the errors of `new RawRing()`
    */
   constructor(options: BufferPoolOptions);
   /** @internal */
@@ -180,7 +181,8 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * As `new BufferPool()`, with the memory faulted in by threads of the kernel while the event loop goes on.
+   * As `new BufferPool()`, with the memory faulted in by threads of the kernel while the event loop goes on. Registering
+   * it afterwards takes as long as in the constructor.
    * @throws TypeError, RangeError, UringError: as the constructor
    * @example
    * ```ts

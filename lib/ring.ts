@@ -766,7 +766,7 @@ export class Ring implements AsyncDisposable {
   }
 
   #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
-    if (bytes?.length > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
+    if (bytes instanceof Uint8Array && bytes.length > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
     return this.#run(() => operations.transfer(direction, this.#target(file, direction), bytes, options.position), options, transferOptions);
   }
 

@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BunPlugin } from "bun";
+import { transform } from "esbuild";
 import { prune } from "./declarations.ts";
 import { stub } from "./stub.ts";
 
@@ -28,11 +29,19 @@ function edit(file: string, pattern: RegExp, replacement: string): void {
   writeFileSync(path, text.replace(pattern, replacement));
 }
 
+/** Without indentation, in lines that an error's excerpt can show. Bun takes it as it is for what the first line says. */
+async function tighten(file: string): Promise<void> {
+  const path = join(dist, file);
+  const { code } = await transform(readFileSync(path, "utf8"), { minifyWhitespace: true, lineLimit: 120, target: "esnext" });
+  writeFileSync(path, `// @bun\n${code}`);
+}
+
 async function bundles(): Promise<void> {
   await bundle("scripts/bundled.ts", library, external(/\/shim-source\.ts$/, "./shim-source.js"));
   await bundle("bin/bun-uring.ts", "cli.js", external(/^\.\.\/lib\//, `./${library}`));
   // The next bundler has to see that this is required.
   edit(library, /__require\("\.\/shim-source\.js"\)/, 'require("./shim-source.js")');
+  await tighten(library);
   const source = readFileSync(join(root, "lib/shim-source.ts"), "utf8");
   writeFileSync(join(dist, "shim-source.js"), new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(source));
 }
