@@ -1,22 +1,18 @@
 import { hintFor } from "./hints.ts";
 
-/** What neither node:os nor node:util has of Linux's errnos, and files, devices and io_uring report. */
-const others = { EBADFD: 77, EUSERS: 87, EUCLEAN: 117, ENOMEDIUM: 123, ENOKEY: 126, EHWPOISON: 133 };
+/** What node:os lacks of Linux's errnos, and files, devices and io_uring report. */
+const others = { EBADFD: 77, EUSERS: 87, EUCLEAN: 117, EREMOTEIO: 121, ENOMEDIUM: 123, ENOKEY: 126, EHWPOISON: 133 };
 
 /** Negative errnos by code; of two names for one errno the kernel's is the last. */
 function errnos(): Map<string, number> {
-  const named = Object.entries({ ...process.getBuiltinModule("node:os").constants.errno, ...others }).map(([code, errno]) => [code, -errno] as const);
-  const found = new Map([...Array.from(systemErrors(), ([errno, [code]]) => [code, errno] as const), ...named]);
+  const { errno } = process.getBuiltinModule("node:os").constants;
+  const found = new Map(Object.entries({ ...errno, ...others }).map(([code, number]) => [code, -number]));
   for (const code of ["EAGAIN", "EOPNOTSUPP"]) {
-    const errno = found.get(code) ?? 0;
+    const number = found.get(code) ?? 0;
     found.delete(code);
-    found.set(code, errno);
+    found.set(code, number);
   }
   return found;
-}
-
-function systemErrors(): Map<number, [string, string]> {
-  return process.getBuiltinModule("node:util").getSystemErrorMap();
 }
 
 let errnoByCode: ReadonlyMap<string, number> | undefined;
@@ -99,7 +95,7 @@ export class UringError extends Error {
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
     const errno = typeof error === "number" ? error : errnoOf(error);
     const code = typeof error === "number" ? codeOf(error) : error;
-    const text = details.message ?? descriptions[code] ?? systemErrors().get(errno)?.[1] ?? "failed";
+    const text = details.message ?? descriptions[code] ?? process.getBuiltinModule("node:util").getSystemErrorMap().get(errno)?.[1] ?? "failed";
     const hint = details.hint ?? hintFor(code, syscall);
     super(
       `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${details.destination === undefined ? "" : ` -> '${details.destination}'`}${hint === undefined ? "" : `. ${hint}`}`,
