@@ -74,6 +74,8 @@ export interface CloneOptions {
   readonly replace?: boolean;
 }
 
+const wholeTable: CloneOptions = {};
+
 /** What can be registered: memory that cannot move. `null` is an entry that holds nothing. */
 export type Registrable = Uint8Array | SharedArrayBuffer | null;
 
@@ -521,12 +523,16 @@ export class RawRing implements Disposable {
    * ```
    * @see io_uring_clone_buffers(3), io_uring_clone_buffers_offset(3)
    */
-  cloneBuffers(source: RawRing | { readonly fd: number }, options: CloneOptions = {}): void {
+  cloneBuffers(source: RawRing | { readonly fd: number }, options: CloneOptions = wholeTable): void {
     const syscall = "io_uring_clone_buffers";
     this.#assertOpen(syscall);
     if (typeof source !== "object" || source === null) throw invalidType("source", "a RawRing or { fd }", source);
     if (source instanceof RawRing) source.#assertOpen(syscall);
     checkInteger("source.fd", source.fd, 0, largestFd);
+    if (options === wholeTable) {
+      this.#cloneFrom(source, 0, 0, 0, false);
+      return;
+    }
     checkOptions(options, ["destinationOffset", "sourceOffset", "count", "replace"]);
     const { destinationOffset = 0, sourceOffset = 0, count = 0, replace = false } = options;
     checkInteger("options.destinationOffset", destinationOffset, 0, 2 ** 32 - 1);
@@ -1042,7 +1048,8 @@ export class RawRing implements Disposable {
   #fillTable(offset: number, regions: readonly (Region | null | undefined)[]): void {
     const { table } = this.#reachable;
     while (table.length < offset) table.push(null);
-    for (const [index, region] of regions.entries()) table[offset + index] = region;
+    let index = offset;
+    for (const region of regions) table[index++] = region;
   }
 
   /** Whether every request that was prepared has had its last completion. Those of tags count as well, so with tags it proves nothing. */
