@@ -24,7 +24,8 @@ function errnoOf(code: string): number {
 }
 
 function codeOf(errno: number): string {
-  codeByErrno ??= new Map(Array.from(errnos(), ([code, one]) => [one, code] as const));
+  errnoByCode ??= errnos();
+  codeByErrno ??= new Map(Array.from(errnoByCode, ([code, one]) => [one, code] as const));
   return codeByErrno.get(errno) ?? `E${-errno}`;
 }
 

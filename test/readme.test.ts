@@ -3,7 +3,7 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, sy
 import { delimiter, dirname, join } from "node:path";
 import * as remedies from "../lib/remedies.ts";
 import { bufferSource, needs } from "./support/capabilities.ts";
-import { type Block, blocksOf, documents, linksOf, root, textOf } from "./support/documents.ts";
+import { anchorsOf, type Block, blocksOf, documents, linksOf, root, textOf } from "./support/documents.ts";
 import { Folder } from "./support/files.ts";
 import { execute } from "./support/programs.ts";
 
@@ -103,18 +103,11 @@ describe("of the documents", () => {
   });
 
   needs("all documents")("links lead to files, and to headings in them", () => {
-    const anchorsOf = (path: string) =>
-      Array.from(textOf(path).matchAll(/^#+ (.*)$/gm), ([, heading = ""]) =>
-        heading
-          .toLowerCase()
-          .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
-          .replaceAll(" ", "-"),
-      );
     const wrong = documents.flatMap((document) =>
       linksOf(document)
         .filter(({ path, anchor }) => {
           const target = path === "" ? document : join(dirname(document), path);
-          return !existsSync(`${root}${target}`) || (anchor !== undefined && !anchorsOf(target).includes(anchor));
+          return !existsSync(`${root}${target}`) || (anchor !== undefined && !anchorsOf(textOf(target)).has(anchor));
         })
         .map(({ path, anchor }) => `${document}: ${path}#${anchor}`),
     );

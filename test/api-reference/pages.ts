@@ -1,6 +1,7 @@
 /** The pages of docs/api: how those that are made now differ from those that are there. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { anchorsOf } from "../support/documents.ts";
 
 /** Names of all files in a folder, and in its folders, in order. */
 export function filesOf(folder: string): string[] {
@@ -36,16 +37,4 @@ function leads(page: string, link: string): boolean {
   const target = path === "" ? page : join(dirname(page), path);
   if (!existsSync(target)) return false;
   return anchor === undefined || anchorsOf(readFileSync(target, "utf8")).has(anchor);
-}
-
-/** Anchors as GitHub makes them of headings, and those that are written. */
-function anchorsOf(text: string): Set<string> {
-  const headings = Array.from(text.matchAll(/^#+ (.+)$/gm), ([, heading = ""]) =>
-    heading
-      .toLowerCase()
-      .replace(/[^\w\- ]/g, "")
-      .replaceAll(" ", "-"),
-  );
-  const written = Array.from(text.matchAll(/<a id="([^"]+)">/g), ([, anchor = ""]) => anchor);
-  return new Set([...headings, ...written]);
 }

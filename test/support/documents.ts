@@ -57,3 +57,15 @@ export function linksOf(document: string): { readonly text: string; readonly pat
     return { text, path, anchor };
   }).filter(({ path }) => !/^[a-z]+:/.test(path));
 }
+
+/** Anchors as GitHub makes them of headings, and those that are written. */
+export function anchorsOf(text: string): Set<string> {
+  const headings = Array.from(text.matchAll(/^#+ (.+)$/gm), ([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+  const written = Array.from(text.matchAll(/<a id="([^"]+)">/g), ([, anchor = ""]) => anchor);
+  return new Set([...headings, ...written]);
+}
