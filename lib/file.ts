@@ -69,10 +69,6 @@ function isIterable(data: unknown): data is Iterable<FileData> | AsyncIterable<F
   return typeof data === "object" && data !== null && (Symbol.iterator in data || Symbol.asyncIterator in data);
 }
 
-function noMoreTaken(written: number, length: number): UringError {
-  return new UringError("EIO", "write", { message: `the file took ${written} of ${length} bytes, and no more` });
-}
-
 function positionOf(position: unknown): number | bigint | undefined {
   if (position === undefined || position === null || position === -1 || position === -1n) return undefined;
   checkPosition("position", position, 0);
@@ -422,7 +418,7 @@ export class RingFile implements AsyncDisposable {
       written += write.value ?? 0;
       const isShort = (write.value ?? 0) < part.length;
       if (sync.status === "rejected" && !isShort) throw sync.reason;
-      if (isShort && write.value === 0) throw noMoreTaken(written, memory.length);
+      if (isShort && write.value === 0) throw operations.noMoreTaken(written, memory.length);
       if (written === memory.length) return { bytesWritten: written, buffer };
     }
   }
@@ -837,7 +833,7 @@ export class RingFile implements AsyncDisposable {
     for (let written = 0; written < bytes.length; ) {
       const part = bytes.subarray(written, written + largestTransferBytes);
       const bytesWritten = await this.#transfer("write", part, undefined, signal);
-      if (bytesWritten === 0) throw noMoreTaken(written, bytes.length);
+      if (bytesWritten === 0) throw operations.noMoreTaken(written, bytes.length);
       written += bytesWritten;
     }
   }

@@ -1,7 +1,8 @@
 /** What this machine's kernel and liburing have, found by trying, once in each thread. */
-import { checked } from "./errors.ts";
+import { checked, UringError } from "./errors.ts";
 import { patiently } from "./memlock.ts";
 import { native, text } from "./native.ts";
+import { newerLinux } from "./requirements.ts";
 import { scratch } from "./scratch.ts";
 
 /** The liburing in use. */
@@ -80,4 +81,14 @@ let asked: Kernel | undefined;
 export function kernel(): Kernel {
   asked ??= ask();
   return asked;
+}
+
+/**
+ * Requires an opcode that older kernels lack.
+ * @param version - the Linux that brought it
+ * @param otherwise - what else can be done
+ */
+export function checkOpcode(opcode: number, syscall: string, version: string, otherwise = ""): void {
+  if (kernel().opcodes.has(opcode)) return;
+  throw new UringError("EOPNOTSUPP", syscall, { message: "this kernel has no such request", hint: `${newerLinux(version)}${otherwise}` });
 }

@@ -1,14 +1,14 @@
 /** What each operation asks of the kernel: its opcode, its fields, the memory it needs, and what its result means. Nothing is started here. */
 import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange, show } from "./arguments.ts";
 import { UringError } from "./errors.ts";
-import { kernel } from "./kernel.ts";
+import { checkOpcode } from "./kernel.ts";
 import { largestVector } from "./limits.ts";
 import { addressOf } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
 import { O_DIRECT, O_NONBLOCK, openFlags } from "./open-flags.ts";
 import { type Prepared, requestKind } from "./operation.ts";
 import { isPoolMemory } from "./pool-memory.ts";
-import { newerLinux, since } from "./requirements.ts";
+import { since } from "./requirements.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 import {
   IORING_FSYNC_DATASYNC,
@@ -74,9 +74,9 @@ function checkShared(bytes: Uint8Array, name: string): SharedArrayBuffer {
   return bytes.buffer;
 }
 
-/** Requires an opcode that older kernels lack. */
-function checkOpcode(opcode: number, syscall: string, version: string): void {
-  if (!kernel().opcodes.has(opcode)) throw new UringError("EOPNOTSUPP", syscall, { message: "this kernel has no such request", hint: newerLinux(version) });
+/** What a write of 0 bytes is. */
+export function noMoreTaken(written: number, length: number): UringError {
+  return new UringError("EIO", "write", { message: `the file took ${written} of ${length} bytes, and no more` });
 }
 
 /** Lays out iovecs. */

@@ -1,13 +1,13 @@
 import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
 import { hold, letGo } from "./hold.ts";
-import { type Clones, clonesOf, kernel } from "./kernel.ts";
+import { type Clones, checkOpcode, clonesOf, kernel } from "./kernel.ts";
 import { largestTable, largestVector } from "./limits.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, mapped, type Native, native } from "./native.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { replaceRange } from "./replace.ts";
-import { newerLinux, since } from "./requirements.ts";
+import { since } from "./requirements.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
 import {
@@ -1075,11 +1075,7 @@ export class RawRing implements Disposable {
     checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
     if (!Array.isArray(buffers)) throw invalidType("buffers", "an array of Uint8Arrays", buffers);
     if (buffers.length < 1 || buffers.length > largestVector) throw outOfRange("buffers.length", `from 1 to ${largestVector}`, buffers.length);
-    if (!kernel().opcodes.has(opcode))
-      throw new UringError("EOPNOTSUPP", syscall, {
-        message: "this kernel has no such request",
-        hint: `${newerLinux(since.READV_FIXED)} Or make a request for each part.`,
-      });
+    checkOpcode(opcode, syscall, since.READV_FIXED, " Or make a request for each part.");
     const addresses = Array.from(buffers, (bytes, index) => this.#addressWithin(bytes, bufferIndex, index, `buffers[${index}]`));
     this.#assertSpace();
     const entry = this.#sqTail & (this.sqEntries - 1);

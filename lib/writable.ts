@@ -1,6 +1,6 @@
 import { onAbortWhileKept } from "./abort.ts";
 import { checkBoolean, invalidType } from "./arguments.ts";
-import { UringError } from "./errors.ts";
+import { noMoreTaken } from "./operations.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
@@ -101,7 +101,7 @@ class WriteBehind {
     try {
       for (let written = 0; written < length; ) {
         const bytesWritten = await memory.transfer("write", written, length - written, advanced(position, written), this.#stopping.signal);
-        if (bytesWritten === 0) throw new UringError("EIO", "write", { message: `the file took ${written} of ${length} bytes, and no more` });
+        if (bytesWritten === 0) throw noMoreTaken(written, length);
         written += bytesWritten;
       }
     } catch (reason) {
