@@ -4,7 +4,7 @@ import { clonesOf, type Kernel, kernel } from "./kernel.ts";
 import { type Memlock, memlock } from "./memlock.ts";
 import { readProc } from "./proc.ts";
 import { refusing } from "./refusal.ts";
-import * as uapi from "./uapi.ts";
+import { featureNames, opcodeNames } from "./uapi-names.ts";
 
 /** What `probe()` returns: plain data. */
 export interface Probe {
@@ -42,18 +42,8 @@ export interface Probe {
   readonly seccomp: number;
 }
 
-/** The names, without their prefixes, of the features and opcodes that the kernel has. */
-function namesOf({ features, opcodes }: Kernel): { features: string[]; opcodes: string[] } {
-  const names: { features: string[]; opcodes: string[] } = { features: [], opcodes: [] };
-  for (const [name, value] of Object.entries(uapi)) {
-    if (typeof value !== "number") continue;
-    if (name.startsWith("IORING_OP_")) {
-      if (opcodes.has(value) && name !== "IORING_OP_LAST") names.opcodes.push(name.slice("IORING_OP_".length));
-    } else if (name.startsWith("IORING_FEAT_")) {
-      if ((features & value) !== 0) names.features.push(name.slice("IORING_FEAT_".length));
-    }
-  }
-  return names;
+function namesOf({ features, opcodes }: Kernel): Pick<Probe, "features" | "opcodes"> {
+  return { features: featureNames.filter((_, bit) => (features & (1 << bit)) !== 0), opcodes: opcodeNames.filter((_, opcode) => opcodes.has(opcode)) };
 }
 
 type Rings = Pick<Probe, "available" | "reason" | "liburing" | "features" | "opcodes" | "clone">;

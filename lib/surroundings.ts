@@ -1,5 +1,4 @@
 /** What `bun-uring doctor` looks at besides io_uring itself. */
-import { existsSync, readdirSync } from "node:fs";
 import { type Probe, probe } from "./probe.ts";
 import { field, readProc } from "./proc.ts";
 import { type Refusing, refusing } from "./refusal.ts";
@@ -26,6 +25,7 @@ export interface Surroundings {
 }
 
 function container(): Host | undefined {
+  const { existsSync } = process.getBuiltinModule("node:fs");
   if (process.env["KUBERNETES_SERVICE_HOST"] !== undefined) return "kubernetes";
   if (existsSync("/run/.containerenv")) return "podman";
   return existsSync("/.dockerenv") ? "docker" : undefined;
@@ -33,7 +33,7 @@ function container(): Host | undefined {
 
 function openDescriptors(): number {
   try {
-    return readdirSync("/proc/self/fd").length - 1; // one is this listing's
+    return process.getBuiltinModule("node:fs").readdirSync("/proc/self/fd").length - 1; // one is this listing's
   } catch {
     return 0;
   }
@@ -52,7 +52,7 @@ export async function examine(): Promise<{ probe: Probe; surroundings: Surroundi
       platform: process.platform,
       architecture: process.arch,
       bun: Bun.version,
-      hasProc: existsSync("/proc/self/status"),
+      hasProc: process.getBuiltinModule("node:fs").existsSync("/proc/self/status"),
       refusing: refusing(),
       container: container(),
       openFiles,

@@ -1,5 +1,4 @@
 /** Does with the library what it is for, on a small scale: what a probe cannot tell. */
-import { readFileSync } from "node:fs";
 import { UringError } from "./errors.ts";
 import { hugePageBytes } from "./limits.ts";
 import { isLimited } from "./memlock.ts";
@@ -29,7 +28,7 @@ const ringsBytes = 2 ** 18;
 const path = import.meta.path;
 
 async function readFixed(options: BufferPoolOptions): Promise<{ readBytes: number; bufferSource: Ring["bufferSource"] }> {
-  const content = readFileSync(path);
+  const content = process.getBuiltinModule("node:fs").readFileSync(path);
   using pool = await BufferPool.create(options);
   await using ring = new Ring({ pool });
   await using file = await ring.open(path);

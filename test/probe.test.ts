@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { release } from "node:os";
+import * as library from "bun-uring";
 import { BufferPool, probe } from "bun-uring";
+import { featureNames, opcodeNames } from "../lib/uapi-names.ts";
 import { run } from "./support/programs.ts";
 import { countedKb, leavingNothing, pinnedKb } from "./support/resources.ts";
 
@@ -19,6 +21,12 @@ test("probe() says what this machine has, as /proc and the kernel say it, and le
     for (const feature of ["NODROP", "RW_CUR_POS", "EXT_ARG", "RSRC_TAGS"]) expect(found.features).toContain(feature);
     expect(structuredClone(found)).toEqual(found);
   }));
+
+test("probe()'s names are those of the constants", () => {
+  const constants = (prefix: string) => new Map(Object.entries<unknown>(library).filter(([name]) => name.startsWith(prefix) && name !== "IORING_OP_LAST"));
+  expect(constants("IORING_OP_")).toEqual(new Map(opcodeNames.map((name, opcode) => [`IORING_OP_${name}`, opcode])));
+  expect(constants("IORING_FEAT_")).toEqual(new Map(featureNames.map((name, bit) => [`IORING_FEAT_${name}`, 1 << bit])));
+});
 
 test("what a process pins is asked for anew each time; the rest is found once", () => {
   const before = probe();
