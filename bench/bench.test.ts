@@ -50,14 +50,15 @@ function scripted(name: string, wallNs: readonly number[], log: string[]) {
   };
 }
 
-test("contenders take turns, each ratio is that of a round, and rounds end when all ratios are known", async () => {
+test("contenders take turns, each ratio is that of a round, and rounds end when all ratios are known, after as many each has a new process", async () => {
   const log: string[] = [];
   // The machine gets slower and faster; who is twice as fast is that in each round.
   const workload: Workload = { id: "w", title: "W", contenders: [scripted("A", [100, 400, 200], log), scripted("B", [50, 200, 100], log)] };
-  const effort = { roundMs: 1, leastRounds: 6, mostRounds: 40, relativeHalfWidth: 0.02 };
+  const effort = { roundMs: 1, leastRounds: 6, mostRounds: 40, roundsAProcess: 4, relativeHalfWidth: 0.02 };
   const { rounds, contenders } = await measure(workload, effort, 40, () => undefined);
   expect(rounds).toBe(6);
-  expect(log).toEqual([...Array.from({ length: 6 }, () => ["A", "B"]).flat(), "B ended", "A ended"]);
+  const turns = (count: number) => [...Array.from({ length: count }, () => ["A", "B"]).flat(), "B ended", "A ended"];
+  expect(log).toEqual([...turns(4), ...turns(2)]);
   expect(contenders["B"]?.speed).toEqual({ median: 2, low: 2, high: 2 });
   expect(contenders["B"]?.processor?.median).toBe(0.5);
   expect(contenders["A"]?.wallNs).toEqual({ median: 200, low: 100, high: 400 });

@@ -1,6 +1,7 @@
 /** The files that workloads read and write, and the programs that are compiled for them. */
-import { existsSync, mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type Installed, install } from "../test/package/installed.ts";
 
 export const fileBytes = 2 ** 30;
 
@@ -10,6 +11,7 @@ export class Workplace implements Disposable {
   readonly source: string;
   /** Written. */
   readonly scratch: string;
+  #installed: Installed | undefined;
 
   constructor(parent: string) {
     this.folder = join(parent, `bun-uring-bench-${process.pid}`);
@@ -43,7 +45,17 @@ export class Workplace implements Disposable {
     return program;
   }
 
+  /** A program of programs/, where it has the package as npm packs it and Bun installs it. */
+  async withPackage(name: string): Promise<string> {
+    this.#installed ??= await install();
+    const program = join(this.#installed.app, `${name}.ts`);
+    mkdirSync(dirname(program), { recursive: true });
+    copyFileSync(new URL(`./programs/${name}.ts`, import.meta.url), program);
+    return program;
+  }
+
   [Symbol.dispose](): void {
+    this.#installed?.[Symbol.dispose]();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -61,7 +61,20 @@ await place.fill();
 const effort = values.quick ? quick : thorough;
 const mostRounds = values.rounds === undefined ? effort.mostRounds : Number(values.rounds);
 if (!(Number.isInteger(mostRounds) && mostRounds > 0)) throw new Error(`--rounds must be a positive integer, not ${values.rounds}`);
+const out = values.out ?? (values.quick || only !== undefined ? undefined : join(import.meta.dir, "../docs/bench"));
 const comparisons = new Map<string, Comparison>();
+
+/** Done after each workload: a run that is ended early has not been for nothing. */
+async function write(folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  const outcomes = outcomesOf(comparisons);
+  const tables = [...comparisons.values()].map(tableOf).join("\n");
+  const page = `# Benchmarks\n\nMade by \`npm run bench\` on ${machineLine(machine)}.\n\n${outcomeTable(outcomes)}\n\n${tables}`;
+  await Bun.write(join(folder, "results.json"), `${JSON.stringify({ machine, outcomes, comparisons: Object.fromEntries(comparisons) }, undefined, 1)}\n`);
+  await Bun.write(join(folder, "results.md"), page);
+  for (const [name, svg] of chartsOf(comparisons, machineLine(machine))) await Bun.write(join(folder, name), svg);
+}
+
 const bar = new SingleBar({ format: "{bar} {value}/{total} {title}", clearOnComplete: true, noTTYOutput: false }, Presets.shades_grey);
 for (const [index, workload] of workloads.entries()) {
   bar.start(workloads.length, index, { title: workload.title });
@@ -69,17 +82,8 @@ for (const [index, workload] of workloads.entries()) {
   bar.stop();
   comparisons.set(comparison.id, comparison);
   console.log(tableOf(comparison));
+  if (out !== undefined) await write(out);
 }
 
 const outcomes = outcomesOf(comparisons);
 if (outcomes.length > 0) console.log(outcomeTable(outcomes));
-const tables = [...comparisons.values()].map(tableOf).join("\n");
-const page = `# Benchmarks\n\nMade by \`npm run bench\` on ${machineLine(machine)}.\n\n${outcomeTable(outcomes)}\n\n${tables}`;
-
-const out = values.out ?? (values.quick || only !== undefined ? undefined : join(import.meta.dir, "../docs/bench"));
-if (out !== undefined) {
-  mkdirSync(out, { recursive: true });
-  await Bun.write(join(out, "results.json"), `${JSON.stringify({ machine, outcomes, comparisons: Object.fromEntries(comparisons) }, undefined, 1)}\n`);
-  await Bun.write(join(out, "results.md"), page);
-  for (const [name, svg] of chartsOf(comparisons, machineLine(machine))) await Bun.write(join(out, name), svg);
-}

@@ -6,12 +6,14 @@ export interface Effort {
   readonly roundMs: number;
   readonly leastRounds: number;
   readonly mostRounds: number;
+  /** Then every contender starts anew: where a process happens to lie in memory makes it some percent faster or slower for as long as it lives. */
+  readonly roundsAProcess: number;
   /** Rounds go on until every ratio is known so well. */
   readonly relativeHalfWidth: number;
 }
 
-export const thorough: Effort = { roundMs: 150, leastRounds: 8, mostRounds: 40, relativeHalfWidth: 0.02 };
-export const quick: Effort = { roundMs: 50, leastRounds: 3, mostRounds: 3, relativeHalfWidth: 0.02 };
+export const thorough: Effort = { roundMs: 150, leastRounds: 8, mostRounds: 40, roundsAProcess: 10, relativeHalfWidth: 0.02 };
+export const quick: Effort = { roundMs: 50, leastRounds: 3, mostRounds: 3, roundsAProcess: 3, relativeHalfWidth: 0.02 };
 
 /** What a contender came to. */
 export interface Figures {
@@ -50,19 +52,32 @@ export interface Workload {
 
 const warmUpRounds = 6;
 
-/** How many operations take a round's time, found by doing more and more. It warms up, too. */
-async function calibrate(running: Running, { operations }: Contender, roundMs: number): Promise<number> {
-  if (operations !== undefined) return operations;
+/** How many operations take a round's time, found by doing more and more. */
+async function calibrate(running: Running, roundMs: number): Promise<number> {
   let count = 1;
   for (;;) {
     const { wallNs } = await running.round(count);
-    if (wallNs > (roundMs * 1e6) / 4) {
-      const wanted = Math.max(1, Math.round((count * roundMs * 1e6) / wallNs));
-      for (let round = 1; round < warmUpRounds && wanted > 1; round++) await running.round(wanted);
-      return wanted;
-    }
+    if (wallNs > (roundMs * 1e6) / 4) return Math.max(1, Math.round((count * roundMs * 1e6) / wallNs));
     count = Math.ceil(count * Math.min(64, Math.max(2, (roundMs * 1e6) / 2 / Math.max(1, wallNs))));
   }
+}
+
+/** A contender, with what its rounds were so far. */
+interface Lane {
+  readonly contender: Contender;
+  /** Of each round; undefined until it is known. */
+  operations: number | undefined;
+  readonly rounds: Round[];
+}
+
+/** Starts a lane's contender, and has it warm. Returns what does a round more. */
+async function begin(lane: Lane, roundMs: number, processes: AsyncDisposableStack): Promise<() => Promise<void>> {
+  const running = processes.use(await lane.contender.start());
+  const operations = lane.operations ?? (await calibrate(running, roundMs));
+  lane.operations = operations;
+  const isFixed = lane.contender.operations !== undefined;
+  for (let round = 1; round < warmUpRounds && !isFixed && operations > 1; round++) await running.round(operations);
+  return async () => void lane.rounds.push(await running.round(operations));
 }
 
 const perOperation = (round: Round, ns: number) => ns / round.operations;
@@ -90,22 +105,23 @@ function figuresOf(rounds: readonly Round[], baseline: readonly Round[]): Figure
 /** Runs a workload: A B C A B C …, each in its own process, until the ratios are known well enough. */
 export async function measure(workload: Workload, effort: Effort, limit: number, onRound: (round: number) => void): Promise<Comparison> {
   const { contenders, prepare } = workload;
-  const { roundMs, leastRounds, mostRounds, relativeHalfWidth: wanted } = { ...effort, ...(effort === quick ? {} : workload.effort) };
-  await using stack = new AsyncDisposableStack();
-  const lanes: { contender: Contender; running: Running; operations: number; rounds: Round[] }[] = [];
-  for (const contender of contenders) {
-    const running = stack.use(await contender.start());
-    lanes.push({ contender, running, operations: await calibrate(running, contender, roundMs), rounds: [] });
-  }
+  const { roundMs, leastRounds, mostRounds, roundsAProcess, relativeHalfWidth: wanted } = { ...effort, ...(effort === quick ? {} : workload.effort) };
+  const lanes = contenders.map((contender): Lane => ({ contender, operations: contender.operations, rounds: [] }));
   const baseline = lanes[0]?.rounds ?? [];
   const figures = () => lanes.map(({ contender: { name }, rounds }) => [name, figuresOf(rounds, baseline)] as const);
-  for (let round = 1; round <= Math.min(mostRounds, limit); round++) {
-    for (const { running, operations, rounds } of lanes) {
-      await prepare?.();
-      rounds.push(await running.round(operations));
-    }
-    onRound(round);
-    if (round >= leastRounds && figures().every(([, { speed }]) => relativeHalfWidth(speed) <= wanted)) break;
+  const isKnown = () => baseline.length >= leastRounds && figures().every(([, { speed }]) => relativeHalfWidth(speed) <= wanted);
+  const isDone = () => baseline.length >= Math.min(mostRounds, limit) || isKnown();
+  while (!isDone()) {
+    await using processes = new AsyncDisposableStack();
+    const turns: (() => Promise<void>)[] = [];
+    for (const lane of lanes) turns.push(await begin(lane, roundMs, processes));
+    do {
+      for (const turn of turns) {
+        await prepare?.();
+        await turn();
+      }
+      onRound(baseline.length);
+    } while (baseline.length % roundsAProcess !== 0 && !isDone());
   }
   return { id: workload.id, title: workload.title, rounds: baseline.length, contenders: Object.fromEntries(figures()) };
 }

@@ -17,7 +17,7 @@ export function allWorkloads(place: Workplace): Workload[] {
     ...sequentialWorkloads(place),
     ...workerWorkloads(place),
     ...joinWorkloads(place),
-    ...startWorkloads(),
+    ...startWorkloads(place),
     ...slotWorkloads(),
     ...allocationWorkloads(place),
     ...loopWorkloads(place),

@@ -31,14 +31,11 @@ export function joinWorkloads(place: Workplace): Workload[] {
       id: `join-${slots}x${slotBytes}-${pages}`,
       title: `A ring joins a pool of ${(slots * slotBytes) / mebibyte} MiB, ${slots} slots, ${pages} pages`,
       quick: slots === 64,
-      // One that takes a thousand times as long as the other is not known to 2 %, nor need be.
-      effort: { mostRounds: 12 },
       contenders: [program("register", "join", ["register", slots, slotBytes, pages]), program("clone", "join", ["clone pool", slots, slotBytes, pages])],
     })),
     {
       id: "join-workers",
       title: "The first clone of each of 32 Workers, of a pool of 256 MiB",
-      effort: { mostRounds: 12 },
       contenders: [program("Worker", "join-workers", [256, mebibyte, 32], { operations: 1 })],
     },
   ];

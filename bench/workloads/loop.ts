@@ -9,7 +9,6 @@ export function loopWorkloads(place: Workplace): Workload[] {
     {
       id: "loop",
       title: "Timers of 1 ms and requests beside a flood of 4 KiB reads, 64 at once (an operation: a read)",
-      effort: { leastRounds: 8, mostRounds: 8 },
       contenders: [
         program("nothing", "loop", ["nothing", place.source], once),
         program("Ring, page cache", "loop", ["ring", place.source, "cached"], once),

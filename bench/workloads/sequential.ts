@@ -37,7 +37,6 @@ export function sequentialWorkloads(place: Workplace): Workload[] {
       id: "copy",
       title: "Copy of 1 GiB, on the disk when it ends (an operation: 1 MiB)",
       prepare: async () => rmSync(copy, { force: true }),
-      effort: { mostRounds: 16 },
       contenders: [
         each("cp and sync", mebibytes, (operations) => timed(["sh", "-c", 'cp "$0" "$1" && sync "$1"', source, copy], operations)),
         program("copyFile", "copy", [source, copy], { operations: mebibytes }),

@@ -7,7 +7,7 @@ import { bun } from "../machine.ts";
 import type { Workload } from "../measure.ts";
 
 const connections = 32;
-const seconds = 2;
+const seconds = 1;
 
 /** A server that lives through all rounds; each is a run of wrk. */
 function served(name: string, file: string, folder: string, path: string): Contender {
@@ -51,7 +51,6 @@ export function serverWorkloads(place: Workplace): Workload[] {
   ].map(({ name, path, sizeBytes }) => ({
     id: `server-${path}`,
     title: `A file of ${name} over HTTP, ${connections} connections (an operation: a request)`,
-    effort: { mostRounds: 12 },
     prepare: async () => void (await Bun.write(`${place.folder}/${path}`, new Uint8Array(sizeBytes))),
     contenders: [
       served("Bun.file in Bun.serve", "bun-file-server", place.folder, path),

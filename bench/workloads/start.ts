@@ -1,18 +1,37 @@
 /** How long it takes until something happens. */
-import { each, program, timed } from "../contender.ts";
+import { type Contender, program, timed } from "../contender.ts";
+import type { Workplace } from "../files.ts";
 import { bun } from "../machine.ts";
 import type { Workload } from "../measure.ts";
 
-const start = (name: string, file: string) => each(name, 1, () => timed([bun, new URL(`../programs/start/${file}.ts`, import.meta.url).pathname], 1));
+/** A program from its start to its end, once a round. */
+function run(name: string, find: () => string | Promise<string>): Contender {
+  return {
+    name,
+    operations: 1,
+    async start() {
+      const file = await find();
+      return { round: () => timed([bun, file], 1), async [Symbol.asyncDispose]() {} };
+    },
+  };
+}
 
-export function startWorkloads(): Workload[] {
+const repositoryFile = (name: string) => new URL(`../programs/${name}.ts`, import.meta.url).pathname;
+
+export function startWorkloads(place: Workplace): Workload[] {
   return [
     {
       id: "start",
       title: "A program, from its start to its end",
       quick: true,
       effort: { leastRounds: 20 },
-      contenders: [start("empty", "empty"), start("import and first ring", "first-ring"), start("import, pool, ring, first read", "first-read")],
+      contenders: [
+        run("empty", () => repositoryFile("start/empty")),
+        run("cc() of an empty function", () => repositoryFile("start/empty-shim")),
+        run("import and first ring", () => place.withPackage("start/first-ring")),
+        run("import, pool, ring, first read", () => place.withPackage("start/first-read")),
+        run("import and first ring, the repository's files", () => repositoryFile("start/first-ring")),
+      ],
     },
     {
       id: "worker-start",
