@@ -11,8 +11,8 @@ export function workerWorkloads(place: Workplace): Workload[] {
     return {
       id: `workers-${cache}`,
       title: `4 KiB random fixed reads of one pool, ${cacheNames[cache]}, queue depth 64 a thread`,
-      // A round ends with the slower thread: what holds one up for a moment weighs less in a longer one.
-      effort: { roundMs: 500 },
+      // A round ends with the slower thread: what holds one up for a moment weighs less in a longer one. What is compared is a ratio of ratios, of four programs.
+      effort: { roundMs: 500, roundsAProcess: 4 },
       contenders: [
         c(place, one, "C, 1 thread"),
         c(place, two, "C, 2 threads"),
