@@ -42,7 +42,7 @@ static int clone(struct io_uring *destination, int source_fd, u32 dst_off, u32 s
 
 	if (!io_uring_clone_buffers_offset)
 		return io_uring_register(destination->ring_fd, IORING_REGISTER_CLONE_BUFFERS, &argument, 1);
-	fill(&source, sizeof(source)); /* the call reads the source's descriptors only */
+	source.int_flags = 0; /* of the source the call reads this and the descriptors */
 	source.ring_fd = source.enter_ring_fd = source_fd;
 	return io_uring_clone_buffers_offset(destination, &source, dst_off, src_off, nr, flags);
 }
