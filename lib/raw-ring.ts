@@ -1058,7 +1058,9 @@ export class RawRing implements Disposable {
   }
 
   #forgetRetired(): void {
-    if (this.#isIdle && !this.#tagged) this.#reachable.retired.clear();
+    const { retired } = this.#reachable;
+    // To clear an empty set takes a twentieth of a clone's time.
+    if (retired.size > 0 && this.#isIdle && !this.#tagged) retired.clear();
   }
 
   #prepareVectored(
