@@ -130,7 +130,7 @@ const targets: readonly Target[] = [
     least: 100_000,
     measure: (f) => wall(f(join(4096, 2 ** 20, "small"), "register")) / wall(f(join(4096, 2 ** 20, "small"), "clone")),
     obstacle: (f) =>
-      "Where a process's memory happens to lie, registering takes it from 97 to 119 ms, and cloning from 0.99 to 1.09 µs: five runs gave 95 758 to 119 893. " +
+      "Where a process's memory happens to lie, registering takes it from 91 to 119 ms, and cloning from 0.9 to 1.09 µs: six runs gave 95 758 to 119 893. " +
       `The call alone takes C ${digits(wall(f("clone-call-4", c)))} ns for as many buffers, of which a ring that joins can take nothing away.`,
   },
   {
