@@ -4,7 +4,7 @@ import { assert, UringError } from "./errors.ts";
 import { hintFor } from "./hints.ts";
 import { root } from "./hold.ts";
 import * as remedies from "./remedies.ts";
-import { isBefore, oldest } from "./requirements.ts";
+import { oldest } from "./requirements.ts";
 
 /** The shim's functions, in the order of its table. Addresses are numbers; results are values or -errno. */
 const signatures = {
@@ -188,7 +188,7 @@ function load(): Loaded {
   if (process.platform !== "linux")
     throw unavailable("EOPNOTSUPP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, remedies.notLinux.hint);
   // Older ones pass numbers to compiled code in another way, and crash.
-  if (isBefore(Bun.version, oldest.bun) !== false)
+  if (!Bun.semver.satisfies(Bun.version, `>=${oldest.bun}`))
     throw unavailable("EOPNOTSUPP", "cc", `Bun >=${oldest.bun} is needed, and this is ${Bun.version}`, remedies.oldBun.hint);
   const resolve = symbolResolver();
   const library = compile(resolve);
