@@ -55,5 +55,7 @@ export function outcomeTable(outcomes: readonly Outcome[]): string {
     ],
     { align: ["l", "r", "r", "l"] },
   );
-  return obstacles.length === 0 ? table : `${table}\n\nWhat stands in the way of what was missed, with what profiles and other runs showed on the machine of docs/bench:\n\n${obstacles.join("\n")}`;
+  return obstacles.length === 0
+    ? table
+    : `${table}\n\nWhat stands in the way of what was missed, with what profiles and other runs showed on the machine of docs/bench:\n\n${obstacles.join("\n")}`;
 }
