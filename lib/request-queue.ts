@@ -41,9 +41,10 @@ export const kindUnit = indexSpan * generationSpan;
 const EINTR = -4;
 const ECANCELED = -125;
 
-/** What is settled before the event loop goes on, with timers and sockets: transfers that complete at once would never let it. */
-const completionsPerPause = 1024;
-const transferredBytesPerPause = 2 * 2 ** 20;
+/** How long a turn of the event loop settles before others, timers and sockets, have theirs: transfers that complete at once would never let them. */
+const shareNs = 500_000;
+/** And how much it settles: the clock of tests may stand still. */
+const completionsPerTurn = 1024;
 
 /** So many transfers past the page cache are submitted as soon as they are prepared. */
 const directBatch = 16;
@@ -108,8 +109,9 @@ export class RequestQueue {
   #looking = false;
   /** Transfers past the page cache that are prepared and not submitted. */
   #unsubmittedDirect = 0;
-  #settledSincePause = 0;
-  #transferredBytesSincePause = 0;
+  #settledInTurn = 0;
+  /** When this turn's share is over; 0: it has not begun. */
+  #turnEndNs = 0;
   /** Taken from the ring, and not settled yet. */
   #completed: Operation[] = [];
   /** To change places with `#completed`. */
@@ -131,6 +133,7 @@ export class RequestQueue {
       allowWorkers(this.raw);
       this.#wakeup = new Wakeup(ringEventfd(this.raw), () => {
         this.#wakeups++;
+        this.#beginTurn();
         this.#advance();
       });
     } catch (error) {
@@ -396,9 +399,9 @@ export class RequestQueue {
     if (this.raw.closed || this.#broken !== undefined || this.#continuing) return;
     do {
       if (!this.#exchange()) return;
-      this.#settledSincePause += this.#completed.length;
+      this.#settledInTurn += this.#completed.length;
       this.#settle();
-      if (this.#settledSincePause >= completionsPerPause || this.#transferredBytesSincePause >= transferredBytesPerPause) {
+      if (this.#isTurnOver()) {
         this.#continueLater(setImmediate);
         return;
       }
@@ -412,6 +415,16 @@ export class RequestQueue {
     if (this.#outside > 0) return;
     this.#idle?.();
     this.#closeAbandoned();
+  }
+
+  #beginTurn(): void {
+    this.#settledInTurn = this.#turnEndNs = 0;
+  }
+
+  #isTurnOver(): boolean {
+    const now = Bun.nanoseconds();
+    if (this.#turnEndNs === 0) this.#turnEndNs = now + shareNs;
+    return now >= this.#turnEndNs || this.#settledInTurn >= completionsPerTurn;
   }
 
   /**
@@ -439,7 +452,7 @@ export class RequestQueue {
     this.#continuing = true;
     schedule(() => {
       this.#continuing = false;
-      this.#settledSincePause = this.#transferredBytesSincePause = 0;
+      this.#beginTurn();
       if (this.raw.closed || this.#broken !== undefined) return;
       this.#prepareWaiting();
       this.#advance();
@@ -530,7 +543,6 @@ export class RequestQueue {
       this.#unused.push(operation.index);
       this.#inKernel--;
       if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
-      if (result > 0 && isTransfer(operation.opcode)) this.#transferredBytesSincePause += result;
       if (operation.ownPosition !== -1 && result > 0) operation.movePosition(result);
       operation.end();
     }

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, jest, test } from "bun:test";
 import { closeSync, constants, readFileSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { BufferPool, IORING_SETUP_IOPOLL, RawRing, Ring, type RingFile } from "bun-uring";
@@ -424,4 +424,42 @@ test("reads that complete at once, one after the other without end, let timers h
     while (!ended) expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
   };
   await Promise.all(Array.from({ length: 8 }, lane));
+});
+
+/** The turn of the event loop that each of `count` reads, one after the other, was handled in; for each `handle` is called. */
+async function turnsOfReads(count: number, handle: () => void): Promise<number[]> {
+  using folder = new Folder();
+  const { path } = folder.random("file", 4096);
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  await using ring = new Ring({ pool });
+  const file = await ring.open(path);
+  using buffer = await pool.acquire();
+  const turns: number[] = [];
+  let turn = 0;
+  let immediate = setImmediate(function next() {
+    turn++;
+    immediate = setImmediate(next);
+  });
+  for (let read = 0; read < count; read++) {
+    expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
+    turns.push(turn);
+    handle();
+  }
+  clearImmediate(immediate);
+  return turns;
+}
+
+test("others have their turn after half a millisecond, however few reads that was", async () => {
+  const turns = await turnsOfReads(20, () => Bun.sleepSync(1));
+  for (const [read, turn] of turns.entries()) expect(turns[read + 2] ?? Infinity, `turns: ${turns}`).toBeGreaterThan(turn);
+});
+
+test("others have their turn where the clock stands still, too", async () => {
+  jest.useFakeTimers();
+  try {
+    const turns = await turnsOfReads(3000, () => undefined);
+    expect(turns.at(-1)).toBeGreaterThan(1);
+  } finally {
+    jest.useRealTimers();
+  }
 });
