@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Installed, install } from "../test/package/installed.ts";
+import { bun } from "./machine.ts";
 
 export const fileBytes = 2 ** 30;
 
@@ -52,6 +53,15 @@ export class Workplace implements Disposable {
     mkdirSync(dirname(program), { recursive: true });
     copyFileSync(new URL(`./programs/${name}.ts`, import.meta.url), program);
     return program;
+  }
+
+  /** The same, as one executable with the engine's bytecode in it. */
+  async compiledWithPackage(name: string): Promise<string> {
+    const program = await this.withPackage(name);
+    const executable = program.replace(/\.ts$/, "");
+    const { exitCode, stderr } = Bun.spawnSync([bun, "build", "--compile", "--bytecode", `--outfile=${executable}`, program]);
+    if (exitCode !== 0) throw new Error(`bun build: ${stderr}`);
+    return executable;
   }
 
   [Symbol.dispose](): void {

@@ -4,14 +4,14 @@ import type { Workplace } from "../files.ts";
 import { bun } from "../machine.ts";
 import type { Workload } from "../measure.ts";
 
-/** A program from its start to its end, once a round. */
-function run(name: string, find: () => string | Promise<string>): Contender {
+/** A command from its start to its end, once a round. */
+function run(name: string, find: () => Promise<readonly string[]>): Contender {
   return {
     name,
     operations: 1,
     async start() {
-      const file = await find();
-      return { round: () => timed([bun, file], 1), async [Symbol.asyncDispose]() {} };
+      const command = await find();
+      return { round: () => timed(command, 1), async [Symbol.asyncDispose]() {} };
     },
   };
 }
@@ -26,11 +26,13 @@ export function startWorkloads(place: Workplace): Workload[] {
       quick: true,
       effort: { leastRounds: 20 },
       contenders: [
-        run("empty", () => repositoryFile("start/empty")),
-        run("cc() of an empty function", () => repositoryFile("start/empty-shim")),
-        run("import and first ring", () => place.withPackage("start/first-ring")),
-        run("import, pool, ring, first read", () => place.withPackage("start/first-read")),
-        run("import and first ring, the repository's files", () => repositoryFile("start/first-ring")),
+        run("empty", async () => [bun, repositoryFile("start/empty")]),
+        run("cc() of an empty function", async () => [bun, repositoryFile("start/empty-shim")]),
+        run("import and first ring", async () => [bun, await place.withPackage("start/first-ring")]),
+        run("import, pool, ring, first read", async () => [bun, await place.withPackage("start/first-read")]),
+        run("import and first ring, the repository's files", async () => [bun, repositoryFile("start/first-ring")]),
+        run("empty, compiled with bytecode", async () => [await place.compiledWithPackage("start/empty")]),
+        run("import and first ring, compiled with bytecode", async () => [await place.compiledWithPackage("start/first-ring")]),
       ],
     },
     {
