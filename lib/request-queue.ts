@@ -110,7 +110,7 @@ export class RequestQueue {
   /** Transfers past the page cache that are prepared and not submitted. */
   #unsubmittedDirect = 0;
   #settledInTurn = 0;
-  /** When this turn's share is over; 0: it has not begun. */
+  /** When the share of the turn is over; one that others began, with their timers and sockets, has the end of the one before. */
   #turnEndNs = 0;
   /** Taken from the ring, and not settled yet. */
   #completed: Operation[] = [];
@@ -418,13 +418,12 @@ export class RequestQueue {
   }
 
   #beginTurn(): void {
-    this.#settledInTurn = this.#turnEndNs = 0;
+    this.#settledInTurn = 0;
+    this.#turnEndNs = Bun.nanoseconds() + shareNs;
   }
 
   #isTurnOver(): boolean {
-    const now = Bun.nanoseconds();
-    if (this.#turnEndNs === 0) this.#turnEndNs = now + shareNs;
-    return now >= this.#turnEndNs || this.#settledInTurn >= completionsPerTurn;
+    return this.#settledInTurn >= completionsPerTurn || Bun.nanoseconds() >= this.#turnEndNs;
   }
 
   /**

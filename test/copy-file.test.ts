@@ -416,7 +416,11 @@ needs("mounts of xfs")("timers and sockets have their turns while the page cache
     immediate = setImmediate(count);
   };
   let immediate = setImmediate(count);
-  await copyFile(path, `${mount.path}/copy`, { onProgress: () => turns.add(turn) });
+  const onProgress = () => {
+    turns.add(turn);
+    Bun.sleepSync(1); // longer than a turn's share
+  };
+  await copyFile(path, `${mount.path}/copy`, { onProgress });
   clearImmediate(immediate);
   expect(turns.size).toBeGreaterThanOrEqual(128 / 8);
 });
