@@ -154,8 +154,8 @@ const targets: readonly Target[] = [
     measure: (f) => over(f, "import and first ring", "empty"),
     obstacle: (f) =>
       `An empty function takes bun:ffi's cc() ${digits(over(f, "cc() of an empty function", "empty"))} ms, half of them for headers that Bun writes to the folder for temporary files each time. ` +
-      `The rest is the engine's for the most part: compiled with bytecode (bun build --compile --bytecode) the same program takes ${digits(over(f, "import and first ring, compiled with bytecode", "empty, compiled with bytecode"))} ms over an empty one. ` +
-      "Of what npm packs JavaScriptCore parses 3.4 ms for the module's imports and exports, 1.2 once more, and compiles its outermost level for 1.7 (BUN_JSC_reportParseTimes=1, BUN_JSC_reportBytecodeCompileTimes=1); evaluating it takes 1.2, the shim and its bindings 1, the ring 1.7. " +
+      `The engine's parsing and compiling is half of the rest: with bytecode (bun build --compile --bytecode) the same program takes ${digits(over(f, "import and first ring, compiled with bytecode", "empty, compiled with bytecode"))} ms over an empty one. ` +
+      "Of what npm packs JavaScriptCore parses 3.4 ms for the module's imports and exports, 1.2 once more, and compiles its outermost level for 1.7, and each function when it is first called (BUN_JSC_reportParseTimes=1, BUN_JSC_reportBytecodeCompileTimes=1); evaluating the module takes 1.2, the shim and its bindings 1, what the kernel can do and the ring 1.7. " +
       "npm's package cannot have the bytecode: it is of one version of Bun, and 480 kB, where all that is installed is to be less than 400. " +
       "Shortened names, a third less text, take 0.4 ms away, parts that are loaded when they are needed 1 to 2, but they fail where a process has no descriptor left or has dropped the right to read them.",
   },

@@ -10,6 +10,7 @@ import { replaceRange } from "./replace.ts";
 import { since } from "./requirements.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
+import { setTimeout } from "./timers.ts";
 import {
   IORING_CQE_F_MORE,
   IORING_OP_NOP,

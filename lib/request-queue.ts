@@ -20,6 +20,7 @@ import {
   takeCompletions,
 } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
+import { clearTimeout, setImmediate, setTimeout } from "./timers.ts";
 import {
   IORING_ASYNC_CANCEL_ALL,
   IORING_ASYNC_CANCEL_ANY,
@@ -109,8 +110,8 @@ export class RequestQueue {
   #looking = false;
   /** Transfers past the page cache that are prepared and not submitted. */
   #unsubmittedDirect = 0;
+  /** Since the queue began a turn, as when the share of that is over: one that others begin, with their timers and sockets, goes on with both. */
   #settledInTurn = 0;
-  /** When the share of the turn is over; one that others began, with their timers and sockets, has the end of the one before. */
   #turnEndNs = 0;
   /** Taken from the ring, and not settled yet. */
   #completed: Operation[] = [];
@@ -398,10 +399,13 @@ export class RequestQueue {
   #advance(): void {
     if (this.raw.closed || this.#broken !== undefined || this.#continuing) return;
     do {
+      if (this.#inKernel === 0) break;
       if (!this.#exchange()) return;
-      this.#settledInTurn += this.#completed.length;
+      const settled = this.#completed.length;
+      this.#settledInTurn += settled;
       this.#settle();
-      if (this.#isTurnOver()) {
+      // Where nothing was settled, nothing goes on by itself.
+      if (settled > 0 && this.#isTurnOver()) {
         this.#continueLater(setImmediate);
         return;
       }
@@ -435,6 +439,7 @@ export class RequestQueue {
     this.#looking = true;
     setTimeout(() => {
       this.#looking = false;
+      this.#beginTurn();
       this.#advance();
     }, 1).unref();
   }

@@ -1,4 +1,5 @@
 import { assert } from "./errors.ts";
+import { clearTimeout, setImmediate, setTimeout } from "./timers.ts";
 
 const openReader = (fd: number) => Bun.file(fd).stream().getReader();
 type Reader = ReturnType<typeof openReader>;

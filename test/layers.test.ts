@@ -33,6 +33,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "refusal",
     "remedies",
     "requirements",
+    "timers",
     "uapi",
     "uapi-names",
   ],

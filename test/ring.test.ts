@@ -1,5 +1,6 @@
 import { expect, jest, test } from "bun:test";
 import { closeSync, constants, readFileSync, writeSync } from "node:fs";
+import { mock } from "node:test";
 import { pathToFileURL } from "node:url";
 import { BufferPool, IORING_SETUP_IOPOLL, RawRing, Ring, type RingFile } from "bun-uring";
 import { bufferSource } from "./support/capabilities.ts";
@@ -462,4 +463,34 @@ test("others have their turn where the clock stands still, too", async () => {
   } finally {
     jest.useRealTimers();
   }
+});
+
+test("a ring goes on where a test has replaced the global timers", async () => {
+  mock.timers.enable();
+  try {
+    const { path } = import.meta;
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    await using ring = new Ring({ pool });
+    await using file = await ring.open(path);
+    using buffer = await pool.acquire();
+    for (let read = 0; read < 3000; read++) expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a ring listens on while what it has read is handled, however long that takes", async () => {
+  using ends = pipe();
+  using pool = new BufferPool({ count: 1, size: 1 });
+  await using ring = new Ring({ pool });
+  using buffer = await pool.acquire();
+  using opened = jest.spyOn(Bun, "file"); // for its stream, by which Bun's event loop listens
+  for (let read = 0; read < 5; read++) {
+    const reading = ring.readFixed(ends.readFd, buffer);
+    await new Promise(setImmediate);
+    writeSync(ends.writeFd, "1");
+    expect(await reading).toBe(1);
+    Bun.sleepSync(1);
+  }
+  expect(opened).toHaveBeenCalledTimes(1);
 });
