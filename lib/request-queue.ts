@@ -399,7 +399,7 @@ export class RequestQueue {
   #advance(): void {
     if (this.raw.closed || this.#broken !== undefined || this.#continuing) return;
     do {
-      if (this.#inKernel === 0) break;
+      if (this.#inKernel === 0) continue; // nothing is prepared, nor can complete
       if (!this.#exchange()) return;
       const settled = this.#completed.length;
       this.#settledInTurn += settled;
