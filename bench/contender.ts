@@ -78,6 +78,27 @@ export function program(name: string, file: string, args: readonly (string | num
   return lasting(name, () => [bun, new URL(`./programs/${file}.ts`, import.meta.url).pathname, ...args], options);
 }
 
+/** Two processes of a contender at once: a round's operations are theirs together, and it lasts until both have done their half. */
+export function twice(name: string, contender: Contender): Contender {
+  return {
+    name,
+    async start() {
+      await using starting = new AsyncDisposableStack();
+      const running = [starting.use(await contender.start()), starting.use(await contender.start())];
+      const processes = starting.move();
+      return {
+        async round(operations) {
+          const started = Bun.nanoseconds();
+          const rounds = await Promise.all(running.map((one) => one.round(Math.ceil(operations / running.length))));
+          const wallNs = Bun.nanoseconds() - started;
+          return { operations, wallNs, processorNs: rounds.reduce((sum, { processorNs = Number.NaN }) => sum + processorNs, 0) };
+        },
+        [Symbol.asyncDispose]: () => processes.disposeAsync(),
+      };
+    },
+  };
+}
+
 /** Something else that can do a round. */
 export function each(name: string, operations: number, round: (operations: number) => Promise<Round>): Contender {
   return { name, operations, start: async () => ({ round, async [Symbol.asyncDispose]() {} }) };

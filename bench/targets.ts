@@ -31,6 +31,8 @@ const processor = ({ processorNs }: Figures) => processorNs?.median ?? Number.Na
 const more = ({ more: figures }: Figures, name: string) => figures[name]?.median ?? Number.NaN;
 /** Milliseconds that a program takes longer than another. */
 const over = (figures: Find, program: string, other: string) => (wall(figures("start", program)) - wall(figures("start", other))) / 1e6;
+/** How many times as fast two are as one. */
+const gain = (figures: Find, one: string, two: string) => wall(figures("workers-cached", one)) / wall(figures("workers-cached", two));
 const join = (slots: number, slotBytes: number, pages: string) => `join-${slots}x${slotBytes}-${pages}`;
 const joins = [
   join(1, 2 ** 20, "huge"),
@@ -102,17 +104,15 @@ const targets: readonly Target[] = [
   {
     target: "2 Workers over 1, page cache: what C gains with 2 threads",
     least: 0.95,
-    measure: (f) => {
-      const gain = (one: string, two: string) => wall(f("workers-cached", one)) / wall(f("workers-cached", two));
-      return gain("Ring, 1 Worker", "Ring, 2 Workers") / gain("C, 1 thread", "C, 2 threads");
-    },
+    measure: (f) => gain(f, "Ring, 1 Worker", "Ring, 2 Workers") / gain(f, "C, 1 thread", "C, 2 threads"),
     obstacle: (f) =>
       `Two Workers take ${digits(processor(f("workers-cached", "Ring, 2 Workers")) / processor(f("workers-cached", "Ring, 1 Worker")))} × the processor time of one for each read, ` +
       `and C's two threads ${digits(processor(f("workers-cached", "C, 2 threads")) / processor(f("workers-cached", "C, 1 thread")))} × that of one: they do not stand in each other's way. ` +
       "But on 2 processors they have 95 % of each (/proc/PID/task/TID/schedstat), C's threads 98.5 %: for 2.5 % of the time a Worker waits while the engine's own threads, which collect and compile, have its processor. " +
       "A single Worker leaves them the other one, and runs for 99.6 %. " +
-      `Sharing a process and a pool is not what it takes: two processes that share nothing gain 1.92 with Ring, as two Workers do here (${digits(wall(f("workers-cached", "Ring, 1 Worker")) / wall(f("workers-cached", "Ring, 2 Workers")))}), and 1.93 with C. ` +
-      "What two threads of C gain is 1.8 to 2.1, by where their memory happens to lie; 17 starts of all four programs gave 0.89 to 1.06, 0.99 on average.",
+      `Sharing a process and a pool is not what it takes: two processes that share nothing gain ${digits(gain(f, "Ring, 1 Worker", "Ring, 2 processes"))} with Ring, where two Workers gain ${digits(gain(f, "Ring, 1 Worker", "Ring, 2 Workers"))}; ` +
+      `with C ${digits(gain(f, "C, 1 thread", "C, 2 processes"))}, where two threads gain ${digits(gain(f, "C, 1 thread", "C, 2 threads"))}. ` +
+      "What they gain is by where their memory happens to lie: 17 starts of the four programs gave 0.89 to 1.06, 0.99 on average.",
   },
   {
     target: "The clone call, time of the same call from C",

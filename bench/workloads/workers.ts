@@ -1,5 +1,5 @@
 /** What a second thread gains. */
-import { program } from "../contender.ts";
+import { program, twice } from "../contender.ts";
 import type { Workplace } from "../files.ts";
 import type { Workload } from "../measure.ts";
 import { argumentsOf, blockBytes, c, cacheNames } from "./random.ts";
@@ -8,16 +8,21 @@ export function workerWorkloads(place: Workplace): Workload[] {
   return (["cached", "direct"] as const).map((cache) => {
     const one = { threads: 1, depth: 64, blockBytes, cache, order: "random" } as const;
     const two = { ...one, threads: 2 };
+    const thread = c(place, one, "C, 1 thread");
+    const worker = program("Ring, 1 Worker", "ring-workers", argumentsOf(place, one));
     return {
       id: `workers-${cache}`,
       title: `4 KiB random fixed reads of one pool, ${cacheNames[cache]}, queue depth 64 a thread`,
       // A round ends with the slower thread: what holds one up for a moment weighs less in a longer one. What is compared is a ratio of ratios, of four programs.
       effort: { roundMs: 500, roundsAProcess: 4 },
       contenders: [
-        c(place, one, "C, 1 thread"),
+        thread,
         c(place, two, "C, 2 threads"),
-        program("Ring, 1 Worker", "ring-workers", argumentsOf(place, one)),
+        worker,
         program("Ring, 2 Workers", "ring-workers", argumentsOf(place, two)),
+        // What they gain that share nothing.
+        twice("C, 2 processes", thread),
+        twice("Ring, 2 processes", worker),
       ],
     };
   });
