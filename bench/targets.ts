@@ -55,8 +55,8 @@ const targets: readonly Target[] = [
     measure: (f) => wall(f("random-read-cached-64", c)) / wall(f("random-read-cached-64", "Ring")),
     obstacle: (f) =>
       `"bare promises" is RawRing with a promise for each read and nothing else, no check, no file, no lifetime: that is ${digits(wall(f("random-read-cached-64", c)) / wall(f("random-read-cached-64", "bare promises")))} × of C. ` +
-      "A read takes the engine's own code for promises and microtasks 105 ns with either (perf, with JavaScriptCore's jitdump). Compiled JavaScript takes 57 ns of RawRing's read, 150 of that with bare promises, " +
-      "and 225 of Ring's: the 75 between are spread over its checks, its record of the request and its lifetimes, and of those that were left out for a try none changed what a run measures.",
+      "A read takes the engine's own code for promises and microtasks some 110 ns with either (perf, with JavaScriptCore's jitdump). Compiled JavaScript takes 57 ns of RawRing's read, 155 of that with bare promises, " +
+      "and 225 of Ring's: the 70 between are spread over its checks, its record of the request and its lifetimes, and of those that were left out for a try none changed what a run measures.",
   },
   {
     target: "Ring, O_DIRECT, depth 64: operations per second of C's",
