@@ -51,7 +51,10 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
     return pool.acquire().then(({ index }) => index);
   },
   "a slot that nobody releases": () => pool.acquire(),
-  "a pool that is being made": () => BufferPool.create({ count: 4, size: 2 ** 20 }).then(({ available }) => available),
+  "a pool that is being made": async () => {
+    using made = await BufferPool.create({ count: 4, size: 2 ** 20 });
+    return made.available;
+  },
   "a close that cancels": () => {
     ring.read(stdin, memory).catch(({ code }) => console.log(`the read: ${code}`));
     return ring.close();
