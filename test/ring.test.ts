@@ -441,12 +441,15 @@ async function turnsOfReads(count: number, handle: () => void): Promise<number[]
     turn++;
     immediate = setImmediate(next);
   });
-  for (let read = 0; read < count; read++) {
-    expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
-    turns.push(turn);
-    handle();
+  try {
+    for (let read = 0; read < count; read++) {
+      expect(await ring.readFixed(file, buffer, { position: 0 })).toBe(4096);
+      turns.push(turn);
+      handle();
+    }
+  } finally {
+    clearImmediate(immediate);
   }
-  clearImmediate(immediate);
   return turns;
 }
 
