@@ -5,6 +5,7 @@ import { isLimited } from "./memlock.ts";
 import type { Probe } from "./probe.ts";
 import * as remedies from "./remedies.ts";
 import { isBefore, newerLinux, oldest, since } from "./requirements.ts";
+import { type Host, type Step, steps } from "./steps.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { amplePoolBytes } from "./trial.ts";
 
@@ -29,9 +30,10 @@ const usualFileLimit = 1024;
 const smallestFileTable = 64;
 
 /** Steps for where the process is first: that it is there is a guess. */
-function linesOf(steps: readonly remedies.Step[], container: remedies.Host | undefined): string[] {
-  const fits = ({ place }: remedies.Step) => place === undefined || place === container;
-  return [...steps.filter(fits), ...steps.filter((step) => !fits(step))].flatMap(({ lines }, index) => (index === 0 ? lines : ["", ...lines]));
+function linesOf(cause: remedies.Cause | undefined, container: Host | undefined): string[] {
+  if (cause === undefined) return [];
+  const fits = ({ place }: Step) => place === undefined || place === container;
+  return [...steps[cause].filter(fits), ...steps[cause].filter((step) => !fits(step))].flatMap(({ lines }, index) => (index === 0 ? lines : ["", ...lines]));
 }
 
 /** Numbers for people: "8 MiB". */
@@ -48,12 +50,13 @@ function size(bytes: number): string {
 /** What keeps it from working: where, and what to do. */
 interface Failure {
   readonly name: string;
-  readonly remedy: remedies.Remedy;
+  /** Without a cause where the hint is all that is known. */
+  readonly remedy: Omit<remedies.Remedy, "cause"> & { readonly cause?: remedies.Cause };
 }
 
 /** Which part of the whole it is that an error of the probe or of the trial is about. */
 function failureOf({ code, syscall, hint, message }: Reason, { available, kernel, memlock }: Probe, { platform, refusing, openFiles }: Surroundings): Failure {
-  const asSaid = { hint: hint ?? message, steps: [] };
+  const asSaid = { hint: hint ?? message };
   const other = { name: available ? "fixed read" : "io_uring", remedy: asSaid };
   if (platform !== "linux") return { name: "Linux", remedy: remedies.notLinux };
   switch (`${code} ${syscall}`) {
@@ -95,7 +98,7 @@ function failureOf({ code, syscall, hint, message }: Reason, { available, kernel
 }
 
 /** What is said of one thing: a finding, as long as nothing has failed there. */
-type Observation = Omit<Finding, "name" | "fix"> & { readonly steps?: readonly remedies.Step[] };
+type Observation = Omit<Finding, "name" | "fix"> & { readonly cause?: remedies.Cause };
 
 function ok(found: string): Observation {
   return { state: "ok", found };
@@ -104,29 +107,29 @@ function ok(found: string): Observation {
 function buffersCloned({ clone }: Probe, { trial }: Surroundings): Observation {
   if (!clone.whole) {
     const why = `Each ring registers a pool's memory itself, which counts against locked memory each time. ${newerLinux(since.clones)}`;
-    return { state: "limited", found: "no", why, steps: remedies.newerKernel };
+    return { state: "limited", found: "no", why, cause: "oldKernel" };
   }
   if (!clone.ranges) {
     const why = `A ring with several pools registers their memory itself. ${newerLinux(since.ranges)}`;
-    return { state: "limited", found: "whole tables", why, steps: remedies.newerKernel };
+    return { state: "limited", found: "whole tables", why, cause: "oldKernel" };
   }
   if (clone.replaceKeepsTail) return ok("whole tables, ranges, replacing");
   if (trial?.error !== undefined) return ok("whole tables, ranges"); // for want of what failed the trial, the rest may not have been tried
   const why = `RawRing.cloneBuffers({ replace: true }) takes a slower way, and refuses tables with tags. ${newerLinux(since.replaceKeepsTail)}`;
-  return { state: "limited", found: "whole tables, ranges; replacing drops the entries behind the range", why, steps: remedies.newerKernel };
+  return { state: "limited", found: "whole tables, ranges; replacing drops the entries behind the range", why, cause: "oldKernel" };
 }
 
 function filesRegistered({ clone }: Probe, { openFiles }: Surroundings): Observation {
   const slower = "The kernel looks an open file up in each request.";
-  if (!clone.ranges) return { state: "limited", found: "no", why: `${slower} ${newerLinux(since.registeredFiles)}`, steps: remedies.newerKernel };
+  if (!clone.ranges) return { state: "limited", found: "no", why: `${slower} ${newerLinux(since.registeredFiles)}`, cause: "oldKernel" };
   if (openFiles.limit >= smallestFileTable) return ok("yes");
   const why = `${slower} A table has ${smallestFileTable} entries at least, and may not have more than the limit of open files, ${openFiles.limit}.`;
-  return { state: "limited", found: "no", why, steps: remedies.moreDescriptors.steps };
+  return { state: "limited", found: "no", why, cause: "descriptors" };
 }
 
 function operation({ opcodes }: Probe, name: "READV_FIXED" | "FTRUNCATE", refused: string): Observation {
   if (opcodes.includes(name)) return ok("yes");
-  return { state: "limited", found: "no", why: `${refused} ${newerLinux(since[name])}`, steps: remedies.newerKernel };
+  return { state: "limited", found: "no", why: `${refused} ${newerLinux(since[name])}`, cause: "oldKernel" };
 }
 
 function memoryLocked({ memlock, clone }: Probe, { hasProc, trial }: Surroundings): Observation {
@@ -140,14 +143,14 @@ function memoryLocked({ memlock, clone }: Probe, { hasProc, trial }: Surrounding
     state: "limited",
     found: `${found}; ${largestBytes === 0 ? "no pool of 64 KiB" : `no pool much larger than ${largestBytes} bytes`} could be made`,
     why: `Pools count against the limit${clone.whole ? "" : ", once more for each ring that has them"}, and on newer kernels rings do. ${remedies.lockedMemory.hint}`,
-    steps: remedies.lockedMemory.steps,
+    cause: "lockedMemory",
   };
 }
 
 function filesOpen({ openFiles: { limit, open } }: Surroundings): Observation {
   if (limit === Number.POSITIVE_INFINITY) return ok("limit not known");
   const found = `limit ${limit}, ${open} open`;
-  return limit >= usualFileLimit ? ok(found) : { state: "limited", found, why: remedies.moreDescriptors.hint, steps: remedies.moreDescriptors.steps };
+  return limit >= usualFileLimit ? ok(found) : { state: "limited", found, why: remedies.moreDescriptors.hint, cause: "descriptors" };
 }
 
 /** All that was looked at, in the order in which one thing needs the other. What a failure kept from being looked at is left out. */
@@ -159,7 +162,7 @@ function observations(probe: Probe, surroundings: Surroundings, failed: string |
   const all: (false | [name: string, Observation])[] = [
     ["Linux", ok(`${platform} ${architecture}`)],
     ["Bun", ok(bun)],
-    !hasProc && ["/proc", { state: "limited", found: "not there", why: remedies.noProc.hint, steps: remedies.noProc.steps }],
+    !hasProc && ["/proc", { state: "limited", found: "not there", why: remedies.noProc.hint, cause: "noProc" }],
     ["kernel", ok(`${kernel}${refusing.gvisor ? " (gVisor)" : ""}`)],
     (failed === "bun:ffi" || failed === "liburing" || available) && ["bun:ffi", ok(failed === "bun:ffi" ? "does not compile" : "compiles")],
     (failed === "liburing" || available) && [
@@ -196,10 +199,10 @@ function observations(probe: Probe, surroundings: Surroundings, failed: string |
 export function diagnose(probe: Probe, surroundings: Surroundings): Finding[] {
   const reason = probe.reason ?? surroundings.trial?.error;
   const failure = reason && { ...failureOf(reason, probe, surroundings), said: reason.message.replace(`. ${reason.hint}`, "") };
-  const findings = observations(probe, surroundings, failure?.name).map(([name, { state, found, why, steps = [] }]): Finding => {
+  const findings = observations(probe, surroundings, failure?.name).map(([name, { state, found, why, cause }]): Finding => {
     const failed = failure?.name === name ? failure : undefined;
     const hint = failed?.remedy.hint ?? why;
-    const fix = linesOf(failed?.remedy.steps ?? steps, surroundings.container);
+    const fix = linesOf(failed === undefined ? cause : failed.remedy.cause, surroundings.container);
     return {
       name,
       state: failed === undefined ? state : "failed",

@@ -2,7 +2,7 @@
 import { type Probe, probe } from "./probe.ts";
 import { field, readProc } from "./proc.ts";
 import { type Refusing, refusing } from "./refusal.ts";
-import type { Host } from "./remedies.ts";
+import type { Host } from "./steps.ts";
 import { type Trial, trial } from "./trial.ts";
 
 export interface Surroundings {

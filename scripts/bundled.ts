@@ -1,5 +1,4 @@
-/** What the package's one module has: the public names, and behind them what the command line takes. */
+/** What the package's one module has: the public names, and behind them what the command line takes that cannot be there twice. */
 
-export { diagnose, works } from "../lib/doctor.ts";
+export { assert } from "../lib/errors.ts";
 export * from "../lib/index.ts";
-export { examine } from "../lib/surroundings.ts";

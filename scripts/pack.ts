@@ -33,15 +33,17 @@ function edit(file: string, pattern: RegExp, replacement: string): void {
 async function tighten(file: string): Promise<void> {
   const path = join(dist, file);
   const { code } = await transform(readFileSync(path, "utf8"), { minifyWhitespace: true, lineLimit: 120, target: "esnext" });
-  writeFileSync(path, `// @bun\n${code}`);
+  writeFileSync(path, code.replace(/^(#!.*\n)?/, "$1// @bun\n"));
 }
 
 async function bundles(): Promise<void> {
   await bundle("scripts/bundled.ts", library, external(/\/shim-source\.ts$/, "./shim-source.js"));
-  await bundle("bin/bun-uring.ts", "cli.js", external(/^\.\.\/lib\//, `./${library}`));
+  // What the library has of its own, and what an error is, it takes from there. The rest, what the doctor looks at and says, programs need not load.
+  await bundle("bin/bun-uring.ts", "cli.js", external(/\/(errors|pool|probe|ring)\.ts$/, `./${library}`));
   // The next bundler has to see that this is required.
   edit(library, /__require\("\.\/shim-source\.js"\)/, 'require("./shim-source.js")');
   await tighten(library);
+  await tighten("cli.js");
   const source = readFileSync(join(root, "lib/shim-source.ts"), "utf8");
   writeFileSync(join(dist, "shim-source.js"), new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(source));
 }

@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from "node:fs";
  */
 const layers: Readonly<Record<string, readonly string[]>> = {
   index: ["index"],
-  command: ["doctor", "surroundings", "trial"],
+  command: ["doctor", "steps", "surroundings", "trial"],
   functions: ["copy-file", "hash-file", "ring-and-pool"],
   streams: ["readable", "stream-memory", "stream-options", "writable"],
   file: ["file"],

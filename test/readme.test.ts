@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
-import * as remedies from "../lib/remedies.ts";
+import { steps } from "../lib/steps.ts";
 import { bufferSource, needs } from "./support/capabilities.ts";
 import { anchorsOf, type Block, blocksOf, documents, linksOf, root, textOf } from "./support/documents.ts";
 import { Folder } from "./support/files.ts";
@@ -140,8 +140,8 @@ describe("of the documents", () => {
 
   needs("all documents")("the lines to paste are those that the doctor prints, and those in errors", () => {
     const text = textOf(containers);
-    const lines = [remedies.seccomp, remedies.lockedMemory, remedies.disabled, remedies.restricted(0)]
-      .flatMap(({ steps }) => steps)
+    const lines = [steps.seccomp, steps.lockedMemory, steps.disabled, steps.restricted]
+      .flat()
       .flatMap((step) => step.lines)
       .filter((line) => !line.startsWith("#"))
       .map((line) => line.trim());
