@@ -52,9 +52,9 @@ export class FileTable {
       else this.#grow(entry);
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
-      // The limit of open files, or memory; a descriptor that requests can name and tables cannot. A table that is gone is not tried again.
+      // The limit of open files, or memory; a descriptor that requests can name and tables cannot. A table that is gone, or never was, is not tried again.
       this.#installed[entry] = false;
-      if (this.#isUsable) this.#isUsable = this.#registeredEntries > 0;
+      this.#isUsable = this.#registeredEntries > 0;
     }
   }
 
