@@ -40,6 +40,7 @@ export function allocationWorkloads(place: Workplace): Workload[] {
     {
       id: "allocations",
       title: "Bytes allocated for each 4 KiB read, page cache, queue depth 64",
+      // Few and long: what Bun collects when nothing happens, as between rounds, its log does not count.
       effort: { leastRounds: 3, mostRounds: 3 },
       contenders: [counted(place, "RawRing", "raw-ring"), counted(place, "Ring", "ring"), counted(place, "node:fs/promises", "node-promises")],
     },
