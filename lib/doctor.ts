@@ -1,5 +1,5 @@
 /** Says what works here, and of what does not, why, and what to do about it: pure, from what was found. */
-import { assert } from "./errors.ts";
+import { assert } from "./assert.ts";
 import { remedyOfRefusal } from "./hints.ts";
 import { isLimited } from "./memlock.ts";
 import type { Probe } from "./probe.ts";

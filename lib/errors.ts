@@ -116,8 +116,3 @@ export function checked(result: number, syscall: string): number {
   if (result < 0) throw new UringError(result, syscall);
   return result;
 }
-
-/** For what cannot happen. */
-export function assert(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new Error(`bun-uring: broken invariant: ${message}. Please report this.`);
-}

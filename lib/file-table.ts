@@ -18,11 +18,8 @@ export class FileTable {
   /** Entries of the registered table, and which of them hold their descriptor. */
   #registeredEntries = 0;
   readonly #installed: boolean[] = [];
-  /**
-   * Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too. Undefined before the
-   * first file: a ring without one need not find out.
-   */
-  #isUsable: boolean | undefined;
+  /** Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too. */
+  #isUsable = clonesOf(kernel().cloneAbility).ranges;
 
   constructor(ring: RawRing) {
     this.#ring = ring;
@@ -44,15 +41,14 @@ export class FileTable {
 
   /** Puts an entry's descriptor into the registered table as well, which grows with it. Where that cannot be, requests name the descriptor. */
   install(entry: number): void {
+    if (!this.#isUsable) return;
     try {
-      this.#isUsable ??= clonesOf(kernel().cloneAbility).ranges;
-      if (!this.#isUsable) return;
       this.#installed[entry] = true;
       if (entry < this.#registeredEntries) this.#ring.updateFiles(entry, [this.#fdOf(entry)]);
       else this.#grow(entry);
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
-      // The limit of open files, or memory; a descriptor that requests can name and tables cannot. A table that is gone, or never was, is not tried again.
+      // The limit of open files, or memory; a descriptor that requests can name and tables cannot. A table that is gone is not tried again.
       this.#installed[entry] = false;
       this.#isUsable = this.#registeredEntries > 0;
     }

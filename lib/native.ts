@@ -1,6 +1,7 @@
 /** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
 import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
-import { assert, UringError } from "./errors.ts";
+import { assert } from "./assert.ts";
+import { UringError } from "./errors.ts";
 import { hintFor } from "./hints.ts";
 import { root } from "./hold.ts";
 import * as remedies from "./remedies.ts";

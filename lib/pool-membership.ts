@@ -1,6 +1,7 @@
 import { onAbort } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
-import { assert, checked, UringError } from "./errors.ts";
+import { assert } from "./assert.ts";
+import { checked, UringError } from "./errors.ts";
 import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
 import { hold, letGo } from "./hold.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";

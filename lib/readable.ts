@@ -1,6 +1,6 @@
 import { onAbortWhileKept } from "./abort.ts";
 import { checkBoolean, checkInteger, invalidValue } from "./arguments.ts";
-import { assert } from "./errors.ts";
+import { assert } from "./assert.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 

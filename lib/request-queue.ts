@@ -1,6 +1,7 @@
 import { onAbort } from "./abort.ts";
 import { checkSignal, invalidValue, outOfRange } from "./arguments.ts";
-import { assert, UringError } from "./errors.ts";
+import { assert } from "./assert.ts";
+import { UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
 import { hold, letGo } from "./hold.ts";

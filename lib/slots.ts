@@ -1,4 +1,4 @@
-import { assert } from "./errors.ts";
+import { assert } from "./assert.ts";
 
 /** Slots that share one hint: a scan looks at this many owners at once. The teardown in C knows the number. */
 export const slotsPerBlock = 1024;

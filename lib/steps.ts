@@ -87,7 +87,7 @@ const disabled = anywhere(
   "echo 'kernel.io_uring_disabled = 0' | sudo tee /etc/sysctl.d/60-io_uring.conf  # from the next start on, too",
 );
 
-/** One step a place. */
+/** By cause; a place may have several. */
 export const steps: Readonly<Record<Cause, readonly Step[]>> = {
   seccomp: seccompSteps,
   disabled,

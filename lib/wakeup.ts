@@ -1,4 +1,4 @@
-import { assert } from "./errors.ts";
+import { assert } from "./assert.ts";
 import { clearTimeout, setImmediate, setTimeout } from "./timers.ts";
 
 const openReader = (fd: number) => Bun.file(fd).stream().getReader();

@@ -37,9 +37,11 @@ async function tighten(file: string): Promise<void> {
 }
 
 async function bundles(): Promise<void> {
-  await bundle("scripts/bundled.ts", library, external(/\/shim-source\.ts$/, "./shim-source.js"));
-  // What the library has of its own, and what an error is, it takes from there. The rest, what the doctor looks at and says, programs need not load.
-  await bundle("bin/bun-uring.ts", "cli.js", external(/\/(errors|pool|probe|ring)\.ts$/, `./${library}`));
+  await bundle("lib/index.ts", library, external(/\/shim-source\.ts$/, "./shim-source.js"));
+  // What only the doctor looks at and says is with it: programs need not load it. Of what keeps nothing it has a copy; all else it has to find among the public names.
+  const own = "doctor|steps|surroundings|trial";
+  const copied = "assert|hints|limits|memlock|proc|refusal|remedies|requirements";
+  await bundle("bin/bun-uring.ts", "cli.js", external(new RegExp(`^\\.\\.?/(lib/)?(?!(${own}|${copied})\\.ts$)[\\w-]+\\.ts$`), `./${library}`));
   // The next bundler has to see that this is required.
   edit(library, /__require\("\.\/shim-source\.js"\)/, 'require("./shim-source.js")');
   await tighten(library);

@@ -5,7 +5,7 @@ import { needs } from "./support/capabilities.ts";
 import { redirect } from "./support/descriptors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe, sockets } from "./support/pipes.ts";
-import { execute, run } from "./support/programs.ts";
+import { run } from "./support/programs.ts";
 import { leavingNothing } from "./support/resources.ts";
 
 const POLLIN = 1;
@@ -120,12 +120,4 @@ test("a pipe's end that is closed is closed for the reader at once, whatever els
 
 test("where the table cannot be, files are used by their descriptors", async () => {
   expect(await run("few-files")).toMatchObject({ exitCode: 0, stdout: "40 files read\n", stderr: "" });
-});
-
-test("a ring's first file may take the last descriptor: without one left to try the kernel with, it is read by its own", async () => {
-  for (const free of [1, 2, 3]) {
-    const program = new URL("./programs/last-descriptors.ts", import.meta.url).pathname;
-    const { exitCode, stdout, stderr } = await execute(["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, program, String(free)]);
-    expect([free, exitCode, stdout, stderr]).toEqual([free, 0, `["/** Opens a ","/** Opens a "]\n`, ""]);
-  }
 });
