@@ -92,3 +92,20 @@ export function checkOpcode(opcode: number, syscall: string, version: string, ot
   if (kernel().opcodes.has(opcode)) return;
   throw new UringError("EOPNOTSUPP", syscall, { message: "this kernel has no such request", hint: `${newerLinux(version)}${otherwise}` });
 }
+
+let skips: boolean | undefined;
+
+/**
+ * Whether this kernel may queue work for a ring and signal that to nobody, its eventfd neither: Linux 6.12.117 was seen to, after 6.12.107 did not. That cannot be
+ * tried: it does so now and then.
+ */
+export function maySkipSignals(release = process.getBuiltinModule("node:os").release()): boolean {
+  const [, patch] = /^6\.12\.(\d+)/.exec(release) ?? [];
+  return Number(patch) > 107;
+}
+
+/** The same of the kernel in use, found once. */
+export function skipsSignals(): boolean {
+  skips ??= maySkipSignals();
+  return skips;
+}

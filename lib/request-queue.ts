@@ -5,6 +5,7 @@ import { UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
 import { hold, letGo } from "./hold.ts";
+import { skipsSignals } from "./kernel.ts";
 import type { OpenFile } from "./open-file.ts";
 import { Chain, Operation, type Prepared, requestKind } from "./operation.ts";
 import { isAtOwnPosition, isTransfer, ownPositionOf, staysBehind } from "./own-position.ts";
@@ -47,6 +48,9 @@ const ECANCELED = -125;
 const shareNs = 500_000;
 /** And how much it settles: the clock of tests may stand still. */
 const completionsPerTurn = 1024;
+
+/** How often the queue looks where the kernel may not signal. */
+const watchMs = 4;
 
 /** So many transfers past the page cache are submitted as soon as they are prepared. */
 const directBatch = 16;
@@ -109,6 +113,7 @@ export class RequestQueue {
   #flushing = false;
   #continuing = false;
   #looking = false;
+  #watching = false;
   /** Transfers past the page cache that are prepared and not submitted. */
   #unsubmittedDirect = 0;
   /** Since the queue began a turn, as when the share of that is over: one that others begin, with their timers and sockets, goes on with both. */
@@ -414,6 +419,7 @@ export class RequestQueue {
     if (this.#inKernel > 0) {
       this.#wakeup.arm();
       if (holdsBack(this.raw)) this.#lookSoon();
+      else if (skipsSignals()) this.#watch();
       return;
     }
     this.#wakeup.disarm();
@@ -443,6 +449,22 @@ export class RequestQueue {
       this.#beginTurn();
       this.#advance();
     }, 1).unref();
+  }
+
+  /** Looks, without a system call, whether the kernel has work that it has not signalled. */
+  #watch(): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    setTimeout(() => {
+      this.#watching = false;
+      if (this.raw.closed || this.#broken !== undefined || this.#inKernel === 0) return;
+      if (!holdsBack(this.raw)) {
+        this.#watch();
+        return;
+      }
+      this.#beginTurn();
+      this.#advance();
+    }, watchMs).unref();
   }
 
   #closeAbandoned(): void {

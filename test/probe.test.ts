@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import * as library from "bun-uring";
 import { BufferPool, probe } from "bun-uring";
+import { maySkipSignals } from "../lib/kernel.ts";
 import { featureNames, opcodeNames } from "../lib/uapi-names.ts";
 import { run } from "./support/programs.ts";
 import { countedKb, leavingNothing, pinnedKb } from "./support/resources.ts";
@@ -57,4 +58,10 @@ test("where io_uring can't be used probe() does not throw: it says why and what 
   expect([exitCode, stderr]).toEqual([0, ""]);
   const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
   expect([found.available, found.reason.code, typeof found.reason.hint]).toEqual([false, "EOPNOTSUPP", "string"]);
+});
+
+test("Linux 6.12 from 6.12.108 on is a kernel that may skip its signals, whoever built it; others are not", () => {
+  for (const release of ["6.12.108", "6.12.117+deb13-cloud-amd64", "6.12.200-rc1"]) expect([release, maySkipSignals(release)]).toEqual([release, true]);
+  for (const release of ["6.12.0", "6.12.107+deb13-cloud-arm64", "6.1.176", "6.13.120", "6.18.44-fc", "7.12.117", "unknown"])
+    expect([release, maySkipSignals(release)]).toEqual([release, false]);
 });
