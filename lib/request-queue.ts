@@ -462,6 +462,7 @@ export class RequestQueue {
         this.#watch();
         return;
       }
+      this.#wakeups++;
       this.#beginTurn();
       this.#advance();
     }, watchMs).unref();
