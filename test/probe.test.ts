@@ -65,3 +65,9 @@ test("Linux 6.12 from 6.12.108 on is a kernel that may skip its signals, whoever
   for (const release of ["6.12.0", "6.12.107+deb13-cloud-arm64", "6.1.176", "6.13.120", "6.18.44-fc", "7.12.117", "unknown"])
     expect([release, maySkipSignals(release)]).toEqual([release, false]);
 });
+
+test("what such a kernel signals to nobody is found all the same", async () => {
+  expect(await run("unsignalled", { args: ["6.12.117"] })).toEqual({ exitCode: 0, signal: null, stdout: "0 ready: 1\n", stderr: "" });
+  // Elsewhere nobody looks: there is nothing but the signal.
+  expect(await run("unsignalled", { args: ["6.18.44"] })).toEqual({ exitCode: 0, signal: null, stdout: "0 TimeoutError\n", stderr: "" });
+});
