@@ -160,6 +160,7 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
     const status = range === undefined ? 200 : 206;
     if (request.method === "HEAD" || first === end) return new Response(null, { status, headers });
 
+    if (request.signal.aborted) return plain(400); // to nobody, and Bun 1.4.0 would drop a body without a word: nothing would close the file
     const share = zeroCopies < zeroCopyLimit ? 1 : 0;
     zeroCopies += share;
     const body = file.readable({ pool, zeroCopy: share === 1, position: first, length: end - first, depth: readsInFlight, autoClose: true });

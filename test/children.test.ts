@@ -13,7 +13,7 @@ import { fork } from "./support/fork.ts";
 import { type Descriptor, ownDescriptors } from "./support/identities.ts";
 import { pipe, sockets } from "./support/pipes.ts";
 import { fdsUnder, leavingNothing, ringFds } from "./support/resources.ts";
-import { kinds, shared, waitFor } from "./support/rings.ts";
+import { kinds, shared, waitFor, whenRoom } from "./support/rings.ts";
 
 const partBytes = 16384;
 const parts = 64;
@@ -152,7 +152,7 @@ for (const [kind, flags] of Object.entries(kinds))
         const fd = openSync(path, flagsOfOpen);
         for (let round = 0; round < times(10); round++) {
           memory.fill(0xff);
-          for (let index = 0; index < parts; index++) ring.prepReadFixed(fd, part(index), index * partBytes, 0, index);
+          for (let index = 0; index < parts; index++) whenRoom(ring, () => ring.prepReadFixed(fd, part(index), index * partBytes, 0, index));
           if (round % 2 === 0) ring.submit();
           const forked = fork(gate.readFd);
           memory[0] = memory[0] ?? 0;

@@ -25,7 +25,7 @@ import { Folder } from "./support/files.ts";
 import { pipe, sockets } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing } from "./support/resources.ts";
-import { completions, EFAULT, kinds, pieces, resultOf, shared, waitFor } from "./support/rings.ts";
+import { completions, EFAULT, kinds, pieces, resultOf, shared, waitFor, whenRoom } from "./support/rings.ts";
 
 const count = 64;
 const half = count / 2;
@@ -475,7 +475,7 @@ describe("vectored requests", () => {
         buffer.fill(0);
         for (let request = 0; request < 16; request++) {
           const start = request * 64;
-          ring.prepReadvFixed(fd, [buffer.subarray(start, start + 32), buffer.subarray(start + 32, start + 64)], start, 0, request);
+          whenRoom(ring, () => ring.prepReadvFixed(fd, [buffer.subarray(start, start + 32), buffer.subarray(start + 32, start + 64)], start, 0, request));
         }
         Bun.gc(true);
         expect(waitFor(ring, 16).map(([, result]) => result)).toEqual(new Array<number>(16).fill(64));

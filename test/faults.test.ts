@@ -13,7 +13,7 @@ import { LoopDevice } from "./support/loop-device.ts";
 import { Mount, smallest } from "./support/mounts.ts";
 import { pipe } from "./support/pipes.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
-import { completions, kinds, shared, waitFor } from "./support/rings.ts";
+import { completions, kinds, shared, waitFor, whenRoom } from "./support/rings.ts";
 
 const EIO = -5;
 const slotBytes = 65536;
@@ -221,7 +221,7 @@ for (const [kind, flags] of Object.entries(kinds))
           memory.fill(0xff);
           const position = (index: number) => ((index * 37 + round) % 256) * 4096;
           const part = (index: number) => memory.subarray(index * 4096, (index + 1) * 4096);
-          for (let index = 0; index < 64; index++) ring.prepReadFixed(fd, part(index), position(index), 0, index);
+          for (let index = 0; index < 64; index++) whenRoom(ring, () => ring.prepReadFixed(fd, part(index), position(index), 0, index));
           for (const [index, result] of waitFor(ring, 64)) {
             expect([position(index), result]).toEqual([position(index), position(index) < 2 ** 19 ? 4096 : EIO]);
             if (result > 0) expect(Buffer.compare(part(index), numbered(4096, position(index) / 4))).toBe(0);

@@ -348,6 +348,21 @@ network(
     }),
 );
 
+network("clients that leave before their answer leave no file open", () =>
+  serving({}, async (server, folder) => {
+    folder.random("file", 2 ** 20);
+    for (let round = 0; round < times(10); round++) {
+      await Promise.all(
+        Array.from({ length: 32 }, async () => {
+          const socket = dial(server.url, requestText("/file"));
+          await new Promise((resolve) => socket.once("connect", resolve));
+          socket.destroy();
+        }),
+      );
+    }
+  }),
+);
+
 network("clients that read nothing keep nobody from being served", () =>
   serving({ slots: 6, slotBytes: 65536 }, async (server, folder) => {
     truncateSync(folder.write("large", ""), 2 ** 28); // more than the kernel's own buffers would take

@@ -6,7 +6,7 @@ import { BufferPool, RawRing, Ring, type RingFile } from "bun-uring";
 import { numbered } from "../support/content.ts";
 import { directFlags } from "../support/direct.ts";
 import { sockets } from "../support/pipes.ts";
-import { kinds, shared, waitFor } from "../support/rings.ts";
+import { kinds, shared, waitFor, whenRoom } from "../support/rings.ts";
 
 const [path = "", rounds = "0", waitsFor] = process.argv.slice(2);
 const partBytes = 16384;
@@ -53,7 +53,7 @@ async function pass(): Promise<void> {
 function readPolled(fd: number): void {
   memory.fill(0xff);
   const part = (index: number) => memory.subarray(index * partBytes, (index + 1) * partBytes);
-  for (let index = 0; index < parts; index++) polled.prepReadFixed(fd, part(index), index * partBytes, 0, index);
+  for (let index = 0; index < parts; index++) whenRoom(polled, () => polled.prepReadFixed(fd, part(index), index * partBytes, 0, index));
   for (const [index] of waitFor(polled, parts)) check(part(index), index);
 }
 

@@ -1,6 +1,14 @@
 /** RawRings, for tests that drive them by hand. */
 import { closeSync, openSync } from "node:fs";
-import { IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQE128, IORING_SETUP_SQPOLL, RawRing } from "bun-uring";
+import {
+  IORING_SETUP_CQE32,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_SINGLE_ISSUER,
+  IORING_SETUP_SQE128,
+  IORING_SETUP_SQPOLL,
+  RawRing,
+  UringError,
+} from "bun-uring";
 
 /** Flags of every kind of ring that serves any file. */
 export const kinds: Record<string, number> = {
@@ -29,6 +37,22 @@ export function ringWith(count: number): { ring: RawRing; pages: Uint8Array[] } 
   const ring = new RawRing({ entries: 8 });
   ring.registerBuffers(pages);
   return { ring, pages };
+}
+
+/**
+ * Prepares a request, in a ring that may be full: as long as there is no room, submits and tries again. A thread of the kernel's (SQPOLL) may say what it has taken
+ * only after that has completed.
+ */
+export function whenRoom(ring: RawRing, prepare: () => void): void {
+  for (;;) {
+    try {
+      prepare();
+      return;
+    } catch (error) {
+      if (!(error instanceof UringError && error.code === "EBUSY")) throw error;
+      ring.submit();
+    }
+  }
 }
 
 /** What has completed. */
