@@ -91,7 +91,7 @@ const targets: readonly Target[] = [
     least: 4,
     measure: (f) => wall(f("random-read-direct-64", "node:fs/promises")) / wall(f("random-read-direct-64", "Ring")),
     obstacle: (f) =>
-      `C itself is ${digits(wall(f("random-read-direct-64", "node:fs/promises")) / wall(f("random-read-direct-64", c)))} × as fast as node:fs/promises here: the disk gives no more.`,
+      `C itself is ${digits(wall(f("random-read-direct-64", "node:fs/promises")) / wall(f("random-read-direct-64", c)))} × as fast as node:fs/promises here, on the same disk.`,
   },
   {
     target: "Ring, O_DIRECT, depth 64: processor time of node:fs/promises'",

@@ -10,7 +10,10 @@ export interface StreamOptions {
   readonly position?: number | bigint | null;
   /** How many transfers are in flight at most, 1 to 1024. Default 4. */
   readonly depth?: number;
-  /** Close the file when the stream ends, fails or is cancelled. Default false. */
+  /**
+   * Close the file when the stream ends, fails or is cancelled. Default false. What is neither, as Bun 1.4.0 leaves the body of a response whose client is gone
+   * already, has it open until it is collected.
+   */
   readonly autoClose?: boolean;
   /** Ends the stream with its reason when aborted. */
   readonly signal?: AbortSignal;

@@ -29,7 +29,7 @@ function edit(file: string, pattern: RegExp, replacement: string): void {
   writeFileSync(path, text.replace(pattern, replacement));
 }
 
-/** Without indentation, in lines that an error's excerpt can show. Bun takes it as it is for what the first line says. */
+/** Without indentation, in lines that an error's excerpt can show. Bun takes it as it is for `// @bun`. */
 async function tighten(file: string): Promise<void> {
   const path = join(dist, file);
   const { code } = await transform(readFileSync(path, "utf8"), { minifyWhitespace: true, lineLimit: 120, target: "esnext" });

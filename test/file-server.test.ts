@@ -348,9 +348,14 @@ network(
     }),
 );
 
-network("clients that leave before their answer leave no file open", () =>
-  serving({}, async (server, folder) => {
-    folder.random("file", 2 ** 20);
+// Bun 1.4.0 drops the body of an answer to nobody, later versions cancel it. Dropped files are closed, too, and reported, when they are collected.
+network("clients that leave before their answer leave no file open, nor to the collector", async () => {
+  const warnings: string[] = [];
+  const note = ({ message }: Error) => warnings.push(message);
+  let path = "";
+  process.on("warning", note);
+  await serving({}, async (server, folder) => {
+    ({ path } = folder.random("file", 2 ** 20));
     for (let round = 0; round < times(10); round++) {
       await Promise.all(
         Array.from({ length: 32 }, async () => {
@@ -360,8 +365,9 @@ network("clients that leave before their answer leave no file open", () =>
         }),
       );
     }
-  }),
-);
+  }).finally(() => process.off("warning", note));
+  expect(warnings.filter((message) => message.includes(path))).toEqual([]);
+});
 
 network("clients that read nothing keep nobody from being served", () =>
   serving({ slots: 6, slotBytes: 65536 }, async (server, folder) => {
