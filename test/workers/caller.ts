@@ -55,6 +55,8 @@ class World {
   readonly #shared = new SharedArrayBuffer(65536);
   /** Raw rings with a read in flight that nothing ends: what is drained behind it would not come. */
   readonly #endless = new Set<unknown>();
+  /** Raw rings that have drained: Linux 6.16 may have what comes later wait for all before it, too, an endless read among them. */
+  readonly #drained = new Set<unknown>();
   #current: unknown;
   readonly outcomes: Record<string, number> = {};
   readonly faults: string[] = [];
@@ -395,12 +397,16 @@ class World {
       uapi.IORING_SETUP_SQE128,
     );
     const rawFd: Value = (pick) => {
-      if (pick % 8 !== 0) return knownFd;
+      if (pick % 8 !== 0 || this.#drained.has(this.#current)) return knownFd;
       this.#endless.add(this.#current);
       return silentFd;
     };
-    const sqeFlags: Value = (pick) =>
-      this.#endless.has(this.#current) ? 0 : one(0, 0, uapi.IOSQE_IO_LINK, uapi.IOSQE_ASYNC, uapi.IOSQE_IO_DRAIN, uapi.IOSQE_FIXED_FILE)(pick);
+    const sqeFlags: Value = (pick) => {
+      if (this.#endless.has(this.#current)) return 0;
+      const flags = one(0, 0, uapi.IOSQE_IO_LINK, uapi.IOSQE_ASYNC, uapi.IOSQE_IO_DRAIN, uapi.IOSQE_FIXED_FILE)(pick);
+      if (flags === uapi.IOSQE_IO_DRAIN) this.#drained.add(this.#current);
+      return flags;
+    };
     const inTable: Value = (pick) => new Uint8Array(this.#shared, 4 * (pick % 1024), 4 * (pick % 1024));
 
     /** What the kernel says to a request on a file. */
