@@ -130,7 +130,7 @@ if (isReplay) {
       if (before === "") await warmUp();
       await check(steps);
     });
-    await fc.assert(property, { seed: (seed + round) | 0, numRuns: 20, endOnFailure: false, interruptAfterTimeLimit: 300_000, markInterruptAsFailure: true });
+    await fc.assert(property, { seed: (seed + round) | 0, numRuns: 20, endOnFailure: false, interruptAfterTimeLimit: 60_000, markInterruptAsFailure: true });
   }
 }
 closeSync(knownFd);

@@ -55,7 +55,7 @@ class World {
   readonly #shared = new SharedArrayBuffer(65536);
   /** Raw rings with a read in flight that nothing ends: what is drained behind it would not come. */
   readonly #endless = new Set<unknown>();
-  /** Raw rings that have drained: Linux 6.16 may have what comes later wait for all before it, too, an endless read among them. */
+  /** Raw rings that have drained: Linux 6.18 may have what comes later wait for all before it, too, an endless read among them. */
   readonly #drained = new Set<unknown>();
   #current: unknown;
   readonly outcomes: Record<string, number> = {};
