@@ -163,8 +163,14 @@ async function compare(ring: Ring, place: Place, flags: string | number, program
   const handle = expected.value;
   try {
     for (const step of program) {
+      const outcome = await outcomeOf(step, file);
       // FileHandle has more overloads than Handle, and the same for these calls.
-      expect([step.name, await outcomeOf(step, file)]).toEqual([step.name, await outcomeOf(step, handle as unknown as Handle)]);
+      expect([step.name, outcome]).toEqual([step.name, await outcomeOf(step, handle as unknown as Handle)]);
+      // A direct write that is refused has written what goes before the refused block, where the file's blocks do not lie side by side: by chance.
+      if (outcome === "EINVAL" && typeof flags === "number") {
+        expect(statSync(mine).size).toBe(statSync(theirs).size);
+        fc.pre(readFileSync(mine).equals(readFileSync(theirs)));
+      }
     }
   } finally {
     await handle.close();
