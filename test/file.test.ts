@@ -166,11 +166,12 @@ async function compare(ring: Ring, place: Place, flags: string | number, program
       const outcome = await outcomeOf(step, file);
       // FileHandle has more overloads than Handle, and the same for these calls.
       expect([step.name, outcome]).toEqual([step.name, await outcomeOf(step, handle as unknown as Handle)]);
+      if (typeof flags !== "number") continue;
+      expect(statSync(mine).size).toBe(statSync(theirs).size);
+      const same = readFileSync(mine).equals(readFileSync(theirs));
       // A direct write that is refused has written what goes before the refused block, where the file's blocks do not lie side by side: by chance.
-      if (outcome === "EINVAL" && typeof flags === "number") {
-        expect(statSync(mine).size).toBe(statSync(theirs).size);
-        fc.pre(readFileSync(mine).equals(readFileSync(theirs)));
-      }
+      if (place === "disk" && outcome === "EINVAL" && /^(write|appendFile)/.test(step.name)) fc.pre(same);
+      else expect([step.name, same]).toEqual([step.name, true]);
     }
   } finally {
     await handle.close();
@@ -194,7 +195,7 @@ for (const [place, name] of [
           const property = fc.asyncProperty(program, material.bytes, (steps, content) =>
             compare(ring, place, added === 0 ? flags : bits | added, steps, content),
           );
-          await fc.assert(property, { numRuns });
+          await fc.assert(property, { numRuns, maxSkipsPerRun: 0.5 });
         }),
       );
     }
