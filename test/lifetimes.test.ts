@@ -33,6 +33,8 @@ test(
         partBytes: 16384,
         rounds: times(300),
       });
+      expect(await survivor.answer()).toMatchObject({ right: 0, wrong: 0 });
+      survivor.tell("read");
       const waiter = new TestWorker<number | string>("waiter", { attach: pool.share() });
       expect(await waiter.answer()).toBe("attached");
       for (let ended = 0; ended < doomedCount; ended += 4) {

@@ -24,6 +24,11 @@ needs("clone (Linux 6.12)")("two Workers and the main thread read different part
     await using ring = new Ring({ pool });
     expect(ring.bufferSource).toBe("cloned");
     const file = await ring.open(path);
+    const joined = await Promise.all(workers.map((worker) => worker.answer()));
+    expect(joined.map(({ bufferSource }) => bufferSource)).toEqual(["cloned", "cloned"]);
+    // Only now: a thread's first ring registers two pages for a moment, to see what the kernel can do.
+    expect(pinnedKb()).toBe(pinned);
+    for (const worker of workers) worker.tell("read");
     let right = 0;
     for (let round = 0; round < 5; round++) {
       await Promise.all(
@@ -38,10 +43,7 @@ needs("clone (Linux 6.12)")("two Workers and the main thread read different part
     }
     const answers = await Promise.all(workers.map((worker) => worker.answer()));
     await Promise.all(workers.map((worker) => worker.ended));
-    expect(answers.map(({ wrong, bufferSource }) => [wrong, bufferSource])).toEqual([
-      [0, "cloned"],
-      [0, "cloned"],
-    ]);
+    expect(answers.map(({ wrong }) => wrong)).toEqual([0, 0]);
     expect(right + answers.reduce((sum, answer) => sum + answer.right, 0)).toBe(5 * parts);
     expect(pool.available).toBe(24);
   }),

@@ -13,10 +13,11 @@ export interface ReaderJob {
   readonly rounds: number;
 }
 
+/** What a reader has read so far. */
 export interface ReaderAnswer {
   readonly right: number;
   readonly wrong: number;
-  readonly bufferSource: string;
+  readonly bufferSource: string | undefined;
 }
 
 /** How a Worker ends, in the middle of what it does. */

@@ -1,10 +1,17 @@
-/** Reads parts of a file through a shared pool, and says whether every byte was right: it compares with the content it was sent. */
+/**
+ * Reads parts of a file through a shared pool, and says whether every byte was right: it compares with the content it was sent. It says so when its ring has the
+ * pool, before any read, and waits to be told to go on; and at the end.
+ */
 import { BufferPool, Ring } from "bun-uring";
-import type { ReaderJob } from "./jobs.ts";
+import type { ReaderAnswer, ReaderJob } from "./jobs.ts";
 
 declare const self: Worker;
 
-self.addEventListener("message", async ({ data }: MessageEvent<ReaderJob>) => {
+function answer(what: ReaderAnswer): void {
+  self.postMessage(what);
+}
+
+async function read(data: ReaderJob): Promise<void> {
   const { pool: handle, path, content, first, step, partBytes, rounds } = data;
   const expected = new Uint8Array(content);
   {
@@ -21,12 +28,16 @@ self.addEventListener("message", async ({ data }: MessageEvent<ReaderJob>) => {
       if (bytesRead === wanted.length && Buffer.compare(buffer.bytes.subarray(0, bytesRead), wanted) === 0) right++;
       else wrong++;
     };
+    answer({ right, wrong, bufferSource: ring.bufferSource });
+    await new Promise((resolve) => self.addEventListener("message", resolve, { once: true }));
     for (let round = 0; round < rounds; round++) {
       const reads: Promise<void>[] = [];
       for (let part = first; part < parts; part += step) reads.push(readPart(part));
       await Promise.all(reads);
     }
-    self.postMessage({ right, wrong, bufferSource: ring.bufferSource });
+    answer({ right, wrong, bufferSource: ring.bufferSource });
   }
   process.exit();
-});
+}
+
+self.addEventListener("message", ({ data }: MessageEvent<ReaderJob>) => read(data), { once: true });
