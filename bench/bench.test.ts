@@ -54,7 +54,7 @@ test("contenders take turns, each ratio is that of a round, and rounds end when 
   const log: string[] = [];
   // The machine gets slower and faster; who is twice as fast is that in each round.
   const workload: Workload = { id: "w", title: "W", contenders: [scripted("A", [100, 400, 200], log), scripted("B", [50, 200, 100], log)] };
-  const effort = { roundMs: 1, leastRounds: 6, mostRounds: 40, roundsAProcess: 4, relativeHalfWidth: 0.02 };
+  const effort = { roundMs: 1, warmUpMs: 10, leastRounds: 6, mostRounds: 40, roundsAProcess: 4, relativeHalfWidth: 0.02 };
   const { rounds, contenders } = await measure(workload, effort, 40, () => undefined);
   expect(rounds).toBe(6);
   const turns = (count: number) => [...Array.from({ length: count }, () => ["A", "B"]).flat(), "B ended", "A ended"];
@@ -68,6 +68,41 @@ test("contenders take turns, each ratio is that of a round, and rounds end when 
   expect((await measure(unsteady, effort, 40, () => undefined)).rounds).toBe(40);
   expect((await measure(unsteady, effort, 7, () => undefined)).rounds).toBe(7);
   expect((await measure(unsteady, quick, 40, () => undefined)).rounds).toBe(3);
+});
+
+test("a round has as many operations as its time holds, also where the disk stood still for the first", async () => {
+  const effort = { roundMs: 1, warmUpMs: 1, leastRounds: 2, mostRounds: 2, roundsAProcess: 2, relativeHalfWidth: 0.02 };
+  async function operationsARoundOf(...wallNs: number[]): Promise<number | undefined> {
+    const { operations: _, ...contender } = scripted("A", wallNs, []);
+    const { contenders } = await measure({ id: "w", title: "W", contenders: [contender] }, effort, 40, () => undefined);
+    return contenders["A"]?.operationsARound;
+  }
+  expect(await operationsARoundOf(1000)).toBe(1000);
+  expect(await operationsARoundOf(2_000_000)).toBe(1);
+  expect(await operationsARoundOf(900_000_000, ...Array<number>(30).fill(1000))).toBe(1000);
+});
+
+test("contenders warm up for many operations, slow ones for so long, and for some rounds at least", async () => {
+  const effort = { roundMs: 1, warmUpMs: 10, leastRounds: 2, mostRounds: 2, roundsAProcess: 2, relativeHalfWidth: 0.02 };
+  const measured = 2;
+  async function warmUpRoundsOf(nsAnOperation: number, warmUpMs: number): Promise<number> {
+    const { operations: _, ...contender } = scripted("A", [nsAnOperation], []);
+    const rounds: number[] = [];
+    const start = async () => {
+      const running = await contender.start();
+      const round = (operations: number) => {
+        rounds.push(operations);
+        return running.round(operations);
+      };
+      return { ...running, round };
+    };
+    await measure({ id: "w", title: "W", contenders: [{ ...contender, start }] }, { ...effort, warmUpMs }, 40, () => undefined);
+    return rounds.filter((operations) => operations === rounds.at(-1)).length - measured;
+  }
+  expect(await warmUpRoundsOf(1000, 1000)).toBe(50);
+  expect(await warmUpRoundsOf(1000, 10)).toBe(10);
+  expect(await warmUpRoundsOf(1000, 1)).toBe(5);
+  expect(await warmUpRoundsOf(10, 1000)).toBe(5);
 });
 
 const figures: Figures = {

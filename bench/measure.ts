@@ -4,6 +4,8 @@ import { type Interval, intervalOf, relativeHalfWidth } from "./statistics.ts";
 
 export interface Effort {
   readonly roundMs: number;
+  /** Of a contender whose operations take long; others warm up until they have done many. */
+  readonly warmUpMs: number;
   readonly leastRounds: number;
   readonly mostRounds: number;
   /** Then every contender starts anew: where a process happens to lie in memory makes it some percent faster or slower for as long as it lives. */
@@ -12,8 +14,8 @@ export interface Effort {
   readonly relativeHalfWidth: number;
 }
 
-export const thorough: Effort = { roundMs: 150, leastRounds: 8, mostRounds: 40, roundsAProcess: 10, relativeHalfWidth: 0.02 };
-export const quick: Effort = { roundMs: 50, leastRounds: 3, mostRounds: 3, roundsAProcess: 3, relativeHalfWidth: 0.02 };
+export const thorough: Effort = { roundMs: 150, warmUpMs: 3000, leastRounds: 8, mostRounds: 40, roundsAProcess: 10, relativeHalfWidth: 0.02 };
+export const quick: Effort = { roundMs: 50, warmUpMs: 1000, leastRounds: 3, mostRounds: 3, roundsAProcess: 3, relativeHalfWidth: 0.02 };
 
 /** What a contender came to. */
 export interface Figures {
@@ -50,15 +52,19 @@ export interface Workload {
   readonly effort?: Partial<Effort>;
 }
 
-const warmUpRounds = 6;
+const warmUpRounds = 5;
+const warmUpOperations = 50_000;
 
-/** How many operations take a round's time, found by doing more and more. */
+/** How many operations take a round's time, found by doing more and more. What took long has to do so twice: a disk may have stood still for a moment. */
 async function calibrate(running: Running, roundMs: number): Promise<number> {
+  const timeNs = async (count: number) => (await running.round(count)).wallNs;
+  const enoughNs = (roundMs * 1e6) / 4;
   let count = 1;
   for (;;) {
-    const { wallNs } = await running.round(count);
-    if (wallNs > (roundMs * 1e6) / 4) return Math.max(1, Math.round((count * roundMs * 1e6) / wallNs));
-    count = Math.ceil(count * Math.min(64, Math.max(2, (roundMs * 1e6) / 2 / Math.max(1, wallNs))));
+    const firstNs = await timeNs(count);
+    const ns = firstNs > enoughNs ? Math.min(firstNs, await timeNs(count)) : firstNs;
+    if (ns > enoughNs) return Math.max(1, Math.round((count * roundMs * 1e6) / ns));
+    count = Math.ceil(count * Math.min(64, Math.max(2, (roundMs * 1e6) / 2 / Math.max(1, ns))));
   }
 }
 
@@ -70,13 +76,20 @@ interface Lane {
   readonly rounds: Round[];
 }
 
+/** An engine compiles what has been called often enough: on a slow disk few rounds are too few calls. */
+async function warmUp(running: Running, operations: number, mostMs: number): Promise<void> {
+  let ms = 0;
+  for (let rounds = 0; rounds < warmUpRounds || (rounds * operations < warmUpOperations && ms < mostMs); rounds++)
+    ms += (await running.round(operations)).wallNs / 1e6;
+}
+
 /** Starts a lane's contender, and has it warm. Returns what does a round more. */
-async function begin(lane: Lane, roundMs: number, processes: AsyncDisposableStack): Promise<() => Promise<void>> {
+async function begin(lane: Lane, { roundMs, warmUpMs }: Effort, processes: AsyncDisposableStack): Promise<() => Promise<void>> {
   const running = processes.use(await lane.contender.start());
   const operations = lane.operations ?? (await calibrate(running, roundMs));
   lane.operations = operations;
   const isFixed = lane.contender.operations !== undefined;
-  for (let round = 1; round < warmUpRounds && !isFixed && operations > 1; round++) await running.round(operations);
+  if (!isFixed && operations > 1) await warmUp(running, operations, warmUpMs);
   return async () => void lane.rounds.push(await running.round(operations));
 }
 
@@ -105,7 +118,8 @@ function figuresOf(rounds: readonly Round[], baseline: readonly Round[]): Figure
 /** Runs a workload: A B C A B C …, each in its own process, until the ratios are known well enough. */
 export async function measure(workload: Workload, effort: Effort, limit: number, onRound: (round: number) => void): Promise<Comparison> {
   const { contenders, prepare } = workload;
-  const { roundMs, leastRounds, mostRounds, roundsAProcess, relativeHalfWidth: wanted } = { ...effort, ...(effort === quick ? {} : workload.effort) };
+  const effective: Effort = { ...effort, ...(effort === quick ? {} : workload.effort) };
+  const { leastRounds, mostRounds, roundsAProcess, relativeHalfWidth: wanted } = effective;
   const lanes = contenders.map((contender): Lane => ({ contender, operations: contender.operations, rounds: [] }));
   const baseline = lanes[0]?.rounds ?? [];
   const figures = () => lanes.map(({ contender: { name }, rounds }) => [name, figuresOf(rounds, baseline)] as const);
@@ -114,7 +128,7 @@ export async function measure(workload: Workload, effort: Effort, limit: number,
   while (!isDone()) {
     await using processes = new AsyncDisposableStack();
     const turns: (() => Promise<void>)[] = [];
-    for (const lane of lanes) turns.push(await begin(lane, roundMs, processes));
+    for (const lane of lanes) turns.push(await begin(lane, effective, processes));
     do {
       for (const turn of turns) {
         await prepare?.();
