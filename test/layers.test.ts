@@ -37,6 +37,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "timers",
     "uapi",
     "uapi-names",
+    "view",
   ],
 };
 

@@ -1,0 +1,82 @@
+/**
+ * The bounds of memory as the engine has them. A subclass, a Proxy or an own property may have `length`, `byteOffset` or `buffer` say something else, and the kernel would
+ * write past the memory's end. Whoever gives memory to the kernel, or copies out of what it wrote, takes its bounds from here, once.
+ */
+
+const { isView: isArrayBufferView } = ArrayBuffer;
+const PlainBytes = Uint8Array;
+
+type Getter<Value> = (this: unknown) => Value;
+
+function getter<Value>(prototype: object, name: string): Getter<Value> {
+  const get: unknown = Object.getOwnPropertyDescriptor(prototype, name)?.get;
+  if (typeof get !== "function") throw new TypeError(`bun-uring: ${name} is not a getter of this engine`);
+  return get as Getter<Value>;
+}
+
+const typedArray: object = Object.getPrototypeOf(Uint8Array.prototype);
+const typedArrayBuffer = getter<ArrayBufferLike>(typedArray, "buffer");
+const typedArrayByteLength = getter<number>(typedArray, "byteLength");
+const typedArrayByteOffset = getter<number>(typedArray, "byteOffset");
+const dataViewBuffer = getter<ArrayBufferLike>(DataView.prototype, "buffer");
+const dataViewByteLength = getter<number>(DataView.prototype, "byteLength");
+const dataViewByteOffset = getter<number>(DataView.prototype, "byteOffset");
+const sharedByteLength = getter<number>(SharedArrayBuffer.prototype, "byteLength");
+const unsharedByteLength = getter<number>(ArrayBuffer.prototype, "byteLength");
+
+/** Whether it is a typed array or a DataView: a Proxy of one, or an object with its prototype, is not. */
+export function isView(value: unknown): value is NodeJS.ArrayBufferView {
+  return isArrayBufferView(value);
+}
+
+function has<Value>(get: Getter<Value>, object: unknown): boolean {
+  try {
+    get.call(object);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether it is a Uint8Array, or a subclass's. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return isView(value) && value instanceof PlainBytes && has(typedArrayByteLength, value);
+}
+
+/** Whether it is a SharedArrayBuffer, whatever its prototype. */
+export function isSharedMemory(value: unknown): value is SharedArrayBuffer {
+  return value instanceof SharedArrayBuffer && has(sharedByteLength, value);
+}
+
+/** Whether it is an ArrayBuffer, whatever its prototype. */
+export function isUnsharedMemory(value: unknown): value is ArrayBuffer {
+  return has(unsharedByteLength, value);
+}
+
+function isDataView(view: NodeJS.ArrayBufferView): boolean {
+  return view instanceof DataView && has(dataViewBuffer, view);
+}
+
+/** The memory that a typed array lies in. */
+export function bufferOf(bytes: Uint8Array): ArrayBufferLike {
+  return typedArrayBuffer.call(bytes);
+}
+
+/** Bytes of a typed array. */
+export function byteLengthOf(bytes: Uint8Array): number {
+  return typedArrayByteLength.call(bytes);
+}
+
+/** Where a typed array begins in its memory, in bytes. */
+export function byteOffsetOf(bytes: Uint8Array): number {
+  return typedArrayByteOffset.call(bytes);
+}
+
+/**
+ * The memory of a view as a plain Uint8Array, which no program has touched: its own getters and methods can be relied on.
+ * @throws TypeError: a DataView whose memory was detached
+ */
+export function bytesOfView(view: NodeJS.ArrayBufferView): Uint8Array {
+  if (isDataView(view)) return new PlainBytes(dataViewBuffer.call(view), dataViewByteOffset.call(view), dataViewByteLength.call(view));
+  return new PlainBytes(typedArrayBuffer.call(view), typedArrayByteOffset.call(view), typedArrayByteLength.call(view));
+}
