@@ -26,10 +26,12 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "assert",
     "errors",
     "fifo",
+    "globals",
     "hints",
     "hold",
     "limits",
     "open-handles",
+    "path",
     "proc",
     "refusal",
     "remedies",
@@ -38,6 +40,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "uapi",
     "uapi-names",
     "view",
+    "warn",
   ],
 };
 
