@@ -1,7 +1,7 @@
 import { onAbortWhileKept, Stop } from "./abort.ts";
 import { checkBoolean, checkInteger, invalidValue } from "./arguments.ts";
 import { assert } from "./assert.ts";
-import { ReadableStream } from "./globals.ts";
+import { webStreams } from "./globals.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
@@ -207,7 +207,8 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
       throw error;
     }
   };
+  const { ReadableStream } = webStreams();
   // Read ahead by the stream, a slot would be its next content by the time it is looked at.
-  if (zeroCopy) return new ReadableStream({ start, pull, cancel: end }, { highWaterMark: 0 });
+  if (zeroCopy) return new ReadableStream<Uint8Array>({ start, pull, cancel: end }, { highWaterMark: 0 });
   return new ReadableStream({ type: "bytes", start, pull, cancel: end });
 }

@@ -4,7 +4,7 @@ import { assert } from "./assert.ts";
 import { UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
-import { Bun, Promise, process } from "./globals.ts";
+import { Bun, Promise, processors } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { skipsSignals } from "./kernel.ts";
 import type { OpenFile } from "./open-file.ts";
@@ -78,7 +78,7 @@ function pathsOf({ path: given, destination, file }: Operation): { path?: string
  */
 function allowWorkers(ring: RawRing): void {
   const { address, words } = scratch(8);
-  words[0] = Math.max(8, 4 * process.getBuiltinModule("node:os").availableParallelism());
+  words[0] = Math.max(8, 4 * processors);
   registerAny(ring, IORING_REGISTER_IOWQ_MAX_WORKERS, address, 2, "io_uring_register_iowq_max_workers");
 }
 

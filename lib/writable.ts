@@ -1,6 +1,6 @@
 import { onAbort, onAbortWhileKept, Stop, throwIfAborted } from "./abort.ts";
 import { checkBoolean, invalidType, isSignal } from "./arguments.ts";
-import { Buffer, Promise, WritableStream } from "./globals.ts";
+import { Buffer, Promise, webStreams } from "./globals.ts";
 import { noMoreTaken } from "./operations.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
@@ -130,6 +130,7 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
     await behind.stop(reason);
     if (autoClose) await file.close();
   };
+  const { WritableStream } = webStreams();
   return new WritableStream({
     start(controller) {
       // `abort` itself comes only when the write that is going on has ended.

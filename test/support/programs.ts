@@ -11,9 +11,12 @@ export interface Outcome {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Runs a command to its end. */
-export async function execute(command: readonly string[], options: { cwd?: string; env?: Environment; stdin?: string } = {}): Promise<Outcome> {
-  const { cwd = process.cwd(), env = {}, stdin = "" } = options;
-  const child = Bun.spawn([...command], { cwd, env: { ...process.env, ...env }, stdin: Buffer.from(stdin), stdout: "pipe", stderr: "pipe" });
+export async function execute(
+  command: readonly string[],
+  options: { cwd?: string; env?: Environment; stdin?: string; timeoutMs?: number } = {},
+): Promise<Outcome> {
+  const { cwd = process.cwd(), env = {}, stdin = "", timeoutMs: timeout = 0 } = options;
+  const child = Bun.spawn([...command], { cwd, env: { ...process.env, ...env }, stdin: Buffer.from(stdin), stdout: "pipe", stderr: "pipe", timeout });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   await child.exited;
   return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr };
@@ -22,7 +25,7 @@ export async function execute(command: readonly string[], options: { cwd?: strin
 /** Runs a program to its end. */
 export function run(
   name: string,
-  options: { args?: readonly string[]; bunArgs?: readonly string[]; env?: Environment; stdin?: string } = {},
+  options: { args?: readonly string[]; bunArgs?: readonly string[]; env?: Environment; stdin?: string; timeoutMs?: number } = {},
 ): Promise<Outcome> {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
   const { args = [], bunArgs = [], ...rest } = options;

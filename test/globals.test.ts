@@ -1,0 +1,61 @@
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { transformSync } from "esbuild";
+import { partsOf } from "./support/exercise.ts";
+import { Folder } from "./support/files.ts";
+import { run } from "./support/programs.ts";
+import { globalNames, replacements } from "./support/replacements.ts";
+
+const lib = new URL("../lib/", import.meta.url);
+
+/** Files that ask for a global all the same, each with its reason. */
+const exceptions: Readonly<Record<string, { readonly names: readonly string[]; readonly reason: string }>> = {
+  "copy-file": { names: ["AbortController", "Buffer", "Bun", "Promise", "URL", "process"], reason: "is not yet done" },
+  "hash-file": { names: ["process"], reason: "is not yet done" },
+  globals: { names: ["Buffer", "Bun", "DOMException"], reason: "takes them, when it is loaded" },
+  "open-handles": { names: ["process"], reason: "takes it when it is loaded, where a bundler sees it" },
+  "shim-source": { names: ["Buffer", "Bun", "process"], reason: "is a module of its own in the package" },
+};
+
+/** The globals that a module asks for when it runs: esbuild puts a word of ours in the place of each. */
+function globalsOf(source: string): string[] {
+  const define = Object.fromEntries(globalNames.map((name) => [name, `replaced_${name}`]));
+  const { code } = transformSync(source, { loader: "ts", target: "esnext", define });
+  return Array.from(new Set(Array.from(code.matchAll(/\breplaced_(\w+)/g), ([, name = ""]) => name))).sort();
+}
+
+/** Loaded when whoever asks for a global gets an error, nothing can be had. */
+const whens = (what: string) => (what === "errors for all" ? ["before"] : ["before", "after"]);
+
+describe("what waits comes to its end, while globals are replaced and when they are back:", () => {
+  for (const what of Object.keys(replacements))
+    for (const when of whens(what))
+      test(`${what}, with the library loaded ${when}`, async () => {
+        using folder = new Folder();
+        const names = Object.keys(partsOf(await import("bun-uring"), folder.path));
+        const { exitCode, stdout, stderr } = await run("replaced", {
+          args: [what, when, folder.path],
+          env: { BUN_URING_TRACK_HANDLES: "0" },
+          timeoutMs: 50_000,
+        });
+        const expected = ["during", "after"].flatMap((phase) => names.map((name) => `${phase}: ${name}`));
+        expect({ lines: stdout.trimEnd().split("\n"), exitCode, stderr }).toEqual({ lines: expected, exitCode: 0, stderr: "" });
+      });
+});
+
+describe("of the files in lib", () => {
+  test("none asks for a global that programs replace, but for those that are listed with a reason", () => {
+    const files = readdirSync(lib).filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"));
+    const users = files.flatMap((name) => {
+      const file = name.slice(0, -".ts".length);
+      const found = globalsOf(readFileSync(new URL(name, lib), "utf8")).filter((global) => !exceptions[file]?.names.includes(global));
+      return found.map((global) => `${file}: ${global}`);
+    });
+    expect(users).toEqual([]);
+  });
+
+  test("one that does is seen, and types and its own names are not", () => {
+    const source = 'import { Bun } from "./globals.ts";\nconst f = (url: URL): Promise<void> => Promise.resolve(Bun.sleep(1, url.Date));\nexport { f };\n';
+    expect(globalsOf(source)).toEqual(["Promise"]);
+  });
+});
