@@ -1,4 +1,4 @@
-import { onAbortWhileKept, Stop } from "./abort.ts";
+import { onAbortWhileKept, Stop, throwIfAborted } from "./abort.ts";
 import { checkBoolean, checkInteger, invalidValue } from "./arguments.ts";
 import { assert } from "./assert.ts";
 import { webStreams } from "./globals.ts";
@@ -161,7 +161,7 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
   if (options.length !== undefined) checkInteger("options.length", length, 0, Number.MAX_SAFE_INTEGER);
   checkBoolean("options.zeroCopy", zeroCopy);
   if (zeroCopy && options.pool === undefined) throw invalidValue("options.zeroCopy needs options.pool, whose slots the chunks are");
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
 
   const ahead = new ReadAhead(file, memories, position, length, depth, !zeroCopy);
   let given: Awaited<ReturnType<typeof ahead.next>>;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { run, start } from "./support/programs.ts";
+import { execute, run, start } from "./support/programs.ts";
 
 /** What last-line.ts prints before it comes to what is in flight. */
 const before = "read 4096\nread 4096\nlast line\n";
@@ -24,6 +24,8 @@ describe("a program that has something in flight at its last line waits for it, 
     ["read by a RingFile", "100"],
     ["more reads than the ring has room for", "true"],
     ["one operation after the other", "undefined"],
+    ["reads that complete at once, for several turns", "20000"],
+    ["a close of a ring that keeps nothing alive", "ECANCELED"],
     ["a slot that another thread releases", "0"],
     ["a slot that this thread releases", "0"],
     ["a pool that is being made", "4"],
@@ -32,6 +34,12 @@ describe("a program that has something in flight at its last line waits for it, 
       expect(await run("last-line", { args: [what] })).toEqual({ exitCode: 0, signal: null, stdout: `${before}settled: ${value}\n`, stderr: "" });
     });
   }
+
+  test("a wait for which no descriptor is left", async () => {
+    const program = new URL("./programs/last-line.ts", import.meta.url).pathname;
+    const limited = ["sh", "-c", 'ulimit -n 64; exec "$0" "$@"', process.execPath, program, "a wait for which no descriptor is left"];
+    expect(await execute(limited)).toEqual({ exitCode: 0, signal: null, stdout: `${before}settled: 1\n`, stderr: "" });
+  });
 
   for (const [what, value] of [
     ["read", "5"],

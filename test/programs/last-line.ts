@@ -1,6 +1,6 @@
 /** Reads, closes nothing, and comes to its last line. What its argument names is in flight then, or ends it. */
 import { spawn } from "node:child_process";
-import { writeSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import { BufferPool, Ring, trackHandles } from "bun-uring";
 import { pipe } from "../support/pipes.ts";
 
@@ -39,6 +39,26 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
   },
   "one operation after the other": async () => {
     for (let step = 0; step < 20; step++) await ring.timeout(5);
+  },
+  "reads that complete at once, for several turns": async () => {
+    let count = 0;
+    while (count < 20_000) count += (await ring.readFixed(file, buffer, { position: 0 })) / 4096;
+    return count;
+  },
+  "a wait for which no descriptor is left": () => {
+    spawn("sh", ["-c", "sleep 0.2; echo >&3"], { detached: true, stdio: ["ignore", "ignore", "ignore", ends.writeFd] }).unref();
+    try {
+      for (;;) openSync("/dev/null", "r");
+    } catch {
+      return ring.readFixed(ends.readFd, buffer);
+    }
+  },
+  "a close of a ring that keeps nothing alive": async () => {
+    const other = new Ring().unref();
+    const read = other.read(ends.readFd, memory).catch(({ code }) => code);
+    await Promise.resolve();
+    await other.close();
+    return read;
   },
   "a slot that another thread releases": () => {
     const worker = new Worker(new URL("./releaser.ts", import.meta.url).href);
