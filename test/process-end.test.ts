@@ -25,7 +25,7 @@ describe("a program that has something in flight at its last line waits for it, 
     ["more reads than the ring has room for", "true"],
     ["one operation after the other", "undefined"],
     ["reads that complete at once, for several turns", "20000"],
-    ["a close of a ring that keeps nothing alive", "ECANCELED"],
+    ["a close of a ring that keeps nothing alive", "undefined"],
     ["a slot that another thread releases", "0"],
     ["a slot that this thread releases", "0"],
     ["a pool that is being made", "4"],
@@ -38,7 +38,12 @@ describe("a program that has something in flight at its last line waits for it, 
   test("a wait for which no descriptor is left", async () => {
     const program = new URL("./programs/last-line.ts", import.meta.url).pathname;
     const limited = ["sh", "-c", 'ulimit -n 64; exec "$0" "$@"', process.execPath, program, "a wait for which no descriptor is left"];
-    expect(await execute(limited)).toEqual({ exitCode: 0, signal: null, stdout: `${before}settled: 1\n`, stderr: "" });
+    expect(await execute(limited, { env: { BUN_URING_TRACK_HANDLES: "0" } })).toEqual({
+      exitCode: 0,
+      signal: null,
+      stdout: `${before}settled: 1\n`,
+      stderr: "",
+    });
   });
 
   for (const [what, value] of [

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { openSync, writeSync } from "node:fs";
 import { BufferPool, Ring, trackHandles } from "bun-uring";
+import { Folder } from "../support/files.ts";
 import { pipe } from "../support/pipes.ts";
 
 const stdin = 0;
@@ -47,18 +48,21 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
   },
   "a wait for which no descriptor is left": () => {
     spawn("sh", ["-c", "sleep 0.2; echo >&3"], { detached: true, stdio: ["ignore", "ignore", "ignore", ends.writeFd] }).unref();
+    const other = new Ring(); // which has not listened yet
     try {
       for (;;) openSync("/dev/null", "r");
     } catch {
-      return ring.readFixed(ends.readFd, buffer);
+      return other.read(ends.readFd, memory);
     }
   },
   "a close of a ring that keeps nothing alive": async () => {
     const other = new Ring().unref();
-    const read = other.read(ends.readFd, memory).catch(({ code }) => code);
-    await Promise.resolve();
+    using folder = new Folder();
+    const fd = openSync(folder.write("file", Buffer.alloc(2 ** 24)), "r+");
+    const sync = other.fsync(fd); // which nothing interrupts
+    await Bun.sleep(1);
     await other.close();
-    return read;
+    return sync;
   },
   "a slot that another thread releases": () => {
     const worker = new Worker(new URL("./releaser.ts", import.meta.url).href);
