@@ -7,11 +7,14 @@ import { fdsOf, ringFds } from "./support/resources.ts";
 const warning = /bun-uring: closing a ring waits for (a request|1 requests) that the kernel cannot cancel\n/g;
 
 /** While it closes, and in the end. Who waits in the kernel can be seen from outside only. */
+const ring = {
+  state: { settled: "no", inFlight: 1, held: 1, rings: 2, pinned: true },
+  outcome: { read: faultyFileBytes, right: true, inFlight: 0, rings: 0, files: 0 },
+};
 const kinds: Record<string, { state?: object; outcome: object }> = {
-  Ring: {
-    state: { settled: "no", inFlight: 1, held: 1, rings: 2, pinned: true },
-    outcome: { read: faultyFileBytes, right: true, inFlight: 0, rings: 0, files: 0 },
-  },
+  Ring: ring,
+  "Ring under sinon": ring,
+  "Ring under Bun's fake timers": ring,
   Worker: {
     state: { ending: "no", available: 1, rings: 2, files: 1 },
     outcome: { ending: "ended", available: 2, rings: 0, files: 0, right: true },
@@ -22,7 +25,7 @@ const kinds: Record<string, { state?: object; outcome: object }> = {
 };
 
 needs("mounts of FUSE")(
-  "close() of a Ring, of each kind of RawRing, and terminate() of a Worker warn once, after 5 s, that a request cannot be cancelled, wait for it, and end as ever",
+  "close() of a Ring, with fake timers as well, of each kind of RawRing, and terminate() of a Worker warn once, after 5 s, that a request cannot be cancelled, wait for it, and end as ever",
   async () => {
     await using files = await FaultyFiles.mount();
     const closings = Object.entries(kinds).map(async ([kind, { state, outcome }], index) => {

@@ -1,15 +1,17 @@
 /**
  * Closes what has a read in flight that the kernel cannot cancel: uncancellable.ts KIND PATH. Prints "reading"; closes when it is told "close"; where it is not in the
- * kernel then, prints how it stands when it is told "state"; prints how it ended.
+ * kernel then, prints how it stands when it is told "state"; prints how it ended. KIND may end in "under" and what replaces globals meanwhile.
  */
 import { openSync } from "node:fs";
 import { BufferPool, IOSQE_ASYNC, RawRing, Ring } from "bun-uring";
 import { numbered } from "../support/content.ts";
 import { faultyFileBytes } from "../support/faulty-files.ts";
+import { replacements } from "../support/replacements.ts";
 import { fdsOf, pinnedKb, ringFds } from "../support/resources.ts";
 import { kinds, pieces } from "../support/rings.ts";
 
-const [kind = "", path = ""] = process.argv.slice(2);
+const [given = "", path = ""] = process.argv.slice(2);
+const [kind = "", replaced = ""] = given.split(" under ");
 const isRight = (bytes: Uint8Array) => Buffer.compare(bytes.subarray(0, faultyFileBytes), numbered(Math.min(bytes.length, faultyFileBytes))) === 0;
 /** More than a ring reads where it is submitted: that thread would wait itself. */
 const slotBytes = 5 * 2 ** 20;
@@ -90,6 +92,7 @@ async function ofWorker(): Promise<Closing> {
   };
 }
 
+replacements[replaced]?.replace();
 const flags = kinds[kind];
 const closing = await (kind === "Ring" ? ofRing() : kind === "Worker" ? ofWorker() : ofRawRing(flags ?? Number.NaN));
 console.log("reading");
