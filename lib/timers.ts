@@ -3,7 +3,7 @@
  * kept them. None reaches what is used here: promise jobs, and `Atomics.waitAsync`, which the engine ends by its own clock. So callbacks come, and no state has to be
  * ready for one that does not.
  */
-import { MessageChannel, Promise } from "./globals.ts";
+import { MessageChannel, Promise, process } from "./globals.ts";
 
 const { waitAsync } = Atomics;
 const { then } = Promise.prototype;
@@ -26,12 +26,18 @@ export function later(ms: number, callback: () => void): void {
   void then.call(waitAsync(never, 0, 0, Math.max(ms, leastMs)).value, callback);
 }
 
-let port: MessagePort | undefined;
+/** A MessagePort that nothing comes to. Of a class that a program had put there before only node's module, which takes long to load, has the real one. */
+function openPort(): { ref(): void; unref(): void } {
+  const { port1 } = MessageChannel === undefined ? {} : new MessageChannel();
+  return typeof port1?.ref === "function" ? port1 : new (process.getBuiltinModule("node:worker_threads").MessageChannel)().port1;
+}
+
+let port: ReturnType<typeof openPort> | undefined;
 let keeping = 0;
 
 /** Keeps the process, or the Worker, alive until as many `letEnd`: for waits without anything in the kernel's hands. */
 export function keepAlive(): void {
-  port ??= new MessageChannel().port1;
+  port ??= openPort();
   if (keeping++ === 0) port.ref();
 }
 

@@ -16,21 +16,19 @@ export const globalNames: readonly string[] = [
   ...["queueMicrotask", "setImmediate", "setInterval", "setTimeout", "structuredClone"],
 ];
 
-/** Whoever asks for one of the globals gets an error. */
-function poison(): Replacement {
+/** What the library takes when it is loaded: without these it cannot be. */
+const needed = ["Buffer", "Bun", "DOMException", "FinalizationRegistry", "TextEncoder", "WeakRef", "console", "process"];
+
+/** Has each of the globals be what `make` says. */
+function put(names: readonly string[], make: (name: string) => PropertyDescriptor): Replacement {
   const kept = new Map<string, PropertyDescriptor | undefined>();
   return {
     replace() {
-      for (const name of globalNames) {
+      for (const name of names) {
         const descriptor = Object.getOwnPropertyDescriptor(globalThis, name);
         if (descriptor?.configurable === false) continue;
         kept.set(name, descriptor);
-        Object.defineProperty(globalThis, name, {
-          configurable: true,
-          get: () => {
-            throw new Error(`somebody has asked for the global ${name}`);
-          },
-        });
+        Object.defineProperty(globalThis, name, { ...make(name), configurable: true });
       }
     },
     restore() {
@@ -60,5 +58,13 @@ export const replacements: Readonly<Record<string, Replacement>> = {
       jest.useRealTimers();
     },
   },
-  "errors for all": poison(),
+  "errors for all": put(globalNames, (name) => ({
+    get: () => {
+      throw new Error(`somebody has asked for the global ${name}`);
+    },
+  })),
+  "nothing for most": put(
+    globalNames.filter((name) => !needed.includes(name)),
+    () => ({ value: undefined }),
+  ),
 };
