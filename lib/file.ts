@@ -3,6 +3,7 @@ import type { Interface } from "node:readline/promises";
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
+import { Buffer, Promise, process } from "./globals.ts";
 import { kernel } from "./kernel.ts";
 import { largestTransferBytes } from "./limits.ts";
 import { addressOf } from "./native.ts";
@@ -16,6 +17,7 @@ import { type FixedTransferOptions, type FixedWriteOptions, type Lease, noOption
 import { STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
 import type { StreamedFile } from "./stream-memory.ts";
 import { IORING_OP_FTRUNCATE } from "./uapi.ts";
+import { warn } from "./warn.ts";
 import { type WritableChunk, type WritableOptions, writableOf } from "./writable.ts";
 
 /** Bytes of a piece that async iteration reads. */
@@ -172,7 +174,7 @@ class FileLife implements Reclaimable {
   }
 
   reclaim(): void {
-    this.close().catch((error: unknown) => console.warn("bun-uring: closing a file that nobody has any more:", error));
+    this.close().catch((error: unknown) => warn("bun-uring: closing a file that nobody has any more:", error));
   }
 }
 

@@ -1,7 +1,9 @@
 /** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
+
 import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 import { assert } from "./assert.ts";
 import { UringError } from "./errors.ts";
+import { Buffer, Bun, process } from "./globals.ts";
 import { hintFor } from "./hints.ts";
 import { root } from "./hold.ts";
 import * as remedies from "./remedies.ts";
@@ -174,7 +176,9 @@ function packagedShim(moduleUrl: () => string): string | undefined {
   // A bundler that writes CommonJS has put in its place where the module was then, which may be anybody's folder where the program runs.
   if (!String(moduleUrl).includes("import.meta.url")) return undefined;
   const url = moduleUrl();
-  return url.endsWith("/lib/native.ts") || url.endsWith("/dist/bun-uring.js") ? Bun.fileURLToPath(new URL("../c/shim.c", url)) : undefined;
+  return url.endsWith("/lib/native.ts") || url.endsWith("/dist/bun-uring.js")
+    ? Bun.fileURLToPath(`${url.slice(0, url.lastIndexOf("/"))}/../c/shim.c`)
+    : undefined;
 }
 
 function compileText(resolve: Pointer) {

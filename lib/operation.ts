@@ -1,10 +1,11 @@
 /** What is asked of the kernel, and what belongs to it from its start to its completion. */
+import { reasonOf } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import type { Slot } from "./fixed-buffer.ts";
 import type { OpenFile } from "./open-file.ts";
 import type { Turn } from "./own-position.ts";
-import { setImmediate } from "./timers.ts";
+import { keepAlive, later, letEnd } from "./timers.ts";
 import { isTransfer, isWrite, transferBytes } from "./transfers.ts";
 
 /** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
@@ -209,7 +210,7 @@ export class Chain {
 
   /** One has failed. Those that are cancelled for it may come before it. */
   failed(operation: Operation, error: UringError): void {
-    if (operation.settled) this.#failure ??= { reason: operation.signal?.reason };
+    if (operation.settled) this.#failure ??= { reason: operation.signal && reasonOf(operation.signal) };
     else if (error.code === "ECANCELED") this.#cancelled.push(operation);
     else {
       this.#failure ??= { reason: error };
@@ -250,8 +251,13 @@ export class Chain {
     const fail = () => {
       for (const operation of cancelled) operation.fail(chainBroken(operation, failure === undefined ? why : undefined, failure?.reason));
     };
-    if (failure === undefined) fail();
-    else if (cancelled.length > 0) setImmediate(fail);
+    if (failure === undefined) return fail();
+    if (cancelled.length === 0) return;
+    keepAlive();
+    later(0, () => {
+      letEnd();
+      fail();
+    });
   }
 }
 

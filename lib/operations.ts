@@ -1,13 +1,16 @@
 /** What each operation asks of the kernel: its opcode, its fields, the memory it needs, and what its result means. Nothing is started here. */
+
 import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange, show } from "./arguments.ts";
 import { assert } from "./assert.ts";
 import { UringError } from "./errors.ts";
+import { TextEncoder } from "./globals.ts";
 import { checkOpcode } from "./kernel.ts";
 import { largestTransferBytes, largestVector } from "./limits.ts";
 import { addressOf } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
 import { O_DIRECT, O_NONBLOCK, openFlags } from "./open-flags.ts";
 import { type Prepared, requestKind } from "./operation.ts";
+import { isUrl, pathText } from "./path.ts";
 import { isPoolMemory } from "./pool-memory.ts";
 import { since } from "./requirements.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
@@ -54,15 +57,16 @@ function bytesOfParts(parts: readonly { readonly length: number }[]): number {
   return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
+const encoder = new TextEncoder();
+
 const nothing = () => undefined;
 const asIs = (value: number) => value;
 
 /** A path, as given and as the kernel takes it. */
 function pathMemory(path: string | URL, name = "path"): { text: string; memory: SharedArrayBuffer; address: number } {
-  const text = path instanceof URL ? Bun.fileURLToPath(path) : path;
-  if (typeof text !== "string") throw invalidType(name, "a string or a file: URL", path);
+  const text = pathText(path, name);
   if (text === "" || text.includes("\0")) throw invalidValue(`${name} must be a path without zero bytes, not ${JSON.stringify(text)}`);
-  const encoded = new TextEncoder().encode(`${text}\0`);
+  const encoded = encoder.encode(`${text}\0`);
   const memory = new SharedArrayBuffer(encoded.length);
   new Uint8Array(memory).set(encoded);
   return { text, memory, address: addressOf(memory) };
@@ -234,8 +238,8 @@ export function statx(subject: Target | string | URL, mask: number, flags: numbe
   checkInteger("options.mask", mask, 0, largestUnsigned);
   checkInteger("options.flags", flags, 0, largestUnsigned);
   const memory = new SharedArrayBuffer(statxBytes);
-  const path = typeof subject === "string" || subject instanceof URL ? pathMemory(subject) : undefined;
-  const target = typeof subject === "string" || subject instanceof URL ? AT_FDCWD : subject;
+  const path = typeof subject === "string" || isUrl(subject) ? pathMemory(subject) : undefined;
+  const target = typeof subject === "string" || isUrl(subject) ? AT_FDCWD : subject;
   const pathBytes = path?.memory ?? new SharedArrayBuffer(1); // "": the descriptor itself
   return {
     request: {

@@ -1,5 +1,6 @@
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
+import { Bun, Promise } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { kernel } from "./kernel.ts";
 import { native } from "./native.ts";

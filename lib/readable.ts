@@ -1,6 +1,7 @@
-import { onAbortWhileKept } from "./abort.ts";
+import { onAbortWhileKept, Stop } from "./abort.ts";
 import { checkBoolean, checkInteger, invalidValue } from "./arguments.ts";
 import { assert } from "./assert.ts";
+import { ReadableStream } from "./globals.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
@@ -58,7 +59,7 @@ class ReadAhead {
   readonly #memories: Memories;
   readonly #depth: number;
   readonly #copies: boolean;
-  readonly #stopping = new AbortController();
+  readonly #stopping = new Stop();
   /** Begun and not yet given, in order. */
   readonly #pieces: Piece[] = [];
   #position: StreamPosition;

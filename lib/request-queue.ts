@@ -1,9 +1,10 @@
-import { onAbort } from "./abort.ts";
+import { onAbort, reasonOf, throwIfAborted } from "./abort.ts";
 import { checkSignal, invalidValue, outOfRange } from "./arguments.ts";
 import { assert } from "./assert.ts";
 import { UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
+import { Bun, Promise, process } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { skipsSignals } from "./kernel.ts";
 import { assertNotOfChain, startAsOfChain } from "./linking.ts";
@@ -24,7 +25,7 @@ import {
 } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
 import { canTransferOnThread, transferOnThread } from "./threads.ts";
-import { clearTimeout, setImmediate, setTimeout } from "./timers.ts";
+import { keepAlive, later, letEnd, soon } from "./timers.ts";
 import { isTransfer, isWrite } from "./transfers.ts";
 import {
   IORING_ASYNC_CANCEL_ALL,
@@ -39,6 +40,7 @@ import {
   IOSQE_IO_LINK,
 } from "./uapi.ts";
 import { Wakeup } from "./wakeup.ts";
+import { warn } from "./warn.ts";
 
 /** user_data, 53 bits: kind, generation, index of the operation. The teardown in C reads the kind and the index. */
 export const indexSpan = 2 ** 24;
@@ -86,7 +88,7 @@ function pathsOf({ path: given, destination, file }: Operation): { path?: string
  */
 function allowWorkers(ring: RawRing): void {
   const { address, words } = scratch(8);
-  words[0] = Math.max(8, 4 * navigator.hardwareConcurrency);
+  words[0] = Math.max(8, 4 * process.getBuiltinModule("node:os").availableParallelism());
   registerAny(ring, IORING_REGISTER_IOWQ_MAX_WORKERS, address, 2, "io_uring_register_iowq_max_workers");
 }
 
@@ -216,7 +218,7 @@ export class RequestQueue {
     this.assertOpen(operation.syscall);
     if (signal !== undefined) {
       checkSignal(signal);
-      signal.throwIfAborted();
+      throwIfAborted(signal);
     }
     this.#chain?.check(operation);
     if (this.#chain === undefined) assertNotOfChain(operation.syscall);
@@ -380,7 +382,7 @@ export class RequestQueue {
   #flushSoon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
-    queueMicrotask(() => {
+    soon(() => {
       this.#flushing = false;
       this.#advance();
     });
@@ -456,7 +458,7 @@ export class RequestQueue {
       this.#settle();
       // Where nothing was settled, nothing goes on by itself.
       if (settled > 0 && this.#isTurnOver()) {
-        this.#continueLater(setImmediate);
+        this.#continueLater(0);
         return;
       }
     } while (this.#prepareWaiting());
@@ -488,18 +490,18 @@ export class RequestQueue {
   #lookSoon(): void {
     if (this.#looking) return;
     this.#looking = true;
-    setTimeout(() => {
+    later(1, () => {
       this.#looking = false;
       this.#beginTurn();
       this.#advance();
-    }, 1).unref();
+    });
   }
 
   /** Looks, without a system call, whether the kernel has work that it has not signalled. */
   #watch(): void {
     if (this.#watching) return;
     this.#watching = true;
-    setTimeout(() => {
+    later(watchMs, () => {
       this.#watching = false;
       if (this.raw.closed || this.#broken !== undefined || this.#inKernel === 0) return;
       if (!holdsBack(this.raw)) {
@@ -509,7 +511,7 @@ export class RequestQueue {
       this.#wakeups++;
       this.#beginTurn();
       this.#advance();
-    }, watchMs).unref();
+    });
   }
 
   #closeAbandoned(): void {
@@ -518,11 +520,13 @@ export class RequestQueue {
     close?.();
   }
 
-  /** Goes on in another turn of the event loop, which `schedule` says when; once, however often it is asked for. */
-  #continueLater(schedule: (callback: () => void) => void): void {
+  /** Goes on `ms` later, 0: in the next turn of the event loop; once, however often it is asked for. Nothing else may be there to keep the process alive until then. */
+  #continueLater(ms: number): void {
     if (this.#continuing) return;
     this.#continuing = true;
-    schedule(() => {
+    keepAlive();
+    later(ms, () => {
+      letEnd();
       this.#continuing = false;
       this.#beginTurn();
       if (this.raw.closed || this.#broken !== undefined) return;
@@ -557,7 +561,7 @@ export class RequestQueue {
       takeCompletions(this.raw, this.#take);
       return true;
     } catch (error) {
-      if (isTransient(error)) this.#continueLater((again) => setTimeout(again, 1));
+      if (isTransient(error)) this.#continueLater(1);
       else this.#break(error);
       return false;
     }
@@ -689,7 +693,7 @@ export class RequestQueue {
 
   #abort(operation: Operation): void {
     if (operation.settled) return;
-    operation.fail(operation.signal?.reason);
+    operation.fail(operation.signal && reasonOf(operation.signal));
     if (operation.index !== -1) {
       if (!operation.onThread) this.#cancel(userDataOf(operation), 0);
       return;
@@ -712,7 +716,10 @@ export class RequestQueue {
       else this.#dismiss(unit, ({ syscall }) => new UringError("ECANCELED", syscall, { message: "the ring was closed" }));
     }
     // With nothing to wait for it is closed in the call: who fails to make a ring, and tries again at once, has not two.
-    if (this.#isBusy) await this.#drain();
+    if (this.#isBusy) {
+      keepAlive();
+      await this.#drain().finally(letEnd);
+    }
     // A ring that is broken leaves its files to the teardown.
     const closing = this.#broken === undefined ? Array.from(this.files, ({ entry, fd }) => this.closeFile(fd, entry)) : [];
     const closed = closing.length > 0 ? await Promise.allSettled(closing) : [];
@@ -726,13 +733,12 @@ export class RequestQueue {
   /** Cancels until nothing is in flight: only a request's own completion says that the kernel is done with its memory. */
   async #drain(): Promise<void> {
     for (let seconds = 0; this.#isBusy && this.#broken === undefined; seconds++) {
-      if (seconds === 5) console.warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
+      if (seconds === 5) warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
       this.#cancelAll();
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#idle = resolve;
-      const timer = setTimeout(resolve, 1000);
+      later(1000, resolve);
       await promise;
-      clearTimeout(timer);
     }
   }
 }

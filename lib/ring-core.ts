@@ -1,5 +1,6 @@
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
+import { Promise } from "./globals.ts";
 import type { OpenFile } from "./open-file.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { transferFlags } from "./operations.ts";
@@ -9,6 +10,7 @@ import { type RawRingOptions, registerRegions } from "./raw-ring.ts";
 import { RequestQueue } from "./request-queue.ts";
 import { RWF_APPEND, RWF_DSYNC, RWF_NOWAIT } from "./transfers.ts";
 import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } from "./uapi.ts";
+import { warn } from "./warn.ts";
 
 /** Options of every operation. */
 export interface OperationOptions {
@@ -148,7 +150,7 @@ export class RingCore implements Reclaimable {
 
   reclaim(): void {
     this.requests.abandon(() => {
-      this.close().catch((error: unknown) => console.warn("bun-uring: closing a ring that nobody has any more:", error));
+      this.close().catch((error: unknown) => warn("bun-uring: closing a ring that nobody has any more:", error));
     });
   }
 

@@ -3,6 +3,7 @@ import { describe } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { openFileOf, RingFile } from "./file.ts";
 import { FixedBuffer } from "./fixed-buffer.ts";
+import { Promise } from "./globals.ts";
 import { kernel } from "./kernel.ts";
 import { largestTransferBytes } from "./limits.ts";
 import { type Alignment, OpenFile } from "./open-file.ts";
@@ -10,6 +11,7 @@ import { O_DIRECT } from "./open-flags.ts";
 import { currentPlace } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
+import { isUrl } from "./path.ts";
 import type { BufferPool } from "./pool.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, Lease, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
@@ -402,7 +404,7 @@ export class Ring implements AsyncDisposable {
     return this.#run(
       () =>
         operations.statx(
-          typeof file === "string" || file instanceof URL ? file : this.#target(file, "statx"),
+          typeof file === "string" || isUrl(file) ? file : this.#target(file, "statx"),
           options.mask ?? STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN,
           options.flags ?? 0,
         ),

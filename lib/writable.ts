@@ -1,5 +1,6 @@
-import { onAbortWhileKept } from "./abort.ts";
-import { checkBoolean, invalidType } from "./arguments.ts";
+import { onAbort, onAbortWhileKept, Stop, throwIfAborted } from "./abort.ts";
+import { checkBoolean, invalidType, isSignal } from "./arguments.ts";
+import { Buffer, Promise, WritableStream } from "./globals.ts";
 import { noMoreTaken } from "./operations.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
@@ -24,7 +25,7 @@ function bytesOf(chunk: unknown): Uint8Array {
 class WriteBehind {
   readonly #memories: Memories;
   readonly #depth: number;
-  readonly #stopping = new AbortController();
+  readonly #stopping = new Stop();
   /** In flight, in order. */
   readonly #writes: Promise<void>[] = [];
   #position: StreamPosition;
@@ -117,7 +118,7 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
   const { position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["durable"], file);
   const { durable = false } = options;
   checkBoolean("options.durable", durable);
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
 
   // Writes that each go to the file's end are in order only one after the other.
   const behind = new WriteBehind(memories, position, file.appends ? 1 : depth);
@@ -132,9 +133,9 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
   return new WritableStream({
     start(controller) {
       // `abort` itself comes only when the write that is going on has ended.
-      if ("signal" in controller && controller.signal instanceof AbortSignal) {
+      if ("signal" in controller && isSignal(controller.signal)) {
         const aborted = controller.signal;
-        aborted.addEventListener("abort", () => behind.cancel(aborted.reason));
+        onAbort(aborted, () => behind.cancel(aborted.reason));
       }
       if (signal === undefined) return;
       fail = () => {

@@ -40,10 +40,12 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "assert",
     "errors",
     "fifo",
+    "globals",
     "hints",
     "hold",
     "limits",
     "open-handles",
+    "path",
     "proc",
     "refusal",
     "remedies",
@@ -52,6 +54,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "uapi",
     "uapi-names",
     "view",
+    "warn",
   ],
 };
 
