@@ -99,6 +99,8 @@ export class Operation {
   appends = false;
   /** Carried out by a thread of node:fs, see `Descriptor.fuse`. */
   onThread = false;
+  /** What it uses is counted as in use. */
+  begun = false;
   /** The promise has settled, though the kernel may not be done. */
   settled = false;
   chain: Chain | undefined = undefined;
@@ -133,6 +135,7 @@ export class Operation {
   }
 
   begin(): void {
+    this.begun = true;
     this.file?.beginUse();
     this.slot?.beginUse();
     if (this.uses !== noUses) for (const use of this.uses) use.beginUse();
@@ -169,6 +172,7 @@ export class Operation {
   reset(): void {
     this.file = this.slot = this.succeed = this.reject = undefined;
     this.index = -1;
+    this.begun = false;
     this.settled = false;
     if (this.turns !== noTurns) {
       this.turns = noTurns;
@@ -251,13 +255,15 @@ export class Chain {
     const fail = () => {
       for (const operation of cancelled) operation.fail(chainBroken(operation, failure === undefined ? why : undefined, failure?.reason));
     };
-    if (failure === undefined) return fail();
-    if (cancelled.length === 0) return;
-    keepAlive();
-    later(0, () => {
-      letEnd();
+    if (failure === undefined) {
       fail();
-    });
+    } else if (cancelled.length > 0) {
+      keepAlive();
+      later(0, () => {
+        letEnd();
+        fail();
+      });
+    }
   }
 }
 

@@ -215,18 +215,16 @@ export class RequestQueue {
    * @throws UringError EBADF: the ring is closed; EIO: it is broken; the signal's reason, where that is aborted
    */
   start(operation: Operation, signal?: AbortSignal): void {
-    this.assertOpen(operation.syscall);
-    if (signal !== undefined) {
-      checkSignal(signal);
-      throwIfAborted(signal);
-    }
-    this.#chain?.check(operation);
-    if (this.#chain === undefined) assertNotOfChain(operation.syscall);
-    // Looked at already, but a getter of the options may have closed or released it since.
-    operation.assertUsable();
-    if (signal !== undefined) {
-      operation.signal = signal;
-      operation.forget = onAbort(signal, () => this.#abort(operation));
+    if (signal !== undefined) this.#heed(operation, signal);
+    // From here on no code of the program's runs, which may have closed or released what was looked at before.
+    try {
+      this.assertOpen(operation.syscall);
+      if (this.#chain === undefined) assertNotOfChain(operation.syscall);
+      else this.#chain.check(operation);
+      operation.assertUsable();
+    } catch (error) {
+      operation.forget?.();
+      throw error;
     }
     if (operation.file?.fuse === true && isTransfer(operation.opcode)) {
       operation.onThread = canTransferOnThread(operation);
@@ -235,6 +233,21 @@ export class RequestQueue {
     operation.begin();
     if (this.#chain === undefined) this.#admit(operation);
     else this.#chain.add(operation);
+  }
+
+  /** Has the operation fail when the signal aborts. The signal's methods may be the program's own, and do anything. */
+  #heed(operation: Operation, signal: AbortSignal): void {
+    let hasAborted = false;
+    checkSignal(signal);
+    throwIfAborted(signal);
+    operation.signal = signal;
+    operation.forget = onAbort(signal, () => {
+      hasAborted = true;
+      if (operation.begun) this.#abort(operation);
+    });
+    if (!hasAborted) return;
+    operation.forget();
+    throw reasonOf(signal);
   }
 
   /** An operation for a transfer of one slot: one that has completed, as far as there is any. */
@@ -692,8 +705,9 @@ export class RequestQueue {
   }
 
   #abort(operation: Operation): void {
+    const reason = operation.signal && reasonOf(operation.signal); // by a getter that may be the program's own, and close the ring
     if (operation.settled) return;
-    operation.fail(operation.signal && reasonOf(operation.signal));
+    operation.fail(reason);
     if (operation.index !== -1) {
       if (!operation.onThread) this.#cancel(userDataOf(operation), 0);
       return;

@@ -62,7 +62,7 @@ const deeds: Record<string, (place: Place, value: unknown) => unknown> = {
 
 /** The same options, of which one has a getter. */
 function poisoned(options: Record<string, unknown>, key: string, deed: () => unknown): Record<string, unknown> {
-  return Object.defineProperty({ ...options }, key, { get: deed, enumerable: true });
+  return Object.defineProperty({ ...options }, key, { get: deed, enumerable: true, configurable: true });
 }
 
 /** A signal that is a real one, with a property of its own. */
@@ -92,13 +92,19 @@ const operations: Record<string, { readonly start: Start; readonly options: Reco
   },
   readvFixed: { start: ({ ring, file, buffer }, options) => untyped(ring.readvFixed, ring, file, [buffer], options), options: { position: 0 } },
   "a part of readvFixed": {
-    start: ({ ring, file, buffer }, { signal, ...part }) => untyped(ring.readvFixed, ring, file, [Object.defineProperty(part, "buffer", { value: buffer })], signal ? { signal } : {}),
+    start: ({ ring, file, buffer }, part) => untyped(ring.readvFixed, ring, file, [Object.defineProperty(part, "buffer", { value: buffer })]),
     options: { offset: 0, length: 5 },
   },
   read: { start: ({ ring, file }, options) => untyped(ring.read, ring, file, shared(10), options), options: { position: 0 } },
   write: { start: ({ ring, file }, options) => untyped(ring.write, ring, file, shared(10), options), options: { position: undefined } },
   writev: { start: ({ ring, file }, options) => untyped(ring.writev, ring, file, [shared(10), shared(5)], options), options: { position: 3n } },
-  "RingFile.read": { start: ({ file }, { signal: _, ...options }) => untyped(file.read, file, options), options: { buffer: Buffer.alloc(5), offset: 0, length: 5, position: null } },
+  "RingFile.read": {
+    start: ({ file }, options) => {
+      Reflect.deleteProperty(options, "signal");
+      return untyped(file.read, file, options);
+    },
+    options: { buffer: Buffer.alloc(5), offset: 0, length: 5, position: null },
+  },
   fsync: { start: ({ ring, file }, options) => untyped(ring.fsync, ring, file, options), options: {} },
   statx: { start: ({ ring, file }, options) => untyped(ring.statx, ring, file, options), options: { mask: 1, flags: 0 } },
   fallocate: { start: ({ ring, file }, options) => untyped(ring.fallocate, ring, file, 10, options), options: { position: 0, mode: 0 } },
@@ -157,7 +163,7 @@ test("whatever throws, closes or changes types while an operation is made or set
         for (const controller of aborts) controller.abort(new Poison("aborted later"));
         await Promise.allSettled(outcomes);
         if (!ring.closed) {
-          await ring.nop();
+          while (ring.inFlight > 0) await ring.nop(); // the kernel may not be done with what was aborted
           expect(ring.stats()).toMatchObject({ inFlight: 0, waiting: 0 });
         }
         await ring.close();
