@@ -85,7 +85,10 @@ const untyped = (call: unknown, self: object, ...values: unknown[]) => Promise.r
 
 /** Operations, and the options that they look at. */
 const operations: Record<string, { readonly start: Start; readonly options: Record<string, unknown> }> = {
-  readFixed: { start: ({ ring, file, buffer }, options) => untyped(ring.readFixed, ring, file, buffer, options), options: { position: 0, offset: 1, length: 10, noWait: false } },
+  readFixed: {
+    start: ({ ring, file, buffer }, options) => untyped(ring.readFixed, ring, file, buffer, options),
+    options: { position: 0, offset: 1, length: 10, noWait: false },
+  },
   writeFixed: {
     start: ({ ring, file, buffer }, options) => untyped(ring.writeFixed, ring, file, buffer, options),
     options: { offset: 1, length: 10, dsync: false, append: false },
@@ -162,10 +165,9 @@ test("whatever throws, closes or changes types while an operation is made or set
         }
         for (const controller of aborts) controller.abort(new Poison("aborted later"));
         await Promise.allSettled(outcomes);
-        if (!ring.closed) {
-          while (ring.inFlight > 0) await ring.nop(); // the kernel may not be done with what was aborted
-          expect(ring.stats()).toMatchObject({ inFlight: 0, waiting: 0 });
-        }
+        // The kernel may not be done with what was aborted; and when it is, a signal's method may close the ring.
+        while (!ring.closed && ring.inFlight > 0) await ring.nop().catch((error: unknown) => expect(error).toMatchObject({ code: "ECANCELED" }));
+        if (!ring.closed) expect(ring.stats()).toMatchObject({ inFlight: 0, waiting: 0 });
         await ring.close();
         expect(ring.stats()).toMatchObject({ inFlight: 0, waiting: 0 });
         buffer[Symbol.dispose]();
