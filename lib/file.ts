@@ -683,6 +683,8 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read(3), io_uring_prep_read_fixed(3)
    */
+  readable(options: ReadableOptions & { readonly zeroCopy: true }): ReadableStream<Uint8Array & Disposable>;
+  readable(options?: ReadableOptions): ReadableStream<Uint8Array>;
   readable(options: ReadableOptions = noOptions): ReadableStream<Uint8Array> {
     return readableOf(this.#streamed("read"), options);
   }
@@ -789,6 +791,7 @@ export class RingFile implements AsyncDisposable {
     const open = this.#opened(syscall);
     return {
       appends: open.appends,
+      seekable: open.seekable,
       positionBytes: open.positionBytes,
       transferFixed: (direction, buffer, options) => this.#transferFixed(direction, buffer, options),
       transfer: (direction, bytes, position, signal) => this.#transfer(direction, bytes, position, signal),

@@ -37,6 +37,8 @@ export class OpenFile {
   readonly flags: number;
   /** Of a file opened with O_DIRECT. */
   readonly alignment: Alignment | undefined;
+  /** Whether it has positions. */
+  seekable = true;
   /** New requests are refused. */
   closing = false;
   #pending = 0;

@@ -61,6 +61,11 @@ export function ownPositionOf({ fd }: Transfer): number {
   return Math.max(-1, native().fileSeek(fd, 0, SEEK_CUR));
 }
 
+/** Whether a file has positions: ESPIPE says that it has none. */
+export function isSeekable(fd: number): boolean {
+  return native().fileSeek(fd, 0, SEEK_CUR) !== -29;
+}
+
 /** Moves the position on to where a transfer has ended. */
 export function moveOn(request: Transfer, end: number): void {
   const isAppended = writes.includes(request.opcode) && ((request.operationFlags & RWF_APPEND) !== 0 || (flagsOf(request) & O_APPEND) !== 0);

@@ -9,6 +9,7 @@ import { O_DIRECT } from "./open-flags.ts";
 import { currentPlace } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
+import { isSeekable } from "./own-position.ts";
 import type { BufferPool } from "./pool.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, Lease, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
@@ -165,7 +166,9 @@ export class Ring implements AsyncDisposable {
     );
     const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
     requests.files.install(fileEntry);
-    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment), place);
+    const open = new OpenFile(fd, fileEntry, text, openedWith, alignment);
+    open.seekable = isSeekable(fd);
+    return new RingFile(this.#lease, open, place);
   }
 
   /**

@@ -1,8 +1,9 @@
 import { onAbortWhileKept } from "./abort.ts";
-import { checkBoolean, invalidType } from "./arguments.ts";
+import { checkBoolean, invalidType, invalidValue } from "./arguments.ts";
 import { noMoreTaken } from "./operations.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
+import { bytesOfView, isSharedMemory, isUnsharedMemory, isView } from "./view.ts";
 
 /** Options of `RingFile.writable`. */
 export interface WritableOptions extends StreamOptions {
@@ -13,10 +14,17 @@ export interface WritableOptions extends StreamOptions {
 /** What can be written: text is UTF-8. */
 export type WritableChunk = string | ArrayBuffer | SharedArrayBuffer | NodeJS.ArrayBufferView;
 
+/** The chunk for as long as its bytes are used: it may be a slot of another stream, which stays only for as long as somebody has the chunk itself. */
+const chunkOf = new WeakMap<Uint8Array, unknown>();
+
 function bytesOf(chunk: unknown): Uint8Array {
   if (typeof chunk === "string") return Buffer.from(chunk);
-  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (chunk instanceof ArrayBuffer || chunk instanceof SharedArrayBuffer) return new Uint8Array(chunk);
+  if (isView(chunk)) {
+    const bytes = bytesOfView(chunk);
+    chunkOf.set(bytes, chunk);
+    return bytes;
+  }
+  if (isUnsharedMemory(chunk) || isSharedMemory(chunk)) return new Uint8Array(chunk);
   throw invalidType("chunk", "a string, an ArrayBuffer or a view of memory", chunk);
 }
 
@@ -43,7 +51,9 @@ class WriteBehind {
       const memory = await this.#take();
       const length = Math.min(totalBytes - offset, memory.bytes.length);
       try {
-        memory.bytes.set(bytes.subarray(offset, offset + length));
+        const part = bytes.subarray(offset, offset + length);
+        if (part.length !== length) throw invalidValue(`a chunk of ${totalBytes} bytes was resized while it was written`);
+        memory.bytes.set(part);
       } catch (error) {
         memory.release();
         throw error;
@@ -114,7 +124,7 @@ class WriteBehind {
 
 /** The stream of `RingFile.writable`. */
 export function writableOf(file: StreamedFile, options: WritableOptions): WritableStream<WritableChunk> {
-  const { position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["durable"], file);
+  const { position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["durable"], file, "write");
   const { durable = false } = options;
   checkBoolean("options.durable", durable);
   signal?.throwIfAborted();
@@ -138,8 +148,11 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
       }
       if (signal === undefined) return;
       fail = () => {
-        controller.error(signal.reason);
-        end(signal.reason).catch(() => undefined); // the stream has failed already, with the reason
+        try {
+          controller.error(signal.reason);
+        } finally {
+          end(signal.reason).catch(() => undefined); // the stream has failed already, with the reason
+        }
       };
       forget = onAbortWhileKept(signal, fail);
     },

@@ -314,6 +314,7 @@ test("where every write goes to the file's end, one is in flight at a time", asy
     let most = 0;
     const file: StreamedFile = {
       appends,
+      seekable: true,
       positionBytes: 1,
       async transfer(_direction, bytes) {
         inFlight++;
@@ -334,6 +335,7 @@ test("where every write goes to the file's end, one is in flight at a time", asy
 test("what ends a stream is told, not what closing the file says after it", async () => {
   const file: StreamedFile = {
     appends: false,
+    seekable: true,
     positionBytes: 1,
     transferFixed: () => Promise.resolve(0),
     transfer: () => Promise.reject(new Error("the transfer's error")),
