@@ -70,7 +70,7 @@ export async function hashFile(path: string | URL, options: HashFileOptions = {}
     const { size } = await file.stat();
     let hashedBytes = 0;
     onProgress?.({ hashedBytes, totalBytes: size });
-    for await (const bytes of file.readable({ pool, depth, zeroCopy: true, ...(signal && { signal }) })) {
+    for await (using bytes of file.readable({ pool, depth, zeroCopy: true, ...(signal && { signal }) })) {
       hash.update(bytes);
       hashedBytes += bytes.length;
       onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });

@@ -4,6 +4,7 @@ import { BufferPool, type ReadableOptions, Ring, type RingFile } from "bun-uring
 import { readableOf } from "../lib/readable.ts";
 import type { StreamedFile } from "../lib/stream-memory.ts";
 import { writableOf } from "../lib/writable.ts";
+import { collect } from "./support/collect.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
@@ -14,13 +15,14 @@ import { fdsOf, leavingNothing } from "./support/resources.ts";
 
 const slotBytes = 4096;
 
-/** A pool of few slots and a ring that has it; at the end every slot has to be back, and nothing in flight. */
+/** A pool of few slots and a ring that has it; at the end every slot has to be back, those of dropped chunks when these are collected, and nothing in flight. */
 async function withStreams(body: (parts: { ring: Ring; pool: BufferPool; folder: Folder }) => Promise<void>, slots = 3, size = slotBytes): Promise<void> {
   await leavingNothing(async () => {
     using folder = new Folder();
     using pool = new BufferPool({ count: slots, size });
     await using ring = new Ring({ pool });
     await body({ ring, pool, folder });
+    await collect(() => pool.available === slots);
     expect(pool.stats()).toMatchObject({ available: slots, held: 0, waiting: 0 });
     expect(ring.inFlight).toBe(0);
   });
@@ -32,12 +34,21 @@ function positional(sizeBytes: number): Buffer {
   return Buffer.from(words.buffer, 0, sizeBytes);
 }
 
+function isDisposable(value: object): value is Disposable {
+  return Symbol.dispose in value;
+}
+
+/** Lets go of a chunk, if it is a slot. */
+function letGo(chunk: object | undefined): void {
+  if (chunk !== undefined && isDisposable(chunk)) chunk[Symbol.dispose]();
+}
+
 /** Turns of the event loop. */
 async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
-async function collect(stream: ReadableStream<Uint8Array>, pause = 0): Promise<Buffer> {
+async function contentOf(stream: ReadableStream<Uint8Array>, pause = 0): Promise<Buffer> {
   const parts: Buffer[] = [];
   for await (const chunk of stream) {
     await turns(pause);
@@ -69,7 +80,7 @@ test("any part of a file comes as node:fs has it: with a pool and without, copie
         const memory: ReadableOptions = kind === "own memory" ? {} : { pool, zeroCopy: kind === "slots" };
         const stream = file.readable({ ...memory, position, depth, ...(length === undefined ? {} : { length }) });
         const end = length === undefined ? content.length : position + length;
-        expect((await collect(stream, pause)).equals(content.subarray(position, end))).toBe(true);
+        expect((await contentOf(stream, pause)).equals(content.subarray(position, end))).toBe(true);
       }),
     );
   }));
@@ -78,7 +89,7 @@ test("several streams share fewer slots than they would take, and all come to th
   withStreams(async ({ ring, pool, folder }) => {
     const content = positional(200_000);
     await using file = await ring.open(folder.write("file", content));
-    const streams = Array.from({ length: 8 }, (_, index) => collect(file.readable({ pool, zeroCopy: index % 2 === 0 }), index % 3));
+    const streams = Array.from({ length: 8 }, (_, index) => contentOf(file.readable({ pool, zeroCopy: index % 2 === 0 }), index % 3));
     for (const read of await Promise.all(streams)) expect(read.equals(content)).toBe(true);
   }));
 
@@ -88,9 +99,9 @@ test("chunks that are copies may be kept: by tee, by transforms, by Response, by
     await using file = await ring.open(folder.write("file", content));
     for (const memory of [{ pool }, {}]) {
       const [fast, late] = file.readable(memory).tee();
-      expect((await collect(fast)).equals(content)).toBe(true);
-      expect((await collect(late)).equals(content)).toBe(true);
-      expect((await collect(file.readable(memory).pipeThrough(new TransformStream<Uint8Array, Uint8Array>()))).equals(content)).toBe(true);
+      expect((await contentOf(fast)).equals(content)).toBe(true);
+      expect((await contentOf(late)).equals(content)).toBe(true);
+      expect((await contentOf(file.readable(memory).pipeThrough(new TransformStream<Uint8Array, Uint8Array>()))).equals(content)).toBe(true);
       expect(Buffer.from(await new Response(file.readable(memory)).arrayBuffer()).equals(content)).toBe(true);
       expect(Buffer.concat(await Array.fromAsync(file.readable(memory))).equals(content)).toBe(true);
       const written: Uint8Array[] = [];
@@ -169,7 +180,7 @@ test("files are copied from slot to slot of one pool, though the slots that are 
     await Promise.all(copies);
   }));
 
-test("a stream that is cancelled, at whatever moment, gives its slots back and closes the file", () =>
+test("a stream that is cancelled, at whatever moment, gives its slots back but for that of the consumer's chunk, and closes the file", () =>
   withStreams(async ({ ring, pool, folder }) => {
     const path = folder.write("file", positional(100_000));
     const moment = fc.record({ zeroCopy: fc.boolean(), depth: fc.integer({ min: 1, max: 6 }), chunks: fc.nat(30), pause: fc.nat(3), midRead: fc.boolean() });
@@ -177,18 +188,23 @@ test("a stream that is cancelled, at whatever moment, gives its slots back and c
       fc.asyncProperty(moment, async ({ zeroCopy, depth, chunks, pause, midRead }) => {
         const file = await ring.open(path);
         const reader = file.readable({ pool, zeroCopy, depth, autoClose: true }).getReader();
-        for (let chunk = 0; chunk < chunks; chunk++) await reader.read();
+        let last: Uint8Array | undefined;
+        for (let chunk = 0; chunk < chunks; chunk++) last = (await reader.read()).value;
         const reading = midRead ? reader.read() : undefined;
         await turns(pause);
         await reader.cancel();
-        await reading;
+        const read = (await reading)?.value;
         expect(hasClosed(file, path)).toBe(true);
+        if (!midRead || !zeroCopy) expect(pool.count - pool.available).toBe(zeroCopy && last !== undefined ? 1 : 0);
+        else expect(pool.count - pool.available).toBeLessThanOrEqual(1);
+        letGo(last);
+        letGo(read);
         expect(pool.available).toBe(pool.count);
       }),
     );
   }));
 
-test("a signal ends a stream with its reason, at whatever moment, and gives its slots back", () =>
+test("a signal ends a stream with its reason, at whatever moment, and gives its slots back but for those of the consumer's chunk", () =>
   withStreams(async ({ ring, pool, folder }) => {
     const path = folder.write("file", positional(100_000));
     const moment = fc.record({ zeroCopy: fc.boolean(), depth: fc.integer({ min: 1, max: 6 }), chunks: fc.nat(20), pause: fc.nat(3) });
@@ -198,8 +214,11 @@ test("a signal ends a stream with its reason, at whatever moment, and gives its 
         const aborting = new AbortController();
         const reason = new Error("enough");
         const reader = file.readable({ pool, zeroCopy, depth, autoClose: true, signal: aborting.signal }).getReader();
-        for (let chunk = 0; chunk < chunks; chunk++) await reader.read();
-        const reading = Promise.allSettled([reader.read(), reader.read()]);
+        let last: Uint8Array | undefined;
+        for (let chunk = 0; chunk < chunks; chunk++) last = (await reader.read()).value;
+        const read: (Uint8Array | undefined)[] = [last];
+        const note = ({ value }: { value?: Uint8Array | undefined }) => void read.push(value);
+        const reading = Promise.allSettled([reader.read().then(note), reader.read().then(note)]);
         const closed = thrown(() => reader.closed);
         await turns(pause);
         aborting.abort(reason);
@@ -207,25 +226,39 @@ test("a signal ends a stream with its reason, at whatever moment, and gives its 
         await reading;
         while (!hasClosed(file, path)) await turns(1);
         expect(hasClosed(file, path)).toBe(true);
+        expect(pool.count - pool.available).toBeLessThanOrEqual(zeroCopy ? 1 : 0);
+        for (const chunk of read) letGo(chunk);
         expect(pool.available).toBe(pool.count);
       }),
     );
   }));
 
-test("a stream that waits for a slot, or for a pipe, can be cancelled", () =>
+test("a stream whose pool has no slot for it comes as node:fs has it all the same, and never takes the last one", () =>
   withStreams(async ({ ring, pool, folder }) => {
-    const path = folder.write("file", positional(100_000));
-    const file = await ring.open(path);
-    const taken = Array.from({ length: pool.count }, () => pool.tryAcquire());
-    const waiting = file.readable({ pool, autoClose: true }).getReader();
-    const read = waiting.read();
-    await turns(2);
-    expect(pool.stats().waiting).toBe(1);
-    await waiting.cancel();
-    expect((await read).done).toBe(true);
-    for (const buffer of taken) buffer?.release();
-    expect(hasClosed(file, path)).toBe(true);
+    const content = positional(200_000);
+    const path = folder.write("file", content);
+    await using file = await ring.open(path);
+    for (const free of [0, 1]) {
+      const taken = Array.from({ length: pool.count - free }, () => pool.tryAcquire());
+      for (const zeroCopy of [true, false]) {
+        const parts: Buffer[] = [];
+        for await (const chunk of file.readable({ pool, zeroCopy })) {
+          parts.push(Buffer.from(chunk));
+          expect(pool.stats()).toMatchObject({ available: free, waiting: 0 });
+        }
+        expect(Buffer.concat(parts).equals(content)).toBe(true);
+        const copy = `${folder.path}/copy`;
+        const to = await ring.open(copy, "w");
+        await file.readable({ pool, zeroCopy }).pipeTo(to.writable({ pool, autoClose: true }));
+        expect(readFileSync(copy).equals(content)).toBe(true);
+        expect(pool.available).toBe(free);
+      }
+      for (const buffer of taken) buffer?.release();
+    }
+  }));
 
+test("a stream that waits for a pipe can be cancelled", () =>
+  withStreams(async ({ ring, pool }) => {
     using ends = pipe();
     const piped = await ring.open(`/proc/self/fd/${ends.readFd}`);
     const reader = piped.readable({ pool, zeroCopy: true, position: null, autoClose: true }).getReader();
@@ -368,7 +401,7 @@ test("of a pipe no more is read than is asked for", () =>
       expect(Buffer.concat([first, rest.subarray(0, restBytes)]).equals(content)).toBe(true);
 
       writeSync(ends.writeFd, content);
-      expect((await collect(file.readable({ pool, zeroCopy, position: null, length: content.length }))).equals(content)).toBe(true);
+      expect((await contentOf(file.readable({ pool, zeroCopy, position: null, length: content.length }))).equals(content)).toBe(true);
     }
   }));
 
@@ -499,6 +532,7 @@ test("what a stream has read before its pool is closed still comes", () =>
       for (let part = 1; part < 3; part++) parts.push(Buffer.from((await reader.read()).value ?? []));
       expect(Buffer.concat(parts).equals(content)).toBe(true);
       await reader.cancel();
+      await collect(() => pool.stats().held === 0);
       expect(pool.stats().held).toBe(0);
     }
   }));
