@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, readSync, truncateSync, writeFileSync, writeSync } from "node:fs";
-import { BufferPool, type ReadableOptions, Ring, type RingFile } from "bun-uring";
+import type { Socket } from "node:net";
+import { BufferPool, type FixedBuffer, openHandles, type ReadableOptions, Ring, type RingFile } from "bun-uring";
 import { readableOf } from "../lib/readable.ts";
 import type { StreamedFile } from "../lib/stream-memory.ts";
 import { writableOf } from "../lib/writable.ts";
@@ -8,7 +9,7 @@ import { collect } from "./support/collect.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
-import { askThroughSmallBuffer } from "./support/http.ts";
+import { ask, askThroughSmallBuffer, dial, requestText } from "./support/http.ts";
 import { pipe } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { fdsOf, leavingNothing } from "./support/resources.ts";
@@ -126,6 +127,192 @@ test("a BYOB reader gets the file in buffers of its own, of any size, and the en
       expect(Buffer.concat(parts).equals(content)).toBe(true);
     }
   }));
+
+/** Takes all slots that are free, writes over them and gives them back. */
+function overwriteFreeSlots(pool: BufferPool): void {
+  const free: FixedBuffer[] = [];
+  for (let buffer = pool.tryAcquire(); buffer !== undefined; buffer = pool.tryAcquire()) free.push(buffer);
+  for (const buffer of free) {
+    buffer.bytes.fill(0xee);
+    buffer.release();
+  }
+}
+
+/** Ways in which a stream ends while its consumer has a chunk. */
+const endings: Readonly<Record<string, (parts: { stopping: AbortController; iterator: AsyncIterator<Uint8Array>; file: RingFile; ring: Ring }) => unknown>> = {
+  "the signal aborts": ({ stopping }) => stopping.abort(),
+  "the loop is left": ({ iterator }) => iterator.return?.(),
+  "that and all else is closed": async ({ stopping, iterator, file, ring }) => {
+    stopping.abort();
+    await thrown(() => iterator.return?.()); // it fails with the reason, as cancel() of a stream that has failed does
+    await file.close();
+    await ring.close();
+  },
+};
+
+for (const [ending, end] of Object.entries(endings)) {
+  test(`a chunk that is a slot is the consumer's after ${ending}, and that of who has a part of it: until it is let go of, or collected, and nobody is blamed`, () =>
+    withStreams(async ({ pool, folder }) => {
+      const content = positional(100_000);
+      const path = folder.write("file", content);
+      const warnings: Error[] = [];
+      const note = (warning: Error) => warnings.push(warning);
+      process.on("warning", note);
+      const first = async (part: boolean) => {
+        const ring = new Ring({ pool });
+        const stopping = new AbortController();
+        const file = await ring.open(path);
+        const stream = file.readable({ pool, zeroCopy: true, autoClose: true, signal: stopping.signal });
+        const iterator = stream[Symbol.asyncIterator]();
+        const { value = new Uint8Array() } = await iterator.next();
+        const parts = { stopping, iterator, file, ring };
+        return { chunk: part ? value.subarray(1000).subarray(1000, 2000) : value, from: part ? 2000 : 0, parts };
+      };
+      for (const part of [false, true]) {
+        for (const how of ["let go", "collected"]) {
+          const keep = async () => {
+            const { chunk, from, parts } = await first(part);
+            await end(parts);
+            await collect(() => pool.available === pool.count, 10);
+            expect(pool.stats()).toMatchObject({ available: pool.count - 1, held: 1 });
+            overwriteFreeSlots(pool);
+            expect(Buffer.compare(chunk, content.subarray(from, from + chunk.length))).toBe(0);
+            if (how === "let go") {
+              letGo(chunk);
+              expect(pool.available).toBe(pool.count);
+              letGo(chunk); // again: nothing
+            }
+            await parts.ring.close();
+          };
+          await keep();
+          await collect(() => pool.available === pool.count);
+          expect(pool.available).toBe(pool.count);
+        }
+      }
+      await turns(3);
+      process.off("warning", note);
+      expect(warnings).toEqual([]);
+    }));
+}
+
+test("a chunk that is a slot is the consumer's while the stream reads on, and when file and ring are closed under it", () =>
+  withStreams(async ({ pool, folder }) => {
+    const content = positional(100_000);
+    const path = folder.write("file", content);
+    await using ring = new Ring({ pool });
+    const file = await ring.open(path);
+    const reader = file.readable({ pool, zeroCopy: true, depth: 2 }).getReader();
+    const { value: first } = await reader.read();
+    while (ring.inFlight > 0) await turns(1);
+    overwriteFreeSlots(pool);
+    expect(content.subarray(0, slotBytes).equals(first ?? new Uint8Array())).toBe(true);
+    const { value: second } = await reader.read();
+    await file.close();
+    await ring.close();
+    overwriteFreeSlots(pool);
+    expect(content.subarray(slotBytes, 2 * slotBytes).equals(second ?? new Uint8Array())).toBe(true);
+    letGo(second);
+    await thrown(async () => {
+      while (!(await reader.read()).done);
+    });
+    expect(pool.available).toBe(pool.count);
+  }));
+
+test("a loop that lets go of each chunk gives each slot back at once, also when it is left or throws", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(10 * slotBytes);
+    await using file = await ring.open(folder.write("file", content));
+    const parts: Buffer[] = [];
+    for await (using chunk of file.readable({ pool, zeroCopy: true })) parts.push(Buffer.from(chunk));
+    expect(Buffer.concat(parts).equals(content)).toBe(true);
+    expect(pool.available).toBe(pool.count);
+    for await (using _ of file.readable({ pool, zeroCopy: true })) break;
+    expect(pool.available).toBe(pool.count);
+    const reason = new Error("enough");
+    const failing = async () => {
+      for await (using _ of file.readable({ pool, zeroCopy: true })) throw reason;
+    };
+    expect(await thrown(failing)).toBe(reason);
+    expect(pool.available).toBe(pool.count);
+  }));
+
+test("a chunk that is a slot is tracked while its stream is there, and no open handle after that", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    await using file = await ring.open(folder.write("file", positional(100_000)));
+    const before = openHandles();
+    const slots = () => openHandles().filter((handle) => handle.kind === "FixedBuffer" && !before.includes(handle)).length;
+    const reader = file.readable({ pool, zeroCopy: true, depth: 1 }).getReader();
+    const { value: chunk } = await reader.read();
+    expect(slots()).toBe(2);
+    await reader.cancel();
+    while (ring.inFlight > 0) await turns(1);
+    expect([slots(), pool.stats().held]).toEqual([0, 1]);
+    letGo(chunk);
+  }));
+
+test("a chunk that is written by another stream is kept until it is copied, though its own stream has ended and nobody else has it", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(100_000);
+    await using file = await ring.open(folder.write("file", content));
+    await using copy = await ring.open(`${folder.path}/copy`, "w");
+    using small = new BufferPool({ count: 2, size: 512 });
+    await using other = new Ring({ pool: small });
+    await using slow = await other.open(`${folder.path}/copy`, "r+");
+    const writer = slow.writable({ pool: small, depth: 1 }).getWriter();
+    const begin = async () => {
+      const reader = file.readable({ pool, zeroCopy: true }).getReader();
+      const { value } = await reader.read();
+      const writing = writer.write(value ?? "");
+      await reader.cancel();
+      return writing;
+    };
+    const writing = begin();
+    for (let turn = 0; turn < 20; turn++) {
+      Bun.gc(true);
+      overwriteFreeSlots(pool);
+      await Promise.resolve();
+    }
+    await writing;
+    await writer.close();
+    expect(readFileSync(`${folder.path}/copy`).equals(content.subarray(0, slotBytes))).toBe(true);
+    expect(copy.closed).toBe(false);
+  }));
+
+test("clients that do not read keep nobody from being served, however many: neither by the recipe's streams nor of acquire", async () => {
+  const slots = 8;
+  await withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(8 * 2 ** 20);
+    const path = folder.write("file", content);
+    const stalled: Socket[] = [];
+    {
+      await using server = Bun.serve({
+        port: 0,
+        hostname: "127.0.0.1",
+        async fetch(request) {
+          if (new URL(request.url).pathname === "/slot") {
+            using buffer = await pool.acquire();
+            return new Response(`${buffer.bytes.length}`);
+          }
+          const file = await ring.open(path);
+          return new Response(file.readable({ pool, zeroCopy: new URL(request.url).pathname === "/", autoClose: true }));
+        },
+      });
+      for (let client = 0; client < 5 * slots; client++) stalled.push(dial(server.url, requestText("/")).pause());
+      while (pool.available > 1 || fdsOf(path) < stalled.length) await turns(1);
+      for (const asked of ["/", "/copies", "/"]) {
+        const answer = await ask(server.url, asked);
+        expect([answer.status, answer.complete, answer.body.equals(content)]).toEqual([200, true, true]);
+        expect((await ask(server.url, "/slot")).body.toString()).toBe(`${slotBytes}`);
+      }
+      expect(fdsOf(path)).toBe(stalled.length);
+      expect(pool.available).toBe(1);
+      for (const socket of stalled) socket.destroy();
+      await collect(() => pool.available === slots && fdsOf(path) === 0);
+      expect([pool.available, fdsOf(path)]).toEqual([slots, 0]);
+      expect((await ask(server.url, "/")).body.equals(content)).toBe(true);
+    }
+  }, slots);
+});
 
 test("slots that Bun.serve sends without a copy reach slow clients as they were read, however few slots there are", async () => {
   using folder = new Folder();
