@@ -28,6 +28,18 @@ function bytesOf(chunk: unknown): Uint8Array {
   throw invalidType("chunk", "a string, an ArrayBuffer or a view of memory", chunk);
 }
 
+/** Returns whether all of the part was there to be copied: meanwhile its memory may have been detached, or resized. */
+function copyPart(bytes: Uint8Array, offset: number, length: number, target: Uint8Array): boolean {
+  try {
+    const part = bytes.subarray(offset, offset + length);
+    if (part.length !== length) return false;
+    target.set(part);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Writes a file chunk by chunk, several parts at once, each at the position after the one before. */
 class WriteBehind {
   readonly #memories: Memories;
@@ -50,13 +62,9 @@ class WriteBehind {
     for (let offset = 0; offset < totalBytes; ) {
       const memory = await this.#take();
       const length = Math.min(totalBytes - offset, memory.bytes.length);
-      try {
-        const part = bytes.subarray(offset, offset + length);
-        if (part.length !== length) throw invalidValue(`a chunk of ${totalBytes} bytes was resized while it was written`);
-        memory.bytes.set(part);
-      } catch (error) {
+      if (!copyPart(bytes, offset, length, memory.bytes)) {
         memory.release();
-        throw error;
+        throw invalidValue(`chunk must keep its memory while it is written: one of ${totalBytes} bytes was detached or resized after ${offset} were copied`);
       }
       this.#writes.push(this.#flush(memory, length, this.#position));
       this.#position = advanced(this.#position, length);

@@ -5,14 +5,18 @@ import { BufferPool, type FixedBuffer, openHandles, type ReadableOptions, Ring, 
 import { readableOf } from "../lib/readable.ts";
 import type { StreamedFile } from "../lib/stream-memory.ts";
 import { writableOf } from "../lib/writable.ts";
+import { needs } from "./support/capabilities.ts";
 import { collect } from "./support/collect.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { ask, askThroughSmallBuffer, dial, requestText } from "./support/http.ts";
-import { pipe } from "./support/pipes.ts";
+import { pipe, terminal } from "./support/pipes.ts";
+import { execute } from "./support/programs.ts";
 import { fc } from "./support/properties.ts";
-import { fdsOf, leavingNothing } from "./support/resources.ts";
+import { fdsOf, fdsUnder, leavingNothing } from "./support/resources.ts";
+import { TestWorker } from "./support/workers.ts";
+import type { StreamerAnswer, StreamerJob } from "./workers/jobs.ts";
 
 const slotBytes = 4096;
 
@@ -723,6 +727,249 @@ test("what a stream has read before its pool is closed still comes", () =>
       expect(pool.stats().held).toBe(0);
     }
   }));
+
+/** Chunks that lie about what they are, and the bytes that they have all the same; undefined: it is none. */
+const oddChunks: Readonly<Record<string, () => { chunk: unknown; bytes: Uint8Array | undefined }>> = {
+  "a subclass with a length of its own": () => {
+    class Lying extends Uint8Array {
+      override get length() {
+        return 2 ** 20;
+      }
+      override get byteLength() {
+        return 2 ** 20;
+      }
+      override get byteOffset() {
+        return -4096;
+      }
+      override get buffer(): ArrayBuffer {
+        throw new Error("the chunk's getter");
+      }
+    }
+    const bytes = positional(5000);
+    return { chunk: new Lying(bytes), bytes };
+  },
+  "own properties": () => {
+    const bytes = positional(5000);
+    const chunk = Object.defineProperties(new Uint8Array(bytes), { length: { value: 2 ** 33 }, byteLength: { value: 2 ** 33 }, byteOffset: { value: -1 } });
+    return { chunk, bytes };
+  },
+  "a part of a DataView": () => {
+    const bytes = positional(5000);
+    return { chunk: new DataView(new Uint8Array(bytes).buffer, 1000, 2000), bytes: bytes.subarray(1000, 3000) };
+  },
+  "words at an odd place": () => {
+    const bytes = positional(5000);
+    return { chunk: new Uint16Array(new Uint8Array(bytes).buffer, 2, 5), bytes: bytes.subarray(2, 12) };
+  },
+  "shared memory that can grow": () => {
+    const bytes = positional(5000);
+    const memory = new SharedArrayBuffer(5000, { maxByteLength: 10_000 });
+    new Uint8Array(memory).set(bytes);
+    return { chunk: memory, bytes };
+  },
+  "an ArrayBuffer with another prototype": () => {
+    const bytes = positional(5000);
+    return { chunk: Object.setPrototypeOf(new Uint8Array(bytes).buffer, null), bytes };
+  },
+  "lone surrogates": () => ({ chunk: "\ud800x", bytes: Buffer.from("\ufffdx") }),
+  "a view that was detached": () => {
+    const chunk = new Uint8Array(5000);
+    structuredClone(chunk.buffer, { transfer: [chunk.buffer] });
+    return { chunk, bytes: undefined };
+  },
+  "a Proxy": () => ({ chunk: new Proxy(new Uint8Array(5000), {}), bytes: undefined }),
+  "a Proxy that throws": () => {
+    const fail = () => {
+      throw new TypeError("the Proxy's own");
+    };
+    return { chunk: new Proxy(new Uint8Array(5000), { get: fail, getPrototypeOf: fail, has: fail }), bytes: undefined };
+  },
+  "an object with a view's prototype": () => ({ chunk: Object.create(Uint8Array.prototype), bytes: undefined }),
+  "an object with a buffer's prototype": () => ({ chunk: Object.create(ArrayBuffer.prototype), bytes: undefined }),
+  "a String object": () => ({ chunk: Object("text"), bytes: undefined }),
+  "a symbol": () => ({ chunk: Symbol("chunk"), bytes: undefined }),
+  nothing: () => ({ chunk: null, bytes: undefined }),
+};
+
+for (const [name, make] of Object.entries(oddChunks)) {
+  test(`of a chunk that is ${name} either its real bytes are written, or that stream alone fails`, () =>
+    withStreams(async ({ ring, pool, folder }) => {
+      for (const memory of [{ pool }, {}]) {
+        const path = folder.write("file", "");
+        const file = await ring.open(path, "w");
+        const other = await ring.open(`${folder.path}/other`, "w");
+        const otherWriter = other.writable({ pool }).getWriter();
+        await otherWriter.write("before, ");
+        const { chunk, bytes } = make();
+        const stream: WritableStream<unknown> = file.writable({ ...memory, autoClose: true });
+        const writer = stream.getWriter();
+        writer.closed.catch(() => undefined);
+        await writer.write("head ");
+        if (bytes === undefined) {
+          expect(await thrown(() => writer.write(chunk))).toBeInstanceOf(TypeError);
+        } else {
+          await writer.write(chunk);
+          await writer.close();
+          expect(readFileSync(path).equals(Buffer.concat([Buffer.from("head "), bytes]))).toBe(true);
+        }
+        expect(hasClosed(file, path)).toBe(true);
+        await otherWriter.write("after");
+        await otherWriter.close();
+        expect(readFileSync(`${folder.path}/other`, "utf8")).toBe("before, after");
+        await other.close();
+        expect([pool.available, ring.inFlight]).toEqual([pool.count, 0]);
+      }
+    }));
+}
+
+test("a chunk that shrinks while it is written fails the write, and nothing but its bytes is written", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const path = `${folder.path}/file`;
+    for (const view of [false, true]) {
+      overwriteFreeSlots(pool);
+      const memory = new ArrayBuffer(20 * slotBytes, { maxByteLength: 40 * slotBytes });
+      new Uint8Array(memory).fill(0x61);
+      await using file = await ring.open(path, "w");
+      const writer = file.writable({ pool }).getWriter();
+      writer.closed.catch(() => undefined);
+      const writing = thrown(() => writer.write(view ? new Uint8Array(memory, slotBytes, 19 * slotBytes) : memory));
+      await Promise.resolve();
+      memory.resize(5.5 * slotBytes);
+      expect(await writing).toBeInstanceOf(TypeError);
+      while (ring.inFlight > 0) await turns(1);
+      expect(readFileSync(path, "latin1")).toMatch(/^a*$/);
+    }
+  }));
+
+test("what a consumer or a signal throws ends that stream alone", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(100_000);
+    const path = folder.write("file", content);
+    const reason = new Error("thrown");
+    for (const memory of [{ pool, zeroCopy: true }, { pool }, {}]) {
+      const other = await ring.open(path);
+      const reading = contentOf(other.readable({ ...memory, autoClose: true }), 1);
+      const file = await ring.open(path);
+      const consume = async () => {
+        for await (const _ of file.readable({ ...memory, autoClose: true })) throw reason;
+      };
+      expect(await thrown(consume)).toBe(reason);
+      expect(file.closed).toBe(true);
+      const piped = await ring.open(path);
+      const failing = new WritableStream<Uint8Array>({
+        write() {
+          throw reason;
+        },
+      });
+      expect(await thrown(() => piped.readable({ ...memory, autoClose: true }).pipeTo(failing))).toBe(reason);
+      expect(piped.closed).toBe(true);
+      const options = {
+        ...memory,
+        get length(): number {
+          throw reason;
+        },
+      };
+      expect(await thrown(() => other.readable(options))).toBe(reason);
+      expect((await reading).equals(content)).toBe(true);
+    }
+    expect(fdsOf(path)).toBe(0);
+  }));
+
+/** What has no positions: each is given as a path to read from, and what writes to the other end; or as one to write to, and what reads there. */
+test("a pipe, a FIFO and a terminal are streamed at their own position unless told otherwise, in order, and told a position they refuse", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(300_000);
+    const fifo = `${folder.path}/fifo`;
+    expect(Bun.spawnSync(["mkfifo", fifo]).exitCode).toBe(0);
+    for (const memory of [{ pool, zeroCopy: true, depth: 8 }, { pool }, {}]) {
+      const { zeroCopy: _, ...writing } = { zeroCopy: false, ...memory };
+      {
+        const [from, to] = await Promise.all([ring.open(fifo), ring.open(fifo, "w")]);
+        const read = contentOf(from.readable({ ...memory, autoClose: true }), 1);
+        await new Blob([content]).stream().pipeTo(to.writable({ ...writing, autoClose: true }));
+        expect((await read).equals(content)).toBe(true);
+      }
+      {
+        using ends = pipe();
+        const from = await ring.open(`/proc/self/fd/${ends.readFd}`);
+        const to = await ring.open(`/proc/self/fd/${ends.writeFd}`, "w");
+        ends.closeWriteFd();
+        for (const position of [0, 4096, 5n]) {
+          for (const call of [() => from.readable({ ...memory, position }), () => to.writable({ ...writing, position })]) {
+            const error = await uringError(call);
+            expect([error.code, error.message]).toEqual(["ESPIPE", expect.stringContaining(`options.position is ${position}`)]);
+          }
+        }
+        const read = contentOf(from.readable({ ...memory, autoClose: true }), 1);
+        await new Blob([content]).stream().pipeTo(to.writable({ ...writing, position: null, autoClose: true }));
+        expect((await read).equals(content)).toBe(true);
+      }
+      {
+        using ends = terminal();
+        await using file = await ring.open(ends.path, "r+");
+        expect((await uringError(() => file.readable({ ...memory, position: 0 }))).code).toBe("ESPIPE");
+        const reader = file.readable(memory).getReader();
+        for (const line of ["one\n", "two\n"]) {
+          writeSync(ends.fd, line);
+          expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe(line);
+        }
+        await reader.cancel();
+        const writer = file.writable(writing).getWriter();
+        await writer.write("three\n");
+        await writer.close();
+        let echoed = "";
+        while (!echoed.includes("three")) echoed += readSyncText(ends.fd);
+      }
+    }
+  }));
+
+function readSyncText(fd: number): string {
+  const bytes = Buffer.alloc(4096);
+  return bytes.toString("latin1", 0, readSync(fd, bytes, 0, bytes.length, null));
+}
+
+needs("bash, split, sha256sum and perl")("what comes by a shell's pipe as /dev/stdin, or as <(…), has the digest that sha256sum tells", async () => {
+  using folder = new Folder();
+  const { path } = folder.random("file", 3_000_000);
+  const program = `
+    import { Ring } from ${JSON.stringify(new URL("../lib/index.ts", import.meta.url).pathname)};
+    await using ring = new Ring();
+    const file = await ring.open(process.argv[1]);
+    const hash = new Bun.CryptoHasher("sha256");
+    for await (const chunk of file.readable({ autoClose: true })) hash.update(chunk);
+    console.log(hash.digest("hex"));`;
+  const run = async (command: string) => (await execute(["bash", "-c", command, "bash", path, process.execPath, program])).stdout.split(" ")[0]?.trim();
+  const expected = await run('sha256sum "$1"');
+  expect(await run('cat "$1" | "$2" -e "$3" /dev/stdin')).toBe(expected);
+  expect(await run('"$2" -e "$3" <(cat "$1")')).toBe(expected);
+  expect(await run('"$2" -e "$3" /dev/stdin < "$1"')).toBe(expected);
+});
+
+for (const way of ["reads slots", "reads copies", "reads without a pool", "writes", "pipes from slot to slot", "leaves chunks", "serves"] as const) {
+  test(`a Worker that is terminated while it ${way} leaves no descriptor and no slot`, () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      const source = folder.write("source", positional(500_000));
+      using pool = new BufferPool({ count: 8, size: slotBytes });
+      for (let round = 0; round < times(4); round++) {
+        const worker = new TestWorker<StreamerAnswer>("streamer", { way, pool: pool.share(), source, target: `${folder.path}/target` } satisfies StreamerJob);
+        const { port } = await worker.answer();
+        if (port === undefined) {
+          await turns(round);
+        } else {
+          const url = new URL(`http://127.0.0.1:${port}`);
+          const clients = Array.from({ length: 3 }, () => dial(url, requestText("/")).pause());
+          while (fdsOf(source) < clients.length) await turns(1);
+          clients[0]?.resume();
+          await turns(round);
+          await worker.terminate();
+          for (const client of clients) client.destroy();
+        }
+        await worker.terminate();
+        expect([fdsUnder(folder.path), pool.available, pool.stats().othersAttached]).toEqual([0, pool.count, 0]);
+      }
+    }));
+}
 
 for (const turns of [0, 1, 2, 3, 4, 6, 8, 12, 20]) {
   test(`a chunk that is detached ${turns} microtasks after its write began fails the write, and no slot is lost`, () =>
