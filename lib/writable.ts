@@ -14,16 +14,9 @@ export interface WritableOptions extends StreamOptions {
 /** What can be written: text is UTF-8. */
 export type WritableChunk = string | ArrayBuffer | SharedArrayBuffer | NodeJS.ArrayBufferView;
 
-/** The chunk for as long as its bytes are used: it may be a slot of another stream, which stays only for as long as somebody has the chunk itself. */
-const chunkOf = new WeakMap<Uint8Array, unknown>();
-
 function bytesOf(chunk: unknown): Uint8Array {
   if (typeof chunk === "string") return Buffer.from(chunk);
-  if (isView(chunk)) {
-    const bytes = bytesOfView(chunk);
-    chunkOf.set(bytes, chunk);
-    return bytes;
-  }
+  if (isView(chunk)) return bytesOfView(chunk); // which may be another stream's slot: the chunk itself stays in the stream's queue until its write has ended
   if (isUnsharedMemory(chunk) || isSharedMemory(chunk)) return new Uint8Array(chunk);
   throw invalidType("chunk", "a string, an ArrayBuffer or a view of memory", chunk);
 }
