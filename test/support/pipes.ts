@@ -1,7 +1,7 @@
 /** A pipe: reads of it stay in flight until something is written. */
 
 import { dlopen } from "bun:ffi";
-import { closeSync } from "node:fs";
+import { closeSync, existsSync } from "node:fs";
 
 const { pipe2, socketpair, posix_openpt, grantpt, unlockpt, ptsname } = dlopen("libc.so.6", {
   pipe2: { args: ["ptr", "i32"], returns: "i32" },
@@ -38,6 +38,16 @@ export function sockets(): Pipe {
 export interface Terminal extends Disposable {
   readonly path: string;
   readonly fd: number;
+}
+
+/** Whether there are terminals: a small system may have mounted none. */
+export function makesTerminals(): boolean {
+  try {
+    using made = terminal();
+    return existsSync(made.path);
+  } catch {
+    return false;
+  }
 }
 
 export function terminal(): Terminal {
