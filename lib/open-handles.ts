@@ -116,6 +116,11 @@ export function untrack(what: Reclaimable): void {
   open.delete(what);
 }
 
+/** From here on whoever has the object need not close it: it is reclaimed when it is collected, and neither listed until then nor reported after. */
+export function leaveToCollection(what: Reclaimable): void {
+  open.delete(what);
+}
+
 /**
  * Switches the tracking of open things on or off, in this thread, for those that are made from here on. It is a development aid: what is dropped without
  * close is reported once as a process warning (`process.on("warning")`, code BUN_URING_DROPPED) with the place that made it, and `openHandles` lists what is open. It costs up to

@@ -15,7 +15,7 @@ const SEEK_SET = 0;
 const SEEK_CUR = 1;
 
 /** A position so many bytes further. */
-export function advanced(position: number | bigint, bytes: number): number | bigint {
+export function positionAfter(position: number | bigint, bytes: number): number | bigint {
   if (typeof position === "bigint") return position + BigInt(bytes);
   const end = position + bytes;
   return Number.isSafeInteger(end) ? end : BigInt(position) + BigInt(bytes);
@@ -141,13 +141,13 @@ export function placeAtOwnPosition(operation: Operation): void {
   operation.beginsAt = turn.next;
   operation.appends = appends(operation);
   // Where the file's end will be is the kernel's to know.
-  turn.next = operation.appends ? -1 : advanced(turn.next, transferBytes(operation));
+  turn.next = operation.appends ? -1 : positionAfter(turn.next, transferBytes(operation));
 }
 
 /** Moves the file's own position on to where a transfer at it has ended. */
 export function moveOwnPosition({ fd, beginsAt, appends, result }: Operation): void {
   if (beginsAt === -1 || result <= 0) return;
-  if (!appends) native().fileSeek(fd, advanced(beginsAt, result), SEEK_SET);
+  if (!appends) native().fileSeek(fd, positionAfter(beginsAt, result), SEEK_SET);
   // The kernel has moved it, unless the write was past the page cache.
   else if (native().fileSeek(fd, 0, SEEK_CUR) === beginsAt) native().fileSeek(fd, knownSizeOf(fd), SEEK_SET);
 }

@@ -177,6 +177,17 @@ export class PoolMembership implements Reclaimable {
     return undefined;
   }
 
+  /**
+   * The same for who can do without: the last free slot is left to those who can't, in this thread and others.
+   * @param place - where it is asked for, if that is not here
+   */
+  tryAcquireSparing(place?: Place): FixedBuffer | undefined {
+    if (this.#slots.hasSeveralFree()) return this.tryAcquire(place);
+    this.assertOpen("acquire");
+    this.#exhaustions++;
+    return undefined;
+  }
+
   /** Grants a slot as soon as there is one, in the order of asking. */
   async acquire(signal: AbortSignal | undefined, place = currentPlace()): Promise<FixedBuffer> {
     throwIfAborted(signal);
