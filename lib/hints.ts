@@ -39,7 +39,7 @@ const hints: Record<string, string | (() => string)> = {
   "ENOSYS io_uring_setup": () => remedyOfRefusal(refusing(), "ENOSYS").hint,
   "EACCES io_uring_setup": remedies.securityModule.hint,
   "EINVAL io_uring_setup": invalidSetup,
-  "ENOMEM io_uring_setup": noMemory,
+  "ENOMEM io_uring_setup": `${noMemory} Rings that were closed within the last 100 ms may still count against it: close fewer, or wait a moment.`,
   EMFILE: remedies.openFiles.hint,
   ENFILE: remedies.openFilesOfMachine.hint,
   "ENOMEM io_uring_register_buffers": noMemory,

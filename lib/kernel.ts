@@ -1,6 +1,5 @@
 /** What this machine's kernel and liburing have, found by trying, once in each thread. */
 import { checked, UringError } from "./errors.ts";
-import { patiently } from "./memlock.ts";
 import { native, text } from "./native.ts";
 import { newerLinux } from "./requirements.ts";
 import { scratch } from "./scratch.ts";
@@ -58,10 +57,7 @@ function liburingOf(file: string, major: number, minor: number): Liburing {
 
 function ask(): Kernel {
   const { address, words, longs } = scratch(24 + 16 + 8 * 256);
-  checked(
-    patiently(() => native().probe(address)),
-    "io_uring_setup",
-  );
+  checked(native().probe(address), "io_uring_setup");
   const [features = 0, cloneAbility = 0, , , major = 0, minor = 0] = words;
   const file = text(Number(longs[1]));
   return {

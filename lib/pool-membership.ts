@@ -4,7 +4,7 @@ import { assert } from "./assert.ts";
 import { checked, UringError } from "./errors.ts";
 import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
 import { hold, letGo } from "./hold.ts";
-import { checkedRegistration, patiently } from "./memlock.ts";
+import { checkedRegistration } from "./memlock.ts";
 import { addressOf, native } from "./native.ts";
 import { currentPlace, type Place, type Reclaimable, untrack } from "./open-handles.ts";
 import type { PoolControl } from "./pool-control.ts";
@@ -81,10 +81,7 @@ export class PoolMembership implements Reclaimable {
       longs[2 + 2 * index] = BigInt(start);
       longs[3 + 2 * index] = BigInt(end - start);
     }
-    const result = patiently(() => {
-      longs[0] = 0n; // what it leaves there where it could not set up a ring
-      return native().poolCreate(control.address, address + 16, count, address);
-    }, regionBytes(extents));
+    const result = native().poolCreate(control.address, address + 16, count, address);
     if (longs[0] === 0n) checked(result, "io_uring_setup");
     else checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
     return new PoolMembership(control, memories, extents, true, Number(longs[0]), Number(longs[1]));

@@ -2,12 +2,13 @@ import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, inv
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
 import { hold, letGo } from "./hold.ts";
 import { kernel } from "./kernel.ts";
+import { patiently } from "./memlock.ts";
 import { native } from "./native.ts";
 import { currentPlace, type Place, track } from "./open-handles.ts";
 import { PoolControl } from "./pool-control.ts";
 import { PoolMembership } from "./pool-membership.ts";
 import { adviseHugePages, allocateMemories, checkAdvice, MADV_POPULATE_WRITE, memoryBytes, planPool, populate, residentParts } from "./pool-memory.ts";
-import { ownRawRing, prepareRequest, type Region, ringEventfd } from "./raw-ring.ts";
+import { ownRawRing, prepareRequest, type Region, regionBytes, ringEventfd } from "./raw-ring.ts";
 import { IORING_OP_MADVISE } from "./uapi.ts";
 import { Wakeup } from "./wakeup.ts";
 
@@ -93,8 +94,7 @@ function register(control: PoolControl, memories: readonly SharedArrayBuffer[], 
 }
 
 /** Everything up to the memory's first page fault. */
-function allocate(options: BufferPoolOptions) {
-  const { plan, zero } = checkPoolOptions(options);
+function allocate({ plan, zero }: ReturnType<typeof checkPoolOptions>) {
   const { cloneAbility } = kernel(); // a machine without io_uring says so before any memory is allocated
   const memories = allocateMemories(plan);
   const control = PoolControl.create(plan, cloneAbility, zero);
@@ -105,7 +105,7 @@ function allocate(options: BufferPoolOptions) {
 
 /** Has the kernel's own worker threads fault the memory in, part by part. */
 async function populateOffThread(parts: readonly Region[]): Promise<void> {
-  using ring = ownRawRing({ entries: 1 });
+  using ring = await patiently(() => ownRawRing({ entries: 1 }));
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let next = 0;
   const advance = () => {
@@ -160,8 +160,8 @@ export class BufferPool implements Disposable {
   /**
    * Allocates, faults in and registers the memory.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError ENOMEM: not that much memory, or over the memlock limit (what was closed gives its part back a little later: the thread waits for that, half a
-   * second at most); and the errors of `new RawRing()`
+   * @throws UringError ENOMEM: not that much memory on the machine or in the cgroup, or over the memlock limit (`create` waits half a second for what was closed and is
+   * still counted, this does not); and the errors of `new RawRing()`
    */
   constructor(options: BufferPoolOptions);
   /** @internal */
@@ -171,7 +171,7 @@ export class BufferPool implements Disposable {
     if (options instanceof Membership) {
       made = options;
     } else {
-      const { control, memories, parts } = allocate(options);
+      const { control, memories, parts } = allocate(checkPoolOptions(options));
       populate(parts);
       made = register(control, memories, currentPlace());
     }
@@ -195,9 +195,11 @@ export class BufferPool implements Disposable {
    */
   static async create(options: BufferPoolOptions): Promise<BufferPool> {
     const place = currentPlace();
-    const { control, memories, parts } = allocate(options);
+    const plan = checkPoolOptions(options);
+    await patiently(kernel);
+    const { control, memories, parts } = allocate(plan);
     await populateOffThread(parts);
-    return new BufferPool(register(control, memories, place));
+    return new BufferPool(await patiently(() => register(control, memories, place), regionBytes(parts)));
   }
 
   /**

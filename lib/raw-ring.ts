@@ -3,7 +3,7 @@ import { checked, UringError } from "./errors.ts";
 import { hold, letGo } from "./hold.ts";
 import { type Clones, checkOpcode, clonesOf, kernel } from "./kernel.ts";
 import { largestTable, largestVector } from "./limits.ts";
-import { checkedRegistration, patiently } from "./memlock.ts";
+import { checkedRegistration } from "./memlock.ts";
 import { addressOf, mapped, type Native, native } from "./native.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { replaceRange } from "./replace.ts";
@@ -337,7 +337,8 @@ export class RawRing implements Disposable {
   /**
    * Sets up a ring and maps its queues.
    * @throws UringError EOPNOTSUPP, ERR_FFI_CC_DISABLED, ENOENT, ENOSYS, EPERM: io_uring cannot be used here; `hint` says why
-   * @throws UringError EINVAL: the kernel refused the flags or sizes; ENOMEM, EMFILE
+   * @throws UringError EINVAL: the kernel refused the flags or sizes; EMFILE; ENOMEM: no memory, or over the memlock limit, which the queues count against since Linux 6.14. Those of a
+   * closed ring count for up to 100 ms more, unless it had IORING_SETUP_DEFER_TASKRUN, as every Ring has
    * @throws TypeError, RangeError: an option's type or value
    * @see io_uring_setup(2)
    */
@@ -356,10 +357,7 @@ export class RawRing implements Disposable {
 
     this.#native = native();
     const out = scratch(11 * 8);
-    checked(
-      patiently(() => this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address)),
-      "io_uring_setup",
-    );
+    checked(this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address), "io_uring_setup");
     const [address, fd, features, sqEntries, completions, sqes, sqHead, sqFlags, cqHead, cqTail, cqes] = Array.from(out.longs.subarray(0, 11), Number);
     this.#address = address ?? 0;
     this.fd = fd ?? -1;
@@ -959,12 +957,7 @@ export class RawRing implements Disposable {
   }
 
   #registerMemory(opcode: number, address: number, count: number, syscall: string, regions: readonly (Region | null)[]): number {
-    const bytes = regionBytes(regions);
-    return checkedRegistration(
-      patiently(() => this.#native.ringRegister(this.#address, opcode, address, count), bytes),
-      syscall,
-      bytes,
-    );
+    return checkedRegistration(this.#native.ringRegister(this.#address, opcode, address, count), syscall, regionBytes(regions));
   }
 
   #userData(base: number): number {
