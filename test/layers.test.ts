@@ -24,6 +24,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "abort",
     "arguments",
     "assert",
+    "cgroup",
     "errors",
     "fifo",
     "hints",

@@ -3,6 +3,7 @@ import { test } from "bun:test";
 import { constants, copyFileSync, existsSync } from "node:fs";
 import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
+import { makesMemoryCgroups } from "./cgroups.ts";
 import { ownsMachine } from "./clock.ts";
 import { directFlags } from "./direct.ts";
 import { hasAllDocuments } from "./documents.ts";
@@ -80,6 +81,7 @@ const capabilities = {
   "mounts of xfs": () => mounts("xfs"),
   "mounts of FUSE": mountsFaultyFiles,
   "loop devices": makesLoopDevices,
+  "control groups that limit memory": makesMemoryCgroups,
   "a machine whose clock may be set": () => ownsMachine,
 } as const;
 
