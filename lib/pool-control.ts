@@ -9,7 +9,7 @@ import { Turns } from "./turns.ts";
 
 const magic = 0x62756e75;
 /** Of the layout: threads that share a pool run the same one. */
-const version = 1;
+const version = 2;
 
 /** 32-bit words of the head. */
 const word = {
@@ -33,7 +33,14 @@ const word = {
   turn: 12,
   passes: 13,
   waits: 14,
+  /** The user that made it. */
+  user: 15,
 } as const;
+
+/** The user that this process acts as now. */
+export function currentUser(): number {
+  return process.geteuid?.() ?? 0;
+}
 
 export const participantsStart = 16;
 export const participantCount = 1024;
@@ -59,6 +66,8 @@ export class PoolControl {
   readonly zero: boolean;
   /** Tells pools apart. */
   readonly identity: number;
+  /** The user that made the pool: rings of another cannot clone its registration. */
+  readonly user: number;
   /** The slots' hints and owners, see slots.ts. */
   readonly hints: Int32Array;
   readonly owners: Int32Array;
@@ -73,6 +82,7 @@ export class PoolControl {
     this.clones = clonesOf(words[word.cloneAbility] ?? 0);
     this.zero = words[word.zero] === 1;
     this.identity = words[word.identity] ?? 0;
+    this.user = (words[word.user] ?? 0) >>> 0;
     this.hints = new Int32Array(memory, blocksStart * 4, blocks);
     this.owners = new Int32Array(memory, (blocksStart + blocks) * 4, plan.count);
     this.turns = new Turns(words, {
@@ -98,6 +108,7 @@ export class PoolControl {
     view[word.cloneAbility] = cloneAbility;
     view[word.zero] = zero ? 1 : 0;
     view[word.hugePages] = plan.hugePages ? 1 : 0;
+    view[word.user] = currentUser();
     crypto.getRandomValues(new Int32Array(view.buffer, word.identity * 4, 1));
     const control = new PoolControl(memory, view, plan);
     control.hints.fill(1);

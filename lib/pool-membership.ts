@@ -234,9 +234,8 @@ export class PoolMembership implements Reclaimable {
     this.#rings++;
   }
 
-  /** The same for a ring that registers the memory itself. */
+  /** The same for a ring that has registered the memory itself. */
   joinRing(): void {
-    this.assertOpen("io_uring_register_buffers");
     this.#rings++;
   }
 

@@ -97,7 +97,7 @@ export class Ring implements AsyncDisposable {
   /**
    * Sets up a ring and gives it the pools' buffers.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone; and the errors of `new RawRing()`
+   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone, or the process has changed its user since the pool was made; and the errors of `new RawRing()`
    */
   constructor(options: RingOptions = {}) {
     checkOptions(options, ["entries", "cqEntries", "pool", "flags"]);
@@ -114,7 +114,8 @@ export class Ring implements AsyncDisposable {
     this.#lease = new Lease(this.#core);
   }
 
-  /** How the kernel gave the ring its pools: a clone of their registration, or, before Linux 6.12 (6.13 for several pools), one of its own. */
+  /** How the kernel gave the ring its pools: a clone of their registration, or one of its own: before Linux 6.12 (6.13 for several pools), and
+   * where the process has changed its user, or lost CAP_IPC_LOCK, since a pool was made. */
   get bufferSource(): "cloned" | "registered" | undefined {
     return this.#core.bufferSource;
   }

@@ -67,6 +67,7 @@ const capabilities = {
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
   "a loopback interface": () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
   // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
+  "root, to become another user": () => process.getuid?.() === 0,
   "a processor that is not emulated": () => process.env["BUN_URING_TEST_EMULATED"] === undefined,
   "the folder bench": () => existsSync(new URL("../../bench/", import.meta.url)),
   "all documents": () => hasAllDocuments,
