@@ -6,6 +6,7 @@ import { addressOf, native } from "./native.ts";
 import { type PoolPlan, planPool } from "./pool-memory.ts";
 import { blockCount } from "./slots.ts";
 import { Turns } from "./turns.ts";
+import { isSharedMemory, sharedByteLengthOf } from "./view.ts";
 
 const magic = 0x62756e75;
 /** Of the layout: threads that share a pool run the same one. */
@@ -120,8 +121,8 @@ export class PoolControl {
    * @throws TypeError: it is no pool's, or that of another version of this library
    */
   static open(memory: unknown): PoolControl {
-    if (!(memory instanceof SharedArrayBuffer)) throw invalidType("handle.control", "a SharedArrayBuffer", memory);
-    const view = new Int32Array(memory, 0, Math.floor(memory.byteLength / 4));
+    if (!isSharedMemory(memory)) throw invalidType("handle.control", "a SharedArrayBuffer", memory);
+    const view = new Int32Array(memory, 0, Math.floor(sharedByteLengthOf(memory) / 4));
     if (view.length < blocksStart || view[word.magic] !== magic) throw invalidValue("handle.control is not the state of a BufferPool");
     if (view[word.version] !== version)
       throw invalidValue(`handle.control has version ${view[word.version]}, and this library ${version}: two versions of bun-uring are loaded`);

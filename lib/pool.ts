@@ -10,6 +10,7 @@ import { PoolMembership } from "./pool-membership.ts";
 import { adviseHugePages, allocateMemories, checkAdvice, MADV_POPULATE_WRITE, memoryBytes, planPool, populate, residentParts } from "./pool-memory.ts";
 import { ownRawRing, prepareRequest, type Region, regionBytes, ringEventfd } from "./raw-ring.ts";
 import { IORING_OP_MADVISE } from "./uapi.ts";
+import { isSharedMemory, sharedByteLengthOf } from "./view.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** Options of `new BufferPool()` and `BufferPool.create()`. */
@@ -223,14 +224,15 @@ export class BufferPool implements Disposable {
     if (typeof handle !== "object" || handle === null || handle.kind !== "bun-uring.PoolHandle")
       throw invalidType("handle", "what BufferPool.share() returned", handle);
     const control = PoolControl.open(handle.control);
-    const { memories } = handle;
+    const memories: readonly unknown[] = Array.isArray(handle.memories) ? Array.from(handle.memories) : [];
     const { plan } = control;
-    if (!Array.isArray(memories) || memories.length !== plan.memoryCount) throw invalidValue(`handle.memories must be ${plan.memoryCount} SharedArrayBuffers`);
-    for (const [index, memory] of memories.entries())
-      if (!(memory instanceof SharedArrayBuffer) || memory.byteLength !== memoryBytes(plan, index))
-        throw invalidValue(`handle.memories[${index}] must be a SharedArrayBuffer of ${memoryBytes(plan, index)} bytes`);
+    if (memories.length !== plan.memoryCount) throw invalidValue(`handle.memories must be ${plan.memoryCount} SharedArrayBuffers`);
+    const shared = memories.map((memory, index) => {
+      if (isSharedMemory(memory) && sharedByteLengthOf(memory) === memoryBytes(plan, index)) return memory;
+      throw invalidValue(`handle.memories[${index}] must be a SharedArrayBuffer of ${memoryBytes(plan, index)} bytes`);
+    });
     native();
-    return new BufferPool(new Membership(PoolMembership.attach(control, memories), 0, currentPlace()));
+    return new BufferPool(new Membership(PoolMembership.attach(control, shared), 0, currentPlace()));
   }
 
   /** How many slots there are. */
@@ -327,9 +329,10 @@ export class BufferPool implements Disposable {
   receive(token: SlotToken): FixedBuffer {
     if (typeof token !== "object" || token === null || token.kind !== "bun-uring.SlotToken")
       throw invalidType("token", "what FixedBuffer.transfer() returned", token);
-    checkInteger("token.index", token.index, 0, this.count - 1);
-    checkInteger("token.ticket", token.ticket, 1, 2 ** 30);
-    return this.#membership.receive(token);
+    const { kind, pool, index, ticket } = token; // once: getters may say something else the next time
+    checkInteger("token.index", index, 0, this.count - 1);
+    checkInteger("token.ticket", ticket, 1, 2 ** 30);
+    return this.#membership.receive({ kind, pool, index, ticket });
   }
 
   /**
