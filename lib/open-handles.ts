@@ -80,6 +80,22 @@ class Opened {
   }
 }
 
+/** What is open and meant, the oldest first, `most` of it, as far as handles are tracked. */
+export function openSince(isMeant: (what: Reclaimable) => boolean, most: number): OpenHandle[] {
+  const found: OpenHandle[] = [];
+  for (const [what, opened] of open) {
+    if (what.ended || !isMeant(what)) continue;
+    found.push(opened.handle);
+    if (found.length === most) break;
+  }
+  return found;
+}
+
+/** A moment in the program, as lines of a stack trace. */
+export function linesAt(place: Place): string | undefined {
+  return place === undefined ? undefined : linesOf(place);
+}
+
 function report(handle: OpenHandle): void {
   const { kind, label, madeAt } = handle;
   const closing = kind === "FixedBuffer" ? "release()" : "close()";

@@ -290,7 +290,8 @@ export class BufferPool implements Disposable {
 
   /**
    * A slot, as soon as one is free, here or by a release in another thread; in the order of asking within a thread. Of several threads none is passed over for ever: after
-   * some hundred releases it is the turn of the one that has waited longest. Waiting costs no CPU and keeps the process alive.
+   * some hundred releases it is the turn of the one that has waited longest. Waiting costs no CPU and keeps the process alive. Where it takes 5 seconds, a process warning (code
+   * BUN_URING_ACQUIRE_WAITS) says who has the slots, once until nobody waits here any more.
    * @param options.signal - rejects the promise with its reason when it is aborted
    * @throws UringError EBADF: the pool is closed, or was while waiting
    * @throws TypeError: an option's type
