@@ -1,7 +1,7 @@
 import { UringError } from "./errors.ts";
 import { O_APPEND, O_DIRECT } from "./open-flags.ts";
 import { isTransfer } from "./own-position.ts";
-import { IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED } from "./uapi.ts";
+import { IORING_OP_OPENAT, IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED } from "./uapi.ts";
 
 const EINVAL = -22;
 
@@ -19,6 +19,14 @@ interface Transfer {
   readonly position: number | bigint;
   readonly address: number | bigint;
   readonly length: number;
+}
+
+/** What to do about an open's error, where that is known. */
+export function explainOpen(errno: number, opcode: number, flags: number): { readonly hint: string } | undefined {
+  if (errno !== EINVAL || opcode !== IORING_OP_OPENAT || (flags & O_DIRECT) === 0) return undefined;
+  return {
+    hint: "Most likely the file system of this path has no O_DIRECT, as tmpfs before Linux 6.6, /proc, and some of FUSE and networks: open the file without `direct`.",
+  };
 }
 
 const vectors: ReadonlySet<number> = new Set([IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_READV_FIXED, IORING_OP_WRITEV_FIXED]);

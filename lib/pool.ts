@@ -1,4 +1,4 @@
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue, mark } from "./arguments.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
 import { hold, letGo } from "./hold.ts";
 import { kernel } from "./kernel.ts";
@@ -393,5 +393,6 @@ export class BufferPool implements Disposable {
 
   static {
     membershipOf = (pool) => pool.#membership;
+    mark("BufferPool", BufferPool.prototype);
   }
 }

@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
+import { checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
 import { hold, letGo } from "./hold.ts";
 import { type Clones, checkOpcode, clonesOf, kernel } from "./kernel.ts";
@@ -1189,6 +1189,7 @@ export class RawRing implements Disposable {
   }
 
   static {
+    mark("RawRing", RawRing.prototype);
     ownRawRing = (options) => {
       const ring = new RawRing(options);
       untrack(ring.#reachable);

@@ -6,7 +6,7 @@ import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
 import { hold, letGo } from "./hold.ts";
 import { skipsSignals } from "./kernel.ts";
-import type { OpenFile } from "./open-file.ts";
+import { explainOpen, type OpenFile } from "./open-file.ts";
 import { Chain, Operation, type Prepared, requestKind } from "./operation.ts";
 import { isAtOwnPosition, isTransfer, ownPositionOf, staysBehind } from "./own-position.ts";
 import {
@@ -593,8 +593,9 @@ export class RequestQueue {
   }
 
   #fail(operation: Operation, errno: number): void {
-    const { syscall, file, chain } = operation;
-    const error = new UringError(this.#errnoOf(errno), syscall, { ...pathsOf(operation), ...file?.explain(errno, operation) });
+    const { syscall, file, chain, opcode, operationFlags } = operation;
+    const why = file?.explain(errno, operation) ?? explainOpen(errno, opcode, operationFlags);
+    const error = new UringError(this.#errnoOf(errno), syscall, { ...pathsOf(operation), ...why });
     if (chain === undefined) operation.fail(error);
     else chain.failed(operation, error);
   }

@@ -1,4 +1,4 @@
-import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import { openFileOf, RingFile } from "./file.ts";
 import { FixedBuffer } from "./fixed-buffer.ts";
@@ -9,7 +9,7 @@ import { O_DIRECT } from "./open-flags.ts";
 import { currentPlace } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
-import type { BufferPool } from "./pool.ts";
+import { BufferPool } from "./pool.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, Lease, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
 import { IORING_OP_READV_FIXED, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER } from "./uapi.ts";
@@ -100,6 +100,7 @@ export class Ring implements AsyncDisposable {
    * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone, or the process has changed its user since the pool was made; and the errors of `new RawRing()`
    */
   constructor(options: RingOptions = {}) {
+    if (options instanceof BufferPool) throw invalidType("options", "an object, as in `new Ring({ pool })`", options);
     checkOptions(options, ["entries", "cqEntries", "pool", "flags"]);
     const { entries = 256, pool, flags = 0 } = options;
     checkInteger("options.entries", entries, 1, 32768);
@@ -847,5 +848,9 @@ export class Ring implements AsyncDisposable {
     if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);
     checkInteger("file", file, 0, 2 ** 31 - 1);
     return file;
+  }
+
+  static {
+    mark("Ring", Ring.prototype);
   }
 }
