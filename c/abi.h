@@ -83,7 +83,7 @@ struct dl_info {
 	void *rest[3];
 };
 
-enum { CLONES_WHOLE = 1, CLONES_RANGES = 2, REPLACE_KEEPS_TAIL = 4 };
+enum { CLONES_WHOLE = 1, CLONES_RANGES = 2, REPLACE_KEEPS_TAIL = 4, REPLACE_UNTRIED = 8 };
 
 /* What probe() finds, for lib/kernel.ts. */
 struct probed {

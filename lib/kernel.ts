@@ -17,7 +17,7 @@ export interface Kernel {
   readonly features: number;
   /** IORING_OP_* by number. */
   readonly opcodes: ReadonlySet<number>;
-  /** What can be cloned, as the shim has it: a number, which pools share. */
+  /** What can be cloned, as the shim has it: a number, which pools share. By `cloneAbility()` it is the best that is known. */
   readonly cloneAbility: number;
   /** Looks its file up. */
   readonly liburing: () => Liburing | undefined;
@@ -26,6 +26,8 @@ export interface Kernel {
 const clonesWhole = 1;
 const clonesRanges = 2;
 const replaceKeepsTail = 4;
+/** For want of descriptors or memory. Until that can be tried the slower way is right anywhere. */
+const replaceUntried = 8;
 
 /** What can be cloned. */
 export interface Clones {
@@ -77,6 +79,25 @@ let asked: Kernel | undefined;
 export function kernel(): Kernel {
   asked ??= ask();
   return asked;
+}
+
+/**
+ * What can be cloned. What could not be found out before, when descriptors or memory were short, is tried again.
+ * @throws UringError: as `kernel`
+ */
+export function cloneAbility(): number {
+  if (isConclusive()) return kernel().cloneAbility;
+  try {
+    asked = ask();
+  } catch {
+    // They still are.
+  }
+  return kernel().cloneAbility;
+}
+
+/** Whether all could be found out. */
+export function isConclusive(): boolean {
+  return (kernel().cloneAbility & replaceUntried) === 0;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue, mark } from "./arguments.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
 import { hold, letGo } from "./hold.ts";
-import { kernel } from "./kernel.ts";
+import { cloneAbility, kernel } from "./kernel.ts";
 import { patiently } from "./memlock.ts";
 import { native } from "./native.ts";
 import { currentPlace, type Place, track } from "./open-handles.ts";
@@ -96,9 +96,9 @@ function register(control: PoolControl, memories: readonly SharedArrayBuffer[], 
 
 /** Everything up to the memory's first page fault. */
 function allocate({ plan, zero }: ReturnType<typeof checkPoolOptions>) {
-  const { cloneAbility } = kernel(); // a machine without io_uring says so before any memory is allocated
+  const ability = cloneAbility(); // a machine without io_uring says so before any memory is allocated
   const memories = allocateMemories(plan);
-  const control = PoolControl.create(plan, cloneAbility, zero);
+  const control = PoolControl.create(plan, ability, zero);
   const parts = residentParts(plan, memories);
   adviseHugePages(plan, parts);
   return { control, memories, parts };

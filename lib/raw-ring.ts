@@ -1,7 +1,7 @@
 import { checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
 import { hold, letGo } from "./hold.ts";
-import { type Clones, checkOpcode, clonesOf, kernel } from "./kernel.ts";
+import { type Clones, checkOpcode, cloneAbility, clonesOf } from "./kernel.ts";
 import { largestTable, largestTransferBytes, largestVector } from "./limits.ts";
 import { checkedRegistration } from "./memlock.ts";
 import { addressOf, mapped, type Native, native } from "./native.ts";
@@ -1028,7 +1028,7 @@ export class RawRing implements Disposable {
   #cloneFrom(source: RawRing | undefined, fd: number, destinationOffset: number, sourceOffset: number, count: number, replace: boolean): void {
     const whole = source === undefined ? [] : source.#reachable.table;
     const cloned = count === 0 ? whole : Array.from({ length: Math.min(count, largestTable) }, (_, index) => whole[sourceOffset + index]);
-    const clones = replace ? clonesOf(kernel().cloneAbility) : undefined;
+    const clones = replace ? clonesOf(cloneAbility()) : undefined;
     if (replacesWrongly(clones) && this.#reachable.tagged)
       throw new UringError("EOPNOTSUPP", "io_uring_clone_buffers", {
         message: "this kernel's `replace` is wrong, and where it is done in another way the table's tags would come at once",
