@@ -193,21 +193,19 @@ export class PoolMembership implements Reclaimable {
     const wakeup = this.#ownWakeup(); // it may fail for want of a descriptor, and nobody waits yet
     const { promise, resolve, reject } = Promise.withResolvers<FixedBuffer>();
     const waiter: Waiter = { place, since: Bun.nanoseconds(), grant: resolve, fail: reject };
-    this.#waiters.add(waiter);
-    if (!this.#watching) this.#watch(longWaitMs);
-    const forget =
-      signal &&
-      onAbort(signal, () => {
-        // A close has turned it away already: what says here that this thread waits may be another participant's by now.
-        if (!this.#waiters.delete(waiter)) return;
-        this.#settleWaiting();
-        reject(signal.reason);
-      });
-    this.#wait(wakeup);
+    let forget: (() => void) | undefined;
     try {
+      this.#waiters.add(waiter);
+      if (signal !== undefined)
+        forget = onAbort(signal, () => {
+          if (this.#forget(waiter)) reject(signal.reason);
+        });
+      if (!this.#watching) this.#watch(longWaitMs);
+      this.#wait(wakeup);
       return await promise;
     } finally {
       forget?.();
+      this.#forget(waiter); // it still waits where something has thrown
     }
   }
 
@@ -351,6 +349,13 @@ export class PoolMembership implements Reclaimable {
         ].join("\n"),
       },
     );
+  }
+
+  /** Returns whether it waited. Where a close has turned it away, what says that this thread waits may be another participant's by now. */
+  #forget(waiter: Waiter): boolean {
+    if (!this.#waiters.delete(waiter)) return false;
+    this.#settleWaiting();
+    return true;
   }
 
   /** Its callback lives as long as the pool, and so would all that a function around it has. */

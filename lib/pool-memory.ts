@@ -85,7 +85,8 @@ function kernelBytes(totalBytes: number): number {
 }
 
 /** The cgroup that cannot give a pool its memory, if there is one. Small pools are lost in what the engine's own heap takes and gives back, and are made as quickly as they can be. */
-function cgroupThatRefuses(totalBytes: number): CgroupMemory | undefined {
+function cgroupThatRefuses(plan: PoolPlan): CgroupMemory | undefined {
+  const totalBytes = Array.from({ length: plan.memoryCount }, (_, index) => memoryBytes(plan, index)).reduce((sum, bytes) => sum + bytes);
   if (totalBytes < residentPartBytes) return undefined;
   const bytes = totalBytes + kernelBytes(totalBytes);
   if (cgroupWithout(bytes) === undefined) return undefined;
@@ -105,7 +106,7 @@ export function allocateMemories(plan: PoolPlan): SharedArrayBuffer[] {
     });
   const present = `there are ${presentBytes}`;
   if (totalBytes > presentBytes) throw tooLarge(present);
-  const cgroup = cgroupThatRefuses(totalBytes);
+  const cgroup = cgroupThatRefuses(plan);
   if (cgroup !== undefined)
     throw tooLarge(`the cgroup ${cgroup.path} of this container or service has ${cgroup.availableBytes} left of its limit of ${cgroup.limitBytes}`);
   try {
