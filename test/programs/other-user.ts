@@ -1,7 +1,7 @@
-/** Makes pools as root, becomes another user who may lock 8 MiB, and prints what rings and Workers then make of them. Argument: "setuid" or "seteuid". */
+/** Makes pools as root, becomes another user who may lock 8 MiB, and prints what rings and Workers then make of them. Argument: "setuid", "seteuid", or "capset": stays root, without capabilities. */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, Ring, UringError } from "bun-uring";
-import { becomeUser, limitMemlock } from "../support/restrictions.ts";
+import { becomeUser, dropCapabilities, limitMemlock } from "../support/restrictions.ts";
 import { TestWorker } from "../support/workers.ts";
 
 const fd = openSync(process.execPath, "r");
@@ -14,7 +14,8 @@ await worker.answer(); // Workers' own files are root's to read
 
 limitMemlock(8 * 2 ** 20);
 const id = 2 ** 20 + process.pid;
-if (process.argv[2] === "seteuid") process.seteuid?.(id);
+if (process.argv[2] === "capset") dropCapabilities();
+else if (process.argv[2] === "seteuid") process.seteuid?.(id);
 else becomeUser(id);
 
 async function use(name: string, pools: readonly BufferPool[], own?: Ring): Promise<void> {
