@@ -54,9 +54,17 @@ hold(registry); // `bun --hot` drops modules whose objects are still there
 /** Where a line of a stack trace lies in this library. Bundled into a program there are none to tell. */
 const own = `${import.meta.dir}/`;
 
+/** Of a program that has its own Error.prepareStackTrace this is anything, or throws. */
+function stackOf(place: Error): string {
+  try {
+    return String(place.stack);
+  } catch {
+    return "";
+  }
+}
+
 function linesOf(place: Error): string {
-  const stack: unknown = place.stack; // of a program that has its own Error.prepareStackTrace, anything
-  const lines = String(stack)
+  const lines = stackOf(place)
     .split("\n")
     .filter((line) => /^\s+at /.test(line));
   const theirs = lines.filter((line) => !line.includes(own) && !line.includes("(native"));
