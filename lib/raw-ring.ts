@@ -749,7 +749,7 @@ export class RawRing implements Disposable {
    * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1
    * @param sqeFlags - as for prepNop. Default 0.
    * @throws UringError EBUSY: the submission queue is full
-   * @throws RangeError: `bytes` are not within the registered buffer
+   * @throws RangeError: `bytes` are not within the registered buffer, or longer than one transfer can be, 0x7ffff000 bytes
    * @throws TypeError: an argument's type
    * @example
    * ```ts
