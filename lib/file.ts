@@ -1,6 +1,6 @@
 import type { BigIntStats, Stats, TimeLike } from "node:fs";
 import type { Interface } from "node:readline/promises";
-import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, mark } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
 import { Buffer, Promise, process } from "./globals.ts";
@@ -864,6 +864,7 @@ export class RingFile implements AsyncDisposable {
   }
 
   static {
+    mark("RingFile", RingFile.prototype);
     openFileOf = (file, core, syscall) => {
       if (file.#lease.core !== core)
         throw new UringError("EXDEV", syscall, { message: "the file belongs to another ring", hint: "Use the ring that opened it." });

@@ -2,6 +2,7 @@ import type { Descriptor } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { O_APPEND, O_DIRECT } from "./open-flags.ts";
 import { isTransfer, isVectored } from "./transfers.ts";
+import { IORING_OP_OPENAT } from "./uapi.ts";
 
 const EINVAL = -22;
 
@@ -19,6 +20,14 @@ interface Transfer {
   readonly position: number | bigint;
   readonly address: number | bigint;
   readonly length: number;
+}
+
+/** What to do about an open's error, where that is known. */
+export function explainOpen(errno: number, opcode: number, flags: number): { readonly hint: string } | undefined {
+  if (errno !== EINVAL || opcode !== IORING_OP_OPENAT || (flags & O_DIRECT) === 0) return undefined;
+  return {
+    hint: "Most likely the file system of this path has no O_DIRECT, as tmpfs before Linux 6.6, /proc, and some of FUSE and networks: open the file without `direct`.",
+  };
 }
 
 /**

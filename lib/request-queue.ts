@@ -8,7 +8,7 @@ import { Bun, Promise, process } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { skipsSignals } from "./kernel.ts";
 import { assertNotOfChain, startAsOfChain } from "./linking.ts";
-import type { OpenFile } from "./open-file.ts";
+import { explainOpen, type OpenFile } from "./open-file.ts";
 import { Chain, Operation, type Prepared, requestKind } from "./operation.ts";
 import { moveOwnPosition, OwnPositions, placeAtOwnPosition } from "./own-position.ts";
 import {
@@ -357,7 +357,11 @@ export class RequestQueue {
    * @throws UringError: what closing a file reported; the ring is closed all the same
    */
   close(): Promise<void> {
-    this.#closing ??= this.#shutDown();
+    if (this.#closing === undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#closing = promise; // first, for a signal's own method may close the ring while it is closed
+      resolve(this.#shutDown());
+    }
     return this.#closing;
   }
 
@@ -667,8 +671,9 @@ export class RequestQueue {
   }
 
   #fail(operation: Operation, errno: number): void {
-    const { syscall, file, chain } = operation;
-    const error = new UringError(this.#errnoOf(errno), syscall, { ...pathsOf(operation), ...file?.explain(errno, operation) });
+    const { syscall, file, chain, opcode, operationFlags } = operation;
+    const why = file?.explain(errno, operation) ?? explainOpen(errno, opcode, operationFlags);
+    const error = new UringError(this.#errnoOf(errno), syscall, { ...pathsOf(operation), ...why });
     if (chain === undefined) operation.fail(error);
     else chain.failed(operation, error);
   }

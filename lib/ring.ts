@@ -1,4 +1,4 @@
-import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "./arguments.ts";
 import { describe } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { openFileOf, RingFile } from "./file.ts";
@@ -12,7 +12,7 @@ import { currentPlace } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
 import { isUrl } from "./path.ts";
-import type { BufferPool } from "./pool.ts";
+import { BufferPool } from "./pool.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, Lease, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
 import { IORING_OP_READV_FIXED, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER } from "./uapi.ts";
@@ -101,9 +101,10 @@ export class Ring implements AsyncDisposable {
   /**
    * Sets up a ring and gives it the pools' buffers.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone; and the errors of `new RawRing()`
+   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone, or the process has changed its user since the pool was made; and the errors of `new RawRing()`
    */
   constructor(options: RingOptions = {}) {
+    if (options instanceof BufferPool) throw invalidType("options", "an object, as in `new Ring({ pool })`", options);
     checkOptions(options, ["entries", "cqEntries", "pool", "flags"]);
     const { entries = 256, pool, flags = 0 } = options;
     checkInteger("options.entries", entries, 1, 32768);
@@ -118,7 +119,8 @@ export class Ring implements AsyncDisposable {
     this.#lease = new Lease(this.#core);
   }
 
-  /** How the kernel gave the ring its pools: a clone of their registration, or, before Linux 6.12 (6.13 for several pools), one of its own. */
+  /** How the kernel gave the ring its pools: a clone of their registration, or one of its own: before Linux 6.12 (6.13 for several pools), and
+   * where the process has changed its user, or lost CAP_IPC_LOCK, since a pool was made. */
   get bufferSource(): "cloned" | "registered" | undefined {
     return this.#core.bufferSource;
   }
@@ -854,5 +856,9 @@ export class Ring implements AsyncDisposable {
     if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);
     checkInteger("file", file, 0, 2 ** 31 - 1);
     return file;
+  }
+
+  static {
+    mark("Ring", Ring.prototype);
   }
 }

@@ -38,6 +38,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "abort",
     "arguments",
     "assert",
+    "cgroup",
     "errors",
     "fifo",
     "globals",

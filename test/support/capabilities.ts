@@ -3,6 +3,7 @@ import { test } from "bun:test";
 import { constants, copyFileSync, existsSync } from "node:fs";
 import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
+import { makesMemoryCgroups } from "./cgroups.ts";
 import { ownsMachine } from "./clock.ts";
 import { directFlags } from "./direct.ts";
 import { hasAllDocuments } from "./documents.ts";
@@ -67,6 +68,7 @@ const capabilities = {
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
   "a loopback interface": () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
   // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
+  "root, to become another user": () => process.getuid?.() === 0,
   "a processor that is not emulated": () => process.env["BUN_URING_TEST_EMULATED"] === undefined,
   "the folder bench": () => existsSync(new URL("../../bench/", import.meta.url)),
   "all documents": () => hasAllDocuments,
@@ -82,6 +84,7 @@ const capabilities = {
   "mounts of FUSE": mountsFaultyFiles,
   "loop devices": makesLoopDevices,
   terminals: makesTerminals,
+  "control groups that limit memory": makesMemoryCgroups,
   "a machine whose clock may be set": () => ownsMachine,
 } as const;
 
