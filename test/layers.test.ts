@@ -15,6 +15,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   ring: [
     "descriptor",
     "file-table",
+    "linking",
     "open-file",
     "open-flags",
     "operation",
