@@ -71,12 +71,28 @@ static long long file_seek(int fd, long long offset, int whence)
 	return position < 0 ? -*__errno_location() : position;
 }
 
+/* statx(2) of an open file with what the kernel has: a file system's server is not asked, which might not answer. */
+static int file_status(int fd, u32 mask, void *out)
+{
+	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, out) < 0 ? -*__errno_location() : 0;
+}
+
+/* The file system's magic number of a mount, by its unique id; statfs(2) might ask the file system's server. */
+static long long mount_magic(u64 mnt_id)
+{
+	struct mnt_id_req request = { sizeof(request), 0, mnt_id, STATMOUNT_SB_BASIC };
+	struct statmount found;
+
+	fill(&found, sizeof(found));
+	return syscall(SYS_statmount, &request, &found, sizeof(found), 0) < 0 ? -*__errno_location() : (long long)found.sb_magic;
+}
+
 static int advise(void *address, u64 length, int advice)
 {
 	return madvise(address, length, advice) < 0 ? -*__errno_location() : 0;
 }
 
-/* Whether entry 1 of the ring holds `page`: a read of an eventfd that has something to read completes at once. No, where it can't be tried. */
+/* Whether entry 1 of the ring holds `page`: a read of an eventfd that has something to read completes at once. -errno where it can't be tried. */
 static int holds(struct io_uring *uring, void *page)
 {
 	struct io_uring_sqe *sqe = uring->sq.sqes;
@@ -84,7 +100,7 @@ static int holds(struct io_uring *uring, void *page)
 	int file = eventfd(1, EFD_FLAGS), result = 0;
 
 	if (file < 0)
-		return 0;
+		return -*__errno_location();
 	fill(sqe, sizeof(*sqe));
 	sqe->opcode = IORING_OP_READ_FIXED;
 	sqe->fd = file;
@@ -96,27 +112,33 @@ static int holds(struct io_uring *uring, void *page)
 	do {
 		result = io_uring_submit_and_wait(uring, 1);
 	} while (result == -EINTR);
-	result = result >= 0 && io_uring_peek_batch_cqe(uring, &cqe, 1) && cqe->res > 0;
+	if (result >= 0)
+		result = io_uring_peek_batch_cqe(uring, &cqe, 1) && cqe->res > 0;
 	close(file);
 	return result;
 }
 
-/* Whether a clone with IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone. No, where it can't be tried: the slower way is right anywhere. */
+/* Whether a clone with IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone. -errno where it can't be tried, for want of descriptors or memory. */
 static int replace_keeps_tail(int source)
 {
 	struct io_uring_params params;
 	struct io_uring destination;
 	void *page = calloc(1, 4096);
 	struct iovec entries[2] = { { page, 4096 }, { page, 4096 } };
-	int keeps;
+	int keeps = -ENOMEM;
 
 	fill(&params, sizeof(params));
-	if (!page || io_uring_queue_init_params(1, &destination, &params) < 0) {
+	if (page)
+		keeps = io_uring_queue_init_params(1, &destination, &params);
+	if (keeps < 0) {
 		free(page);
-		return 0;
+		return keeps;
 	}
-	keeps = io_uring_register(destination.ring_fd, IORING_REGISTER_BUFFERS, entries, 2) >= 0
-		&& clone(&destination, source, 0, 0, 1, IORING_REGISTER_DST_REPLACE) >= 0 && holds(&destination, page);
+	keeps = io_uring_register(destination.ring_fd, IORING_REGISTER_BUFFERS, entries, 2);
+	if (keeps >= 0)
+		keeps = clone(&destination, source, 0, 0, 1, IORING_REGISTER_DST_REPLACE);
+	if (keeps >= 0)
+		keeps = holds(&destination, page);
 	io_uring_register(destination.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0); /* before Linux 6.13 closing unpins late */
 	io_uring_queue_exit(&destination);
 	free(page);
@@ -148,7 +170,8 @@ static int clone_ability(int source)
 		return ability;
 	if (result < 0)
 		return result;
-	return ability | CLONES_RANGES | (replace_keeps_tail(source) ? REPLACE_KEEPS_TAIL : 0);
+	result = replace_keeps_tail(source);
+	return ability | CLONES_RANGES | (result < 0 ? REPLACE_UNTRIED : result ? REPLACE_KEEPS_TAIL : 0);
 }
 
 /* What this kernel and this liburing have; returns 0 or -errno. */
@@ -163,9 +186,10 @@ static int probe(struct probed *out)
 	if (ring < 0)
 		return ring;
 	out->features = params.features;
-	io_uring_register(ring, IORING_REGISTER_PROBE, out->opcodes, 256);
+	result = io_uring_register(ring, IORING_REGISTER_PROBE, out->opcodes, 256);
 	/* A filter may let one of the three system calls pass and not the others. */
-	result = syscall(SYS_io_uring_enter, ring, 0, 0, 0, 0, 0) < 0 ? -*__errno_location() : clone_ability(ring);
+	if (result >= 0)
+		result = syscall(SYS_io_uring_enter, ring, 0, 0, 0, 0, 0) < 0 ? -*__errno_location() : clone_ability(ring);
 	close(ring);
 	if (result < 0)
 		return result;
@@ -195,11 +219,12 @@ static u64 abi[] = {
 static struct {
 	const char *unloaded; /* null, or why liburing could not be loaded */
 	const char *missing; /* null, or a function that was not found */
-	void *functions[26];
+	void *functions[28];
 } table = { 0, 0, {
 	ring_init, ring_close, ring_finish, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
 	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
-	pool_lock, pool_unlock, pool_wake, pool_eventfd, thread_id, descriptor_flags, file_seek, advise, probe, abi,
+	pool_lock, pool_unlock, pool_wake, pool_eventfd, thread_id, descriptor_flags, file_seek, file_status, mount_magic,
+	advise, probe, abi,
 } };
 
 #define IMPORT(type, name, arguments) \

@@ -209,6 +209,21 @@ static int ring_init(u32 entries, u32 cq_entries, u32 flags, u32 sq_thread_idle,
 	return 0;
 }
 
+/*
+ * Since Linux 6.14 the queues' own memory counts against the limit on locked memory, and exit gives it back some time later. All but two pages
+ * is given back here, where the kernel can: of a ring with IORING_SETUP_DEFER_TASKRUN. Nothing is in flight, and nothing reads the queues any more.
+ */
+static void shrink(struct io_uring *uring)
+{
+	struct io_uring_params params;
+
+	fill(&params, sizeof(params));
+	params.flags = IORING_SETUP_CQSIZE;
+	params.sq_entries = 1;
+	params.cq_entries = 2;
+	io_uring_register(uring->ring_fd, IORING_REGISTER_RESIZE_RINGS, &params, 1);
+}
+
 /* Returns 0, or -errno where the ring could not be drained: it then stays, and so must its memory. */
 static int ring_close(struct ring *ring)
 {
@@ -218,6 +233,7 @@ static int ring_close(struct ring *ring)
 	if (result < 0)
 		return result;
 	/* exit alone unpins memory, and lets go of files, some time later */
+	shrink(&ring->uring);
 	io_uring_register(ring->uring.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0);
 	io_uring_register(ring->uring.ring_fd, IORING_UNREGISTER_FILES, 0, 0);
 	io_uring_queue_exit(&ring->uring);

@@ -51,6 +51,15 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw signal.reason;
 }
 
+/** The signal's reason; where the program's own getter throws, what it throws. */
+export function reasonOf(signal: AbortSignal): unknown {
+  try {
+    return signal.reason;
+  } catch (error) {
+    return error;
+  }
+}
+
 const forgetters = new FinalizationRegistry<() => void>((forget) => forget());
 hold(forgetters); // `bun --hot` drops modules whose objects are still there
 

@@ -8,8 +8,46 @@ function coded<E extends Error>(error: E, code: string): E & Coded {
   return Object.assign(error, { code });
 }
 
+/** The same in every copy of the library that a process has loaded, for they do not know each other's classes. */
+const copySymbol = Symbol.for("bun-uring.copy");
+
+/** What an object of a copy's class says of itself. */
+interface Mark {
+  readonly kind: string;
+  /** Of the copy. */
+  readonly folder: string;
+}
+
+const marks = new WeakSet<Mark>();
+
+/** Has objects of a class be known as what they are, in other copies of the library, too. */
+export function mark(kind: string, prototype: object): void {
+  const own: Mark = { kind, folder: import.meta.dir };
+  marks.add(own);
+  Object.defineProperty(prototype, copySymbol, { value: own });
+}
+
+function isMark(value: unknown): value is Mark {
+  return typeof value === "object" && value !== null && "kind" in value && "folder" in value;
+}
+
+function markOf(value: unknown): Mark | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const found: unknown = Reflect.get(value, copySymbol);
+  return isMark(found) ? found : undefined;
+}
+
+/** What is wrong with an object that another copy made, where it is one. */
+function ofAnotherCopy(value: unknown): string | undefined {
+  const found = markOf(value);
+  if (found === undefined || marks.has(found)) return undefined;
+  return `a ${found.kind} of another copy of bun-uring: this process has loaded ${found.folder} and ${import.meta.dir}, whose objects do not go together; have it load one`;
+}
+
 /** A value as messages print it. */
 export function show(value: unknown): string {
+  const foreign = ofAnotherCopy(value);
+  if (foreign !== undefined) return foreign;
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "function") return `function ${value.name}`;
@@ -54,7 +92,7 @@ export function checkBoolean(name: string, value: unknown): asserts value is boo
 
 /** Requires an object that has none but the known properties, so that a misspelled option is not ignored. */
 export function checkOptions(options: unknown, known: readonly string[]): void {
-  if (typeof options !== "object" || options === null) throw invalidType("options", "an object", options);
+  if (typeof options !== "object" || options === null || markOf(options) !== undefined) throw invalidType("options", "an object", options);
   for (const key of Object.keys(options)) if (!known.includes(key)) throw invalidValue(`unknown option ${show(key)}: the options here are ${known.join(", ")}`);
 }
 

@@ -1,6 +1,6 @@
 import type { BigIntStats, Stats, TimeLike } from "node:fs";
 import type { Interface } from "node:readline/promises";
-import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, mark } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
 import { Buffer, Promise, process } from "./globals.ts";
@@ -661,16 +661,21 @@ export class RingFile implements AsyncDisposable {
 
   /**
    * The content as a stream, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
-   * keep chunks. With `zeroCopy` the chunks are views of the pool's slots, each valid until the next one is read, and what the stream has read ahead
-   * keeps its slots until then: for consumers that are done with a chunk before they ask for the next, as Bun.serve is. Not for tee() or `Response.bytes()`; and
-   * who takes turns between several such streams needs a pool for all that they read ahead.
+   * keep chunks.
+   *
+   * With `zeroCopy` the chunks are views of the pool's slots: for consumers that are done with a chunk before they ask for the next, as Bun.serve is, and not for tee() or
+   * `Response.bytes()`. A chunk is the consumer's until it asks for the next, also when the stream is cancelled, aborted or fails meanwhile. Then its slot is given back when
+   * the chunk and its subarrays are collected, or at once where it is let go of: by `for await (using chunk of …)`, or by `chunk[Symbol.dispose]()`.
+   *
+   * A stream waits for no slot, and takes none where only one is free: there it reads on into up to 64 KiB of memory of its own. So a consumer that does not read, a
+   * client for instance, keeps one slot and what was read ahead, and keeps nobody waiting.
    * @param options.pool - of the ring; its slots are the reads' memory. Default none.
-   * @param options.position - in the file, in bytes; null: its own position, one read at a time, for pipes. Default 0.
+   * @param options.position - in the file, in bytes; null: its own position, one read at a time. Default 0; null of what has no positions: a pipe, a FIFO, a socket, a tty.
    * @param options.length - in bytes, at most. Default: to the file's end.
    * @param options.depth - reads in flight, 1 to 1024. Default 4.
    * @param options.autoClose - close the file when the stream ends, fails or is cancelled. Default false.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: the file is closed; what reading reports is the stream's error
+   * @throws UringError EBADF: the file is closed; ESPIPE: a position of what has none; what reading reports is the stream's error
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -685,21 +690,23 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read(3), io_uring_prep_read_fixed(3)
    */
+  readable(options: ReadableOptions & { readonly zeroCopy: true }): ReadableStream<Uint8Array & Disposable>;
+  readable(options?: ReadableOptions): ReadableStream<Uint8Array>;
   readable(options: ReadableOptions = noOptions): ReadableStream<Uint8Array> {
     return readableOf(this.#streamed("read"), options);
   }
 
   /**
    * A stream that writes the file, with several writes in flight, each at the position after the one before, so that chunks land in order. A chunk is copied, and may
-   * be used again when the promise of its write has resolved. Where every write goes to the file's end ("a"), one is in flight at a time. With O_DIRECT
+   * be used again when the promise of its write has resolved; one whose memory is detached or shrinks before fails with a TypeError. Where every write goes to the file's end ("a"), one is in flight at a time. With O_DIRECT
    * each chunk has to be a multiple of the alignment.
    * @param options.pool - of the ring; its slots are the writes' memory. Default none.
-   * @param options.position - in the file, in bytes; null: its own position, one write at a time, for pipes. Default 0.
+   * @param options.position - in the file, in bytes; null: its own position, one write at a time. Default 0; null of what has no positions: a pipe, a FIFO, a socket, a tty.
    * @param options.depth - writes in flight, 1 to 1024. Default 4.
    * @param options.durable - closing the stream waits until the content is on stable storage. Default false.
    * @param options.autoClose - close the file when the stream ends, fails or is aborted. Default false.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: the file is closed; what writing reports is the stream's error
+   * @throws UringError EBADF: the file is closed; ESPIPE: a position of what has none; what writing reports is the stream's error
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -791,6 +798,7 @@ export class RingFile implements AsyncDisposable {
     const open = this.#opened(syscall);
     return {
       appends: open.appends,
+      seekable: open.seekable,
       positionBytes: open.positionBytes,
       transferFixed: (direction, buffer, options) => this.#transferFixed(direction, buffer, options),
       transfer: (direction, bytes, position, signal) => this.#transfer(direction, bytes, position, signal),
@@ -856,6 +864,7 @@ export class RingFile implements AsyncDisposable {
   }
 
   static {
+    mark("RingFile", RingFile.prototype);
     openFileOf = (file, core, syscall) => {
       if (file.#lease.core !== core)
         throw new UringError("EXDEV", syscall, { message: "the file belongs to another ring", hint: "Use the ring that opened it." });

@@ -1,3 +1,4 @@
+import { mark } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import { type Place, type Reclaimable, track, untrack } from "./open-handles.ts";
 import type { PoolMembership } from "./pool-membership.ts";
@@ -178,5 +179,6 @@ export class FixedBuffer implements Disposable {
 
   static {
     slotOf = (buffer) => buffer.#slot;
+    mark("FixedBuffer", FixedBuffer.prototype);
   }
 }

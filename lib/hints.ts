@@ -40,7 +40,7 @@ const hints: Record<string, string | (() => string)> = {
   "ENOSYS io_uring_setup": () => remedyOfRefusal(refusing(), "ENOSYS").hint,
   "EACCES io_uring_setup": remedies.securityModule.hint,
   "EINVAL io_uring_setup": invalidSetup,
-  "ENOMEM io_uring_setup": noMemory,
+  "ENOMEM io_uring_setup": `${noMemory} Rings that were closed within the last 100 ms may still count against it: close fewer, or wait a moment.`,
   EMFILE: remedies.openFiles.hint,
   ENFILE: remedies.openFilesOfMachine.hint,
   "ENOMEM io_uring_register_buffers": noMemory,
@@ -64,7 +64,7 @@ const hints: Record<string, string | (() => string)> = {
   "EEXIST io_uring_clone_buffers": "A source ring with IORING_SETUP_SINGLE_ISSUER can be cloned from by its own thread only: clone from a plain one.",
   "EINVAL io_uring_clone_buffers":
     "Either the range does not fit (count larger than the source's table, or given as 0 beside an offset; more than 16384 entries in the destination), " +
-    `or source and destination are not of one process and user, or the kernel is too old (whole clones are Linux ${since.clones}+, ranges and \`replace\` ${since.ranges}+).`,
+    `or source and destination are not of one process and user (who changes the user, or loses CAP_IPC_LOCK, is another), or the kernel is too old (whole clones are Linux ${since.clones}+, ranges and \`replace\` ${since.ranges}+).`,
   "EOVERFLOW io_uring_clone_buffers": "sourceOffset + count goes past the end of the source's table.",
   "EOPNOTSUPP io_uring_clone_buffers": "The source's descriptor is not that of an io_uring.",
   "EINVAL io_uring_register_ring_fd": "Registered ring descriptors are Linux 5.18+.",

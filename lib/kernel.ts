@@ -2,7 +2,6 @@
 
 import { checked, UringError } from "./errors.ts";
 import { process } from "./globals.ts";
-import { patiently } from "./memlock.ts";
 import { native, text } from "./native.ts";
 import { newerLinux } from "./requirements.ts";
 import { scratch } from "./scratch.ts";
@@ -20,7 +19,7 @@ export interface Kernel {
   readonly features: number;
   /** IORING_OP_* by number. */
   readonly opcodes: ReadonlySet<number>;
-  /** What can be cloned, as the shim has it: a number, which pools share. */
+  /** What can be cloned, as the shim has it: a number, which pools share. By `cloneAbility()` it is the best that is known. */
   readonly cloneAbility: number;
   /** Looks its file up. */
   readonly liburing: () => Liburing | undefined;
@@ -29,6 +28,8 @@ export interface Kernel {
 const clonesWhole = 1;
 const clonesRanges = 2;
 const replaceKeepsTail = 4;
+/** For want of descriptors or memory. Until that can be tried the slower way is right anywhere. */
+const replaceUntried = 8;
 
 /** What can be cloned. */
 export interface Clones {
@@ -60,10 +61,7 @@ function liburingOf(file: string, major: number, minor: number): Liburing {
 
 function ask(): Kernel {
   const { address, words, longs } = scratch(24 + 16 + 8 * 256);
-  checked(
-    patiently(() => native().probe(address)),
-    "io_uring_setup",
-  );
+  checked(native().probe(address), "io_uring_setup");
   const [features = 0, cloneAbility = 0, , , major = 0, minor = 0] = words;
   const file = text(Number(longs[1]));
   return {
@@ -83,6 +81,25 @@ let asked: Kernel | undefined;
 export function kernel(): Kernel {
   asked ??= ask();
   return asked;
+}
+
+/**
+ * What can be cloned. What could not be found out before, when descriptors or memory were short, is tried again.
+ * @throws UringError: as `kernel`
+ */
+export function cloneAbility(): number {
+  if (isConclusive()) return kernel().cloneAbility;
+  try {
+    asked = ask();
+  } catch {
+    // They still are.
+  }
+  return kernel().cloneAbility;
+}
+
+/** Whether all could be found out. */
+export function isConclusive(): boolean {
+  return (kernel().cloneAbility & replaceUntried) === 0;
 }
 
 /**

@@ -1,9 +1,9 @@
 /** The limit on locked memory, which registered buffers count against. */
 
 import { UringError } from "./errors.ts";
-import { Bun } from "./globals.ts";
 import { field, hasCapability, readProc } from "./proc.ts";
 import { lockedMemory } from "./remedies.ts";
+import { wait } from "./timers.ts";
 
 /** How this process stands with it. */
 export interface Memlock {
@@ -36,16 +36,20 @@ export function isLimited({ limitBytes, unlimited }: Memlock): boolean {
 const longestWaitMs = 256;
 
 /**
- * Calls what takes of the limit. Rings and registrations that were closed give their part back a little later, from a worker of the kernel, 100 ms in all on an idle machine:
- * where the limit is in the way, waits for that, half a second at most: a busy machine is late.
- * @param call - returns -errno on failure
+ * Calls what takes of the limit, for promises. What is closed gives its part back at once, but for two pages a ring, and the queues of a ring without IORING_SETUP_DEFER_TASKRUN:
+ * those come back from a worker of the kernel, within 100 ms on an idle machine. Where the limit is in the way, waits for that and calls again, for half a second at most. A constructor
+ * cannot wait without stopping the event loop, so it does not.
+ * @param call - throws a UringError with the code ENOMEM where it has to be called again
  * @param bytes - what it takes at least
  */
-export function patiently(call: () => number, bytes = 0): number {
+export async function patiently<Result>(call: () => Result, bytes = 0): Promise<Result> {
   for (let waitMs = 1; ; waitMs *= 2) {
-    const result = call();
-    if (result !== ENOMEM || waitMs > longestWaitMs || !binds(memlock(), bytes)) return result;
-    Bun.sleepSync(waitMs);
+    try {
+      return call();
+    } catch (error) {
+      if (!(error instanceof UringError && error.errno === ENOMEM) || waitMs > longestWaitMs || !binds(memlock(), bytes)) throw error;
+    }
+    await wait(waitMs);
   }
 }
 

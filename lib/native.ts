@@ -34,16 +34,22 @@ const signatures = {
   threadId: { args: [], returns: "i32" },
   descriptorFlags: { args: ["i32"], returns: "i32" },
   fileSeek: { args: ["i32", "i64_fast", "i32"], returns: "i64_fast" },
+  fileStatus: { args: ["i32", "u32", "u64"], returns: "i32" },
+  mountMagic: { args: ["u64"], returns: "i64_fast" },
   advise: { args: ["u64", "u64", "i32"], returns: "i32" },
   probe: { args: ["u64"], returns: "i32" },
 } as const;
 
 type Signatures = typeof signatures;
-type ArgumentNumbers<Arguments extends readonly unknown[]> = { [Index in keyof Arguments]: number };
+/** 64-bit integers past 2^53 are bigints. */
+type Value<Type> = Type extends "i64_fast" | "u64" ? number | bigint : number;
+type Values<Types extends readonly unknown[]> = { [Index in keyof Types]: Value<Types[Index]> };
 
 /** The shim, bound. */
 export type Native = {
-  readonly [Name in keyof Signatures]: (...values: ArgumentNumbers<Signatures[Name]["args"]>) => Signatures[Name]["returns"] extends "void" ? void : number;
+  readonly [Name in keyof Signatures]: (
+    ...values: Values<Signatures[Name]["args"]>
+  ) => Signatures[Name]["returns"] extends "void" ? void : Value<Signatures[Name]["returns"]>;
 };
 
 /** Sizes and offsets that the shim was compiled with, for a test to compare with the ABI's. */

@@ -61,9 +61,17 @@ hold(registry); // `bun --hot` drops modules whose objects are still there
 /** Where a line of a stack trace lies in this library. Bundled into a program there are none to tell. */
 const folder = `${import.meta.dir}/`;
 
+/** Of a program that has its own Error.prepareStackTrace this is anything, or throws. */
+function stackOf(place: Error): string {
+  try {
+    return String(place.stack);
+  } catch {
+    return "";
+  }
+}
+
 function linesOf(place: Error): string {
-  const stack: unknown = place.stack; // of a program that has its own Error.prepareStackTrace, anything
-  const lines = String(stack)
+  const lines = stackOf(place)
     .split("\n")
     .filter((line) => /^\s+at /.test(line));
   const theirs = lines.filter((line) => !line.includes(folder) && !line.includes("(native"));
@@ -85,6 +93,22 @@ class Opened {
     this.#handle ??= { kind: this.#what.kind, label: this.#what.label, madeAt: linesOf(this.#place) };
     return this.#handle;
   }
+}
+
+/** What is open and meant, the oldest first, `most` of it, as far as handles are tracked. */
+export function openSince(isMeant: (what: Reclaimable) => boolean, most: number): OpenHandle[] {
+  const found: OpenHandle[] = [];
+  for (const [what, opened] of open) {
+    if (what.ended || !isMeant(what)) continue;
+    found.push(opened.handle);
+    if (found.length === most) break;
+  }
+  return found;
+}
+
+/** A moment in the program, as lines of a stack trace. */
+export function linesAt(place: Place): string | undefined {
+  return place === undefined ? undefined : linesOf(place);
 }
 
 function report(handle: OpenHandle): void {
@@ -113,6 +137,11 @@ export function track(object: object, what: Reclaimable, place = currentPlace())
 /** It is closed, or somebody else's now. */
 export function untrack(what: Reclaimable): void {
   registry.unregister(what);
+  open.delete(what);
+}
+
+/** From here on whoever has the object need not close it: it is reclaimed when it is collected, and neither listed until then nor reported after. */
+export function leaveToCollection(what: Reclaimable): void {
   open.delete(what);
 }
 

@@ -2,16 +2,17 @@
 
 import { invalidType, invalidValue } from "./arguments.ts";
 import { checked } from "./errors.ts";
-import { Bun } from "./globals.ts";
+import { Bun, process } from "./globals.ts";
 import { type Clones, clonesOf } from "./kernel.ts";
 import { addressOf, native } from "./native.ts";
 import { type PoolPlan, planPool } from "./pool-memory.ts";
 import { blockCount } from "./slots.ts";
 import { Turns } from "./turns.ts";
+import { isSharedMemory, sharedByteLengthOf } from "./view.ts";
 
 const magic = 0x62756e75;
 /** Of the layout: threads that share a pool run the same one. */
-const version = 1;
+const version = 2;
 
 /** 32-bit words of the head. */
 const word = {
@@ -35,7 +36,14 @@ const word = {
   turn: 12,
   passes: 13,
   waits: 14,
+  /** The user that made it. */
+  user: 15,
 } as const;
+
+/** The user that this process acts as now. */
+export function currentUser(): number {
+  return process.geteuid?.() ?? 0;
+}
 
 export const participantsStart = 16;
 export const participantCount = 1024;
@@ -61,6 +69,8 @@ export class PoolControl {
   readonly zero: boolean;
   /** Tells pools apart. */
   readonly identity: number;
+  /** The user that made the pool: rings of another cannot clone its registration. */
+  readonly user: number;
   /** The slots' hints and owners, see slots.ts. */
   readonly hints: Int32Array;
   readonly owners: Int32Array;
@@ -75,6 +85,7 @@ export class PoolControl {
     this.clones = clonesOf(words[word.cloneAbility] ?? 0);
     this.zero = words[word.zero] === 1;
     this.identity = words[word.identity] ?? 0;
+    this.user = (words[word.user] ?? 0) >>> 0;
     this.hints = new Int32Array(memory, blocksStart * 4, blocks);
     this.owners = new Int32Array(memory, (blocksStart + blocks) * 4, plan.count);
     this.turns = new Turns(words, {
@@ -100,6 +111,7 @@ export class PoolControl {
     view[word.cloneAbility] = cloneAbility;
     view[word.zero] = zero ? 1 : 0;
     view[word.hugePages] = plan.hugePages ? 1 : 0;
+    view[word.user] = currentUser();
     view[word.identity] = Bun.randomUUIDv7("buffer").readInt32LE(12);
     const control = new PoolControl(memory, view, plan);
     control.hints.fill(1);
@@ -111,8 +123,8 @@ export class PoolControl {
    * @throws TypeError: it is no pool's, or that of another version of this library
    */
   static open(memory: unknown): PoolControl {
-    if (!(memory instanceof SharedArrayBuffer)) throw invalidType("handle.control", "a SharedArrayBuffer", memory);
-    const view = new Int32Array(memory, 0, Math.floor(memory.byteLength / 4));
+    if (!isSharedMemory(memory)) throw invalidType("handle.control", "a SharedArrayBuffer", memory);
+    const view = new Int32Array(memory, 0, Math.floor(sharedByteLengthOf(memory) / 4));
     if (view.length < blocksStart || view[word.magic] !== magic) throw invalidValue("handle.control is not the state of a BufferPool");
     if (view[word.version] !== version)
       throw invalidValue(`handle.control has version ${view[word.version]}, and this library ${version}: two versions of bun-uring are loaded`);

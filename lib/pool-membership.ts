@@ -1,23 +1,26 @@
-import { onAbort, throwIfAborted } from "./abort.ts";
+import { onAbort, reasonOf, throwIfAborted } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
 import { assert } from "./assert.ts";
 import { checked, UringError } from "./errors.ts";
 import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
-import { Promise } from "./globals.ts";
+import { Bun, Promise, WeakRef } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
-import { checkedRegistration, patiently } from "./memlock.ts";
+import { checkedRegistration } from "./memlock.ts";
 import { addressOf, native } from "./native.ts";
-import { currentPlace, type Place, type Reclaimable, untrack } from "./open-handles.ts";
+import { currentPlace, linesAt, openSince, type Place, type Reclaimable, untrack } from "./open-handles.ts";
 import type { PoolControl } from "./pool-control.ts";
 import { extentsOf, notePoolMemory, slotsStart } from "./pool-memory.ts";
 import { cloneRegions, type RawRing, type Region, regionBytes, type Took } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
 import { Slots } from "./slots.ts";
+import { later } from "./timers.ts";
 import { Wakeup } from "./wakeup.ts";
+import { emitWarning } from "./warn.ts";
 
 interface Waiter {
-  /** Where it was asked for. */
+  /** Where it was asked for, and when, in nanoseconds. */
   readonly place: Place;
+  readonly since: number;
   readonly grant: (buffer: FixedBuffer) => void;
   readonly fail: (reason: unknown) => void;
 }
@@ -28,6 +31,11 @@ function closedError(action: string): UringError {
     hint: "It was closed here or by the thread that made it, or every thread that had it has ended.",
   });
 }
+
+/** An acquire that has waited so long is worth a warning: most often a slot was never released. */
+const longWaitMs = 5000;
+/** Places that the warning names. */
+const mostPlaces = 5;
 
 /**
  * One thread's part in a pool: its slots, its own descriptor of the registration, its place among those who wait. It is held from
@@ -43,6 +51,10 @@ export class PoolMembership implements Reclaimable {
   readonly #address: number;
   readonly #slots: Slots;
   readonly #waiters = new Set<Waiter>();
+  /** Somebody looks, soon enough, whether the one who waits longest waits too long. */
+  #watching = false;
+  /** That was said, and since then somebody has waited always. */
+  #warned = false;
   #wakeup: Wakeup | undefined;
   #exhaustions = 0;
   #slotsOut = 0;
@@ -82,10 +94,7 @@ export class PoolMembership implements Reclaimable {
       longs[2 + 2 * index] = BigInt(start);
       longs[3 + 2 * index] = BigInt(end - start);
     }
-    const result = patiently(() => {
-      longs[0] = 0n; // what it leaves there where it could not set up a ring
-      return native().poolCreate(control.address, address + 16, count, address);
-    }, regionBytes(extents));
+    const result = native().poolCreate(control.address, address + 16, count, address);
     if (longs[0] === 0n) checked(result, "io_uring_setup");
     else checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
     return new PoolMembership(control, memories, extents, true, Number(longs[0]), Number(longs[1]));
@@ -177,6 +186,17 @@ export class PoolMembership implements Reclaimable {
     return undefined;
   }
 
+  /**
+   * The same for who can do without: the last free slot is left to those who can't, in this thread and others.
+   * @param place - where it is asked for, if that is not here
+   */
+  tryAcquireSparing(place?: Place): FixedBuffer | undefined {
+    if (this.#slots.hasSeveralFree()) return this.tryAcquire(place);
+    this.assertOpen("acquire");
+    this.#exhaustions++;
+    return undefined;
+  }
+
   /** Grants a slot as soon as there is one, in the order of asking. */
   async acquire(signal: AbortSignal | undefined, place = currentPlace()): Promise<FixedBuffer> {
     throwIfAborted(signal);
@@ -185,21 +205,20 @@ export class PoolMembership implements Reclaimable {
     if (buffer !== undefined) return buffer;
     const wakeup = this.#ownWakeup(); // it may fail for want of a descriptor, and nobody waits yet
     const { promise, resolve, reject } = Promise.withResolvers<FixedBuffer>();
-    const waiter: Waiter = { place, grant: resolve, fail: reject };
-    this.#waiters.add(waiter);
-    const forget =
-      signal &&
-      onAbort(signal, () => {
-        // A close has turned it away already: what says here that this thread waits may be another participant's by now.
-        if (!this.#waiters.delete(waiter)) return;
-        this.#settleWaiting();
-        reject(signal.reason);
-      });
-    this.#wait(wakeup);
+    const waiter: Waiter = { place, since: Bun.nanoseconds(), grant: resolve, fail: reject };
+    let forget: (() => void) | undefined;
     try {
+      this.#waiters.add(waiter);
+      if (signal !== undefined)
+        forget = onAbort(signal, () => {
+          if (this.#forget(waiter)) reject(reasonOf(signal));
+        });
+      if (!this.#watching) this.#watch(longWaitMs);
+      this.#wait(wakeup);
       return await promise;
     } finally {
       forget?.();
+      this.#forget(waiter); // it still waits where something has thrown
     }
   }
 
@@ -238,9 +257,8 @@ export class PoolMembership implements Reclaimable {
     this.#rings++;
   }
 
-  /** The same for a ring that registers the memory itself. */
+  /** The same for a ring that has registered the memory itself. */
   joinRing(): void {
-    this.assertOpen("io_uring_register_buffers");
     this.#rings++;
   }
 
@@ -302,6 +320,57 @@ export class PoolMembership implements Reclaimable {
     this.#settleWaiting();
   }
 
+  /** Looks later whether an acquire waits too long. That keeps neither the process nor the pool. */
+  #watch(ms: number): void {
+    this.#watching = true;
+    const self = new WeakRef(this);
+    later(ms, () => {
+      const membership = self.deref();
+      if (membership !== undefined) membership.#lookAtWaits();
+    });
+  }
+
+  #lookAtWaits(): void {
+    this.#watching = false;
+    const [longest] = this.#waiters;
+    if (longest === undefined || this.#warned) return;
+    const leftMs = longWaitMs - (Bun.nanoseconds() - longest.since) / 1e6;
+    if (leftMs > 0) {
+      this.#watch(Math.ceil(leftMs));
+      return;
+    }
+    this.#warned = true;
+    this.#warn(longest);
+  }
+
+  /** Says who has the slots. */
+  #warn({ place }: Waiter): void {
+    const { count } = this.control.plan;
+    const { free, own, inTransit } = this.census();
+    const { attached, waiting } = this.others;
+    const held = openSince((what) => what instanceof Slot && what.membership === this, mostPlaces);
+    const waits = linesAt(place);
+    emitWarning(
+      `An acquire has waited for ${longWaitMs / 1000} seconds for a slot of a BufferPool ${this.label}: held here ${own}, by others that have the pool ` +
+        `${count - free - own - inTransit} (${attached} have it), in transit ${inTransit}, free ${free}; waiting here ${this.waiting}, elsewhere ${waiting}. Was a slot not released?`,
+      {
+        type: "BunUringWarning",
+        code: "BUN_URING_ACQUIRE_WAITS",
+        detail: [
+          waits === undefined ? "Where slots were acquired is known if handles are tracked: BUN_URING_TRACK_HANDLES=1." : `It waits here:\n${waits}`,
+          ...held.map(({ label, madeAt }) => `The FixedBuffer ${label} was acquired here:\n${madeAt}`),
+        ].join("\n"),
+      },
+    );
+  }
+
+  /** Returns whether it waited. Where a close has turned it away, what says that this thread waits may be another participant's by now. */
+  #forget(waiter: Waiter): boolean {
+    if (!this.#waiters.delete(waiter)) return false;
+    this.#settleWaiting();
+    return true;
+  }
+
   /** Its callback lives as long as the pool, and so would all that a function around it has. */
   #ownWakeup(): Wakeup {
     this.#wakeup ??= new Wakeup(checked(native().poolEventfd(this.#address), "eventfd"), () => this.#serve());
@@ -317,6 +386,7 @@ export class PoolMembership implements Reclaimable {
 
   #settleWaiting(): void {
     if (this.#waiters.size > 0 || this.#wakeup === undefined) return;
+    this.#warned = false;
     this.control.turns.setWaiting(this.#participant, false);
     if (this.control.turns.end(this.#participant)) this.#wakeOthers();
     this.#wakeup.disarm();
@@ -329,6 +399,7 @@ export class PoolMembership implements Reclaimable {
   }
 
   #leaveWhenUnused(): void {
+    assert(!this.#left, "what was given back belonged to the pool");
     if (!this.#closed || this.#slotsOut > 0 || this.#rings > 0) return;
     this.#left = true;
     this.#wakeup?.close();

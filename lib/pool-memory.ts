@@ -2,8 +2,9 @@
 
 import { outOfRange } from "./arguments.ts";
 import { assert } from "./assert.ts";
+import { type CgroupMemory, cgroupWithout } from "./cgroup.ts";
 import { checked, UringError } from "./errors.ts";
-import { process } from "./globals.ts";
+import { Bun, process } from "./globals.ts";
 import { hugePageBytes, largestTable, pageBytes } from "./limits.ts";
 import { addressOf, native } from "./native.ts";
 import type { Region } from "./raw-ring.ts";
@@ -80,21 +81,40 @@ export function isPoolMemory(memory: SharedArrayBuffer): boolean {
   return poolMemories.has(memory);
 }
 
+/** What the kernel takes for itself where it registers or maps so much: at most 16 + 8 bytes for each page that it pins, and 8 for the page table's entry. */
+function kernelBytes(totalBytes: number): number {
+  return totalBytes / 128;
+}
+
+/** The cgroup that cannot give a pool its memory, if there is one. Small pools are lost in what the engine's own heap takes and gives back, and are made as quickly as they can be. */
+function cgroupThatRefuses(plan: PoolPlan): CgroupMemory | undefined {
+  const totalBytes = Array.from({ length: plan.memoryCount }, (_, index) => memoryBytes(plan, index)).reduce((sum, bytes) => sum + bytes);
+  if (totalBytes < residentPartBytes) return undefined;
+  const bytes = totalBytes + kernelBytes(totalBytes);
+  if (cgroupWithout(bytes) === undefined) return undefined;
+  Bun.gc(true); // pools that were closed have their memory until they are collected
+  return cgroupWithout(bytes);
+}
+
 /** Allocates a pool's memories; nothing is faulted in yet. */
 export function allocateMemories(plan: PoolPlan): SharedArrayBuffer[] {
   const totalBytes = plan.count * plan.strideBytes;
   const presentBytes = process.getBuiltinModule("node:os").totalmem();
-  const tooLarge = (cause?: unknown) =>
+  const tooLarge = (have: string, cause?: unknown) =>
     new UringError("ENOMEM", "mmap", {
-      message: `a pool of ${plan.count} slots of ${plan.sizeBytes} bytes takes ${totalBytes} bytes of memory, and there are ${presentBytes}`,
+      message: `a pool of ${plan.count} slots of ${plan.sizeBytes} bytes takes ${totalBytes} bytes of memory, and ${have}`,
       hint: "A pool's memory is pinned, so it has to exist. Make the pool smaller.",
       cause,
     });
-  if (totalBytes > presentBytes) throw tooLarge();
+  const present = `there are ${presentBytes}`;
+  if (totalBytes > presentBytes) throw tooLarge(present);
+  const cgroup = cgroupThatRefuses(plan);
+  if (cgroup !== undefined)
+    throw tooLarge(`the cgroup ${cgroup.path} of this container or service has ${cgroup.availableBytes} left of its limit of ${cgroup.limitBytes}`);
   try {
     return Array.from({ length: plan.memoryCount }, (_, index) => new SharedArrayBuffer(memoryBytes(plan, index)));
   } catch (error) {
-    throw tooLarge(error);
+    throw tooLarge(present, error);
   }
 }
 

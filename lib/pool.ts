@@ -1,15 +1,17 @@
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue, mark } from "./arguments.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
 import { Bun, Promise } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
-import { kernel } from "./kernel.ts";
+import { cloneAbility, kernel } from "./kernel.ts";
+import { patiently } from "./memlock.ts";
 import { native } from "./native.ts";
 import { currentPlace, type Place, track } from "./open-handles.ts";
 import { PoolControl } from "./pool-control.ts";
 import { PoolMembership } from "./pool-membership.ts";
 import { adviseHugePages, allocateMemories, checkAdvice, MADV_POPULATE_WRITE, memoryBytes, planPool, populate, residentParts } from "./pool-memory.ts";
-import { ownRawRing, prepareRequest, type Region, ringEventfd } from "./raw-ring.ts";
+import { ownRawRing, prepareRequest, type Region, regionBytes, ringEventfd } from "./raw-ring.ts";
 import { IORING_OP_MADVISE } from "./uapi.ts";
+import { isSharedMemory, sharedByteLengthOf } from "./view.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** Options of `new BufferPool()` and `BufferPool.create()`. */
@@ -48,7 +50,7 @@ export interface PoolStats {
   readonly inTransit: number;
   /** Pending acquires of this pool object. */
   readonly waiting: number;
-  /** How often this pool object had no slot free when one was asked for. */
+  /** How often this pool object had no slot free when one was asked for, or only the last one, which streams leave to others. */
   readonly exhaustions: number;
   /** Other threads and pool objects that have this pool. */
   readonly othersAttached: number;
@@ -94,11 +96,10 @@ function register(control: PoolControl, memories: readonly SharedArrayBuffer[], 
 }
 
 /** Everything up to the memory's first page fault. */
-function allocate(options: BufferPoolOptions) {
-  const { plan, zero } = checkPoolOptions(options);
-  const { cloneAbility } = kernel(); // a machine without io_uring says so before any memory is allocated
+function allocate({ plan, zero }: ReturnType<typeof checkPoolOptions>) {
+  const ability = cloneAbility(); // a machine without io_uring says so before any memory is allocated
   const memories = allocateMemories(plan);
-  const control = PoolControl.create(plan, cloneAbility, zero);
+  const control = PoolControl.create(plan, ability, zero);
   const parts = residentParts(plan, memories);
   adviseHugePages(plan, parts);
   return { control, memories, parts };
@@ -106,7 +107,7 @@ function allocate(options: BufferPoolOptions) {
 
 /** Has the kernel's own worker threads fault the memory in, part by part. */
 async function populateOffThread(parts: readonly Region[]): Promise<void> {
-  using ring = ownRawRing({ entries: 1 });
+  using ring = await patiently(() => ownRawRing({ entries: 1 }));
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let next = 0;
   const advance = () => {
@@ -161,8 +162,8 @@ export class BufferPool implements Disposable {
   /**
    * Allocates, faults in and registers the memory.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError ENOMEM: not that much memory, or over the memlock limit (what was closed gives its part back a little later: the thread waits for that, half a
-   * second at most); and the errors of `new RawRing()`
+   * @throws UringError ENOMEM: not that much memory on the machine or in the cgroup, or over the memlock limit (`create` waits half a second for what was closed and is
+   * still counted, this does not); and the errors of `new RawRing()`
    */
   constructor(options: BufferPoolOptions);
   /** @internal */
@@ -172,7 +173,7 @@ export class BufferPool implements Disposable {
     if (options instanceof Membership) {
       made = options;
     } else {
-      const { control, memories, parts } = allocate(options);
+      const { control, memories, parts } = allocate(checkPoolOptions(options));
       populate(parts);
       made = register(control, memories, currentPlace());
     }
@@ -196,9 +197,11 @@ export class BufferPool implements Disposable {
    */
   static async create(options: BufferPoolOptions): Promise<BufferPool> {
     const place = currentPlace();
-    const { control, memories, parts } = allocate(options);
+    const plan = checkPoolOptions(options);
+    await patiently(kernel);
+    const { control, memories, parts } = allocate(plan);
     await populateOffThread(parts);
-    return new BufferPool(register(control, memories, place));
+    return new BufferPool(await patiently(() => register(control, memories, place), regionBytes(parts)));
   }
 
   /**
@@ -222,14 +225,15 @@ export class BufferPool implements Disposable {
     if (typeof handle !== "object" || handle === null || handle.kind !== "bun-uring.PoolHandle")
       throw invalidType("handle", "what BufferPool.share() returned", handle);
     const control = PoolControl.open(handle.control);
-    const { memories } = handle;
+    const memories: readonly unknown[] = Array.isArray(handle.memories) ? Array.from(handle.memories) : [];
     const { plan } = control;
-    if (!Array.isArray(memories) || memories.length !== plan.memoryCount) throw invalidValue(`handle.memories must be ${plan.memoryCount} SharedArrayBuffers`);
-    for (const [index, memory] of memories.entries())
-      if (!(memory instanceof SharedArrayBuffer) || memory.byteLength !== memoryBytes(plan, index))
-        throw invalidValue(`handle.memories[${index}] must be a SharedArrayBuffer of ${memoryBytes(plan, index)} bytes`);
+    if (memories.length !== plan.memoryCount) throw invalidValue(`handle.memories must be ${plan.memoryCount} SharedArrayBuffers`);
+    const shared = memories.map((memory, index) => {
+      if (isSharedMemory(memory) && sharedByteLengthOf(memory) === memoryBytes(plan, index)) return memory;
+      throw invalidValue(`handle.memories[${index}] must be a SharedArrayBuffer of ${memoryBytes(plan, index)} bytes`);
+    });
     native();
-    return new BufferPool(new Membership(PoolMembership.attach(control, memories), 0, currentPlace()));
+    return new BufferPool(new Membership(PoolMembership.attach(control, shared), 0, currentPlace()));
   }
 
   /** How many slots there are. */
@@ -287,7 +291,8 @@ export class BufferPool implements Disposable {
 
   /**
    * A slot, as soon as one is free, here or by a release in another thread; in the order of asking within a thread. Of several threads none is passed over for ever: after
-   * some hundred releases it is the turn of the one that has waited longest. Waiting costs no CPU and keeps the process alive.
+   * some hundred releases it is the turn of the one that has waited longest. Waiting costs no CPU and keeps the process alive. Where it takes 5 seconds, a process warning (code
+   * BUN_URING_ACQUIRE_WAITS) says who has the slots, once until nobody waits here any more.
    * @param options.signal - rejects the promise with its reason when it is aborted
    * @throws UringError EBADF: the pool is closed, or was while waiting
    * @throws TypeError: an option's type
@@ -326,9 +331,10 @@ export class BufferPool implements Disposable {
   receive(token: SlotToken): FixedBuffer {
     if (typeof token !== "object" || token === null || token.kind !== "bun-uring.SlotToken")
       throw invalidType("token", "what FixedBuffer.transfer() returned", token);
-    checkInteger("token.index", token.index, 0, this.count - 1);
-    checkInteger("token.ticket", token.ticket, 1, 2 ** 30);
-    return this.#membership.receive(token);
+    const { kind, pool, index, ticket } = token; // once: getters may say something else the next time
+    checkInteger("token.index", index, 0, this.count - 1);
+    checkInteger("token.ticket", ticket, 1, 2 ** 30);
+    return this.#membership.receive({ kind, pool, index, ticket });
   }
 
   /**
@@ -388,5 +394,6 @@ export class BufferPool implements Disposable {
 
   static {
     membershipOf = (pool) => pool.#membership;
+    mark("BufferPool", BufferPool.prototype);
   }
 }

@@ -2,7 +2,7 @@
 
 import { UringError } from "./errors.ts";
 import { process } from "./globals.ts";
-import { clonesOf, type Kernel, kernel } from "./kernel.ts";
+import { cloneAbility, clonesOf, isConclusive, type Kernel, kernel } from "./kernel.ts";
 import { type Memlock, memlock } from "./memlock.ts";
 import { readProc } from "./proc.ts";
 import { refusing } from "./refusal.ts";
@@ -53,7 +53,7 @@ type Rings = Pick<Probe, "available" | "reason" | "liburing" | "features" | "opc
 function tryRings(): Rings {
   try {
     const found = kernel();
-    const { whole, ranges, replaceKeepsTail } = clonesOf(found.cloneAbility);
+    const { whole, ranges, replaceKeepsTail } = clonesOf(cloneAbility());
     return {
       available: true,
       reason: undefined,
@@ -103,6 +103,7 @@ export function probe(): Probe {
   const status = readProc("/proc/self/status");
   const now = found ?? tryAll(status);
   // What passes, passes: only for now there is no descriptor, or no memory.
-  if (!["EMFILE", "ENFILE", "ENOMEM"].includes(now.reason?.code ?? "")) found = now;
+  const passes = now.available ? !isConclusive() : ["EMFILE", "ENFILE", "ENOMEM"].includes(now.reason?.code ?? "");
+  if (!passes) found = now;
   return { ...now, memlock: memlock(status) };
 }

@@ -1,7 +1,7 @@
 /** Reads the kernel's own account of this process and machine. */
 import { process } from "./globals.ts";
 
-/** A file of /proc; "" where it can't be read. */
+/** A file of /proc or /sys; "" where it can't be read. */
 export function readProc(path: string): string {
   try {
     return process.getBuiltinModule("node:fs").readFileSync(path, "utf8");

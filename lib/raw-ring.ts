@@ -1,10 +1,10 @@
-import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
+import { checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
 import { Bun } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
-import { type Clones, checkOpcode, clonesOf, kernel } from "./kernel.ts";
-import { largestTable, largestVector } from "./limits.ts";
-import { checkedRegistration, patiently } from "./memlock.ts";
+import { type Clones, checkOpcode, cloneAbility, clonesOf } from "./kernel.ts";
+import { largestTable, largestTransferBytes, largestVector } from "./limits.ts";
+import { checkedRegistration } from "./memlock.ts";
 import { addressOf, mapped, type Native, native } from "./native.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { replaceRange } from "./replace.ts";
@@ -51,6 +51,7 @@ import {
   IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
 } from "./uapi.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf, isBytes, isGrowable, isSharedMemory, lengthIfBytes } from "./view.ts";
 import { warn } from "./warn.ts";
 
 /** Options of `new RawRing()`. */
@@ -87,6 +88,8 @@ export interface Region {
   readonly memory: SharedArrayBuffer;
   readonly start: number;
   readonly end: number;
+  /** Whether it lies in memory that can grow: a view of that may grow with it. */
+  readonly grows?: boolean;
   /** What it was given as: a slot's bytes keep the slot. */
   readonly bytes?: Uint8Array;
 }
@@ -110,7 +113,16 @@ const refusedFlags = {
 };
 
 /** A power of two. */
-const viewCount = 256;
+const namedCount = 256;
+
+/** Bytes that a request has named, with their bounds, which do not change: to ask the engine for those takes as long as writing the request. */
+interface Named {
+  readonly bytes: Uint8Array;
+  /** The entry of the table that they lie in. */
+  readonly region: Region | undefined;
+  readonly address: number;
+  readonly length: number;
+}
 
 const noWords = new Int32Array(0);
 
@@ -129,9 +141,8 @@ class ReachableMemory implements Reclaimable {
   tagged = false;
   /** What has left the table, or was never seen in it, while requests may still use it. */
   readonly retired = new Set<SharedArrayBuffer | Uint8Array>();
-  /** Parts of the table's memory that requests have named, and their addresses: asking for one takes as long as writing the request. */
-  readonly views: (Uint8Array | undefined)[] = Array.from({ length: viewCount });
-  readonly viewAddresses = new Float64Array(viewCount);
+  /** Parts of the table's memory that requests have named. */
+  readonly named: (Named | undefined)[] = Array.from({ length: namedCount });
   /** The iovecs of vectored requests, by the submission queue entry that names them: the kernel has copied them when it has taken the entry. */
   readonly vectors: BigUint64Array[] = [];
 
@@ -151,7 +162,7 @@ class ReachableMemory implements Reclaimable {
 
   retire(from: number, count: number): void {
     if (this.table.length <= from) return;
-    this.views.fill(undefined);
+    this.named.fill(undefined);
     for (const region of this.table.slice(from, from + count)) if (region) this.retired.add(region.bytes ?? region.memory);
   }
 }
@@ -193,27 +204,37 @@ function checkTransfer(fd: number, position: number | bigint, bufferIndex: numbe
 
 function regionOf(buffer: Registrable, name: string): Region | null {
   if (buffer === null) return null;
-  const bytes = buffer instanceof SharedArrayBuffer ? new Uint8Array(buffer) : buffer;
-  if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof SharedArrayBuffer))
+  const bytes = isSharedMemory(buffer) ? new Uint8Array(buffer) : buffer;
+  const memory = isBytes(bytes) ? bufferOf(bytes) : undefined;
+  if (!isSharedMemory(memory))
     throw invalidType(name, "a SharedArrayBuffer, a Uint8Array of one, or null (other memory can move or go while the kernel uses it)", buffer);
-  if (bytes.length === 0) throw outOfRange(name, "at least 1 byte long", "0 bytes");
+  const length = byteLengthOf(bytes);
+  if (length === 0) throw outOfRange(name, "at least 1 byte long", "0 bytes");
   const start = addressOf(bytes);
-  const region = { memory: bytes.buffer, start, end: start + bytes.length };
+  const region = { memory, start, end: start + length, grows: isGrowable(memory) };
   return bytes === buffer ? { ...region, bytes } : region;
 }
 
-function checkTags(tags: readonly number[] | undefined, count: number): void {
-  if (tags === undefined) return;
-  if (!Array.isArray(tags)) throw invalidType("tags", "an array", tags);
-  if (tags.length !== count) throw outOfRange("tags.length", `${count}, one for each`, tags.length);
-  for (const [index, tag] of tags.entries()) checkInteger(`tags[${index}]`, tag, 0, largestUserData);
+/** What is registered, and the tags, where there are any: each read once. */
+interface Registration {
+  readonly regions: readonly (Region | null)[];
+  readonly tags: readonly number[] | undefined;
 }
 
-function regionsOf(buffers: readonly Registrable[], tags: readonly number[] | undefined): (Region | null)[] {
+function tagsOf(given: readonly number[] | undefined, count: number): readonly number[] | undefined {
+  if (given === undefined) return undefined;
+  if (!Array.isArray(given)) throw invalidType("tags", "an array", given);
+  const tags: readonly number[] = Array.from(given);
+  if (tags.length !== count) throw outOfRange("tags.length", `${count}, one for each`, tags.length);
+  for (const [index, tag] of tags.entries()) checkInteger(`tags[${index}]`, tag, 0, largestUserData);
+  return tags;
+}
+
+function registrationOf(buffers: readonly Registrable[], tags: readonly number[] | undefined): Registration {
   if (!Array.isArray(buffers)) throw invalidType("buffers", "an array", buffers);
-  if (buffers.length === 0) throw outOfRange("buffers.length", `from 1 to ${largestTable}`, 0);
-  checkTags(tags, buffers.length);
-  return Array.from(buffers, (buffer, index) => regionOf(buffer, `buffers[${index}]`));
+  const regions = Array.from(buffers, (buffer: Registrable, index) => regionOf(buffer, `buffers[${index}]`));
+  if (regions.length === 0) throw outOfRange("buffers.length", `from 1 to ${largestTable}`, 0);
+  return { regions, tags: tagsOf(tags, regions.length) };
 }
 
 /** Bytes of memory that regions have. */
@@ -222,7 +243,7 @@ export function regionBytes(regions: readonly (Region | null)[]): number {
 }
 
 /** Lays out iovecs, and tags where there are any, behind a `headBytes` long struct. */
-function layOut(headBytes: number, regions: readonly (Region | null)[], tags: readonly number[] | undefined) {
+function layOut(headBytes: number, { regions, tags }: Registration) {
   const iovecBytes = 16 * regions.length;
   const memory = scratch(headBytes + iovecBytes + (tags === undefined ? 0 : 8 * regions.length));
   for (const [index, region] of regions.entries()) {
@@ -235,16 +256,17 @@ function layOut(headBytes: number, regions: readonly (Region | null)[], tags: re
 }
 
 /** Lays out descriptors, and tags where there are any, behind a struct io_uring_rsrc_register or _update2, which are 32 bytes. */
-function layOutFiles(fds: readonly number[], tags: readonly number[] | undefined) {
-  if (!Array.isArray(fds)) throw invalidType("fds", "an array", fds);
+function layOutFiles(given: readonly number[], givenTags: readonly number[] | undefined) {
+  if (!Array.isArray(given)) throw invalidType("fds", "an array", given);
+  const fds: readonly number[] = Array.from(given);
   if (fds.length < 1 || fds.length > largestFileTable) throw outOfRange("fds.length", `from 1 to ${largestFileTable}`, fds.length);
   for (const [index, fd] of fds.entries()) checkInteger(`fds[${index}]`, fd, IORING_REGISTER_FILES_SKIP, largestFd);
-  checkTags(tags, fds.length);
+  const tags = tagsOf(givenTags, fds.length);
   const tagsOffset = 32 + 8 * Math.ceil(fds.length / 2);
   const memory = scratch(tagsOffset + (tags === undefined ? 0 : 8 * fds.length));
   memory.words.set(fds, 8);
   for (const [index, tag] of (tags ?? []).entries()) memory.longs[tagsOffset / 8 + index] = BigInt(tag);
-  return { ...memory, fds: memory.address + 32, tags: tags === undefined ? 0 : memory.address + tagsOffset };
+  return { ...memory, fds: memory.address + 32, count: fds.length, tags: tags === undefined ? 0 : memory.address + tagsOffset };
 }
 
 // What the layers above use of a ring, and callers do not.
@@ -339,7 +361,8 @@ export class RawRing implements Disposable {
   /**
    * Sets up a ring and maps its queues.
    * @throws UringError EOPNOTSUPP, ERR_FFI_CC_DISABLED, ENOENT, ENOSYS, EPERM: io_uring cannot be used here; `hint` says why
-   * @throws UringError EINVAL: the kernel refused the flags or sizes; ENOMEM, EMFILE
+   * @throws UringError EINVAL: the kernel refused the flags or sizes; EMFILE; ENOMEM: no memory, or over the memlock limit, which the queues count against since Linux 6.14. Those of a
+   * closed ring count for up to 100 ms more, unless it had IORING_SETUP_DEFER_TASKRUN, as every Ring has
    * @throws TypeError, RangeError: an option's type or value
    * @see io_uring_setup(2)
    */
@@ -358,10 +381,7 @@ export class RawRing implements Disposable {
 
     this.#native = native();
     const out = scratch(11 * 8);
-    checked(
-      patiently(() => this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address)),
-      "io_uring_setup",
-    );
+    checked(this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address), "io_uring_setup");
     const [address, fd, features, sqEntries, completions, sqes, sqHead, sqFlags, cqHead, cqTail, cqes] = Array.from(out.longs.subarray(0, 11), Number);
     this.#address = address ?? 0;
     this.fd = fd ?? -1;
@@ -405,19 +425,20 @@ export class RawRing implements Disposable {
    */
   registerBuffers(buffers: readonly Registrable[], tags?: readonly number[]): void {
     this.#assertOpen("io_uring_register_buffers");
-    const regions = regionsOf(buffers, tags);
-    if (tags === undefined) {
-      const argument = layOut(0, regions, undefined);
+    const registration = registrationOf(buffers, tags);
+    const { regions } = registration;
+    if (registration.tags === undefined) {
+      const argument = layOut(0, registration);
       this.#registerMemory(IORING_REGISTER_BUFFERS, argument.iovecs, regions.length, "io_uring_register_buffers", regions);
     } else {
       this.#tagged = true;
-      const argument = layOut(32, regions, tags);
+      const argument = layOut(32, registration);
       argument.words[0] = regions.length;
       argument.longs[2] = BigInt(argument.iovecs);
       argument.longs[3] = BigInt(argument.tags);
       this.#registerMemory(IORING_REGISTER_BUFFERS2, argument.address, 32, "io_uring_register_buffers", regions);
     }
-    this.#reachable.table = regions;
+    this.#reachable.table = [...regions];
     this.#reachable.tagged = tags !== undefined;
   }
 
@@ -465,12 +486,13 @@ export class RawRing implements Disposable {
   updateBuffers(offset: number, buffers: readonly Registrable[], tags?: readonly number[]): number {
     this.#assertOpen("io_uring_register_buffers_update");
     checkInteger("offset", offset, 0, largestTable - 1);
-    const regions = regionsOf(buffers, tags);
-    if (tags !== undefined) {
+    const registration = registrationOf(buffers, tags);
+    const { regions } = registration;
+    if (registration.tags !== undefined) {
       this.#tagged = true;
       this.#reachable.tagged = true;
     }
-    const argument = layOut(32, regions, tags);
+    const argument = layOut(32, registration);
     argument.words[0] = offset;
     argument.longs[1] = BigInt(argument.iovecs);
     argument.longs[2] = BigInt(argument.tags);
@@ -531,9 +553,11 @@ export class RawRing implements Disposable {
     this.#assertOpen(syscall);
     if (typeof source !== "object" || source === null) throw invalidType("source", "a RawRing or { fd }", source);
     if (source instanceof RawRing) source.#assertOpen(syscall);
-    checkInteger("source.fd", source.fd, 0, largestFd);
+    const { fd } = source;
+    checkInteger("source.fd", fd, 0, largestFd);
+    const known = source instanceof RawRing ? source : undefined;
     if (options === wholeTable) {
-      this.#cloneFrom(source, 0, 0, 0, false);
+      this.#cloneFrom(known, fd, 0, 0, 0, false);
       return;
     }
     checkOptions(options, ["destinationOffset", "sourceOffset", "count", "replace"]);
@@ -542,7 +566,7 @@ export class RawRing implements Disposable {
     checkInteger("options.sourceOffset", sourceOffset, 0, 2 ** 32 - 1);
     checkInteger("options.count", count, 0, 2 ** 32 - 1);
     if (typeof replace !== "boolean") throw invalidType("options.replace", "true or false", replace);
-    this.#cloneFrom(source, destinationOffset, sourceOffset, count, replace);
+    this.#cloneFrom(known, fd, destinationOffset, sourceOffset, count, replace);
   }
 
   /**
@@ -571,7 +595,7 @@ export class RawRing implements Disposable {
     this.#assertOpen(syscall);
     const argument = layOutFiles(fds, tags);
     if (tags !== undefined) this.#tagged = true;
-    argument.words[0] = fds.length;
+    argument.words[0] = argument.count;
     argument.longs[2] = BigInt(argument.fds);
     argument.longs[3] = BigInt(argument.tags);
     this.#register(IORING_REGISTER_FILES2, argument.address, 32, syscall);
@@ -630,7 +654,7 @@ export class RawRing implements Disposable {
     argument.words[0] = offset;
     argument.longs[1] = BigInt(argument.fds);
     argument.longs[2] = BigInt(argument.tags);
-    argument.words[6] = fds.length;
+    argument.words[6] = argument.count;
     return this.#register(IORING_REGISTER_FILES_UPDATE2, argument.address, 32, syscall);
   }
 
@@ -727,7 +751,7 @@ export class RawRing implements Disposable {
    * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1
    * @param sqeFlags - as for prepNop. Default 0.
    * @throws UringError EBUSY: the submission queue is full
-   * @throws RangeError: `bytes` are not within the registered buffer
+   * @throws RangeError: `bytes` are not within the registered buffer, or longer than one transfer can be, 0x7ffff000 bytes
    * @throws TypeError: an argument's type
    * @example
    * ```ts
@@ -745,8 +769,8 @@ export class RawRing implements Disposable {
    */
   prepReadFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
     checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
-    const address = this.#addressWithin(bytes, bufferIndex, userData, "bytes");
-    this.#prepare(IORING_OP_READ_FIXED, sqeFlags, fd, position, address, bytes.length, 0, userData, bufferIndex, 0);
+    const { address, length } = this.#within(bytes, bufferIndex, userData, "bytes");
+    this.#prepare(IORING_OP_READ_FIXED, sqeFlags, fd, position, address, length, 0, userData, bufferIndex, 0);
   }
 
   /**
@@ -769,8 +793,8 @@ export class RawRing implements Disposable {
    */
   prepWriteFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
     checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
-    const address = this.#addressWithin(bytes, bufferIndex, userData, "bytes");
-    this.#prepare(IORING_OP_WRITE_FIXED, sqeFlags, fd, position, address, bytes.length, 0, userData, bufferIndex, 0);
+    const { address, length } = this.#within(bytes, bufferIndex, userData, "bytes");
+    this.#prepare(IORING_OP_WRITE_FIXED, sqeFlags, fd, position, address, length, 0, userData, bufferIndex, 0);
   }
 
   /**
@@ -961,12 +985,7 @@ export class RawRing implements Disposable {
   }
 
   #registerMemory(opcode: number, address: number, count: number, syscall: string, regions: readonly (Region | null)[]): number {
-    const bytes = regionBytes(regions);
-    return checkedRegistration(
-      patiently(() => this.#native.ringRegister(this.#address, opcode, address, count), bytes),
-      syscall,
-      bytes,
-    );
+    return checkedRegistration(this.#native.ringRegister(this.#address, opcode, address, count), syscall, regionBytes(regions));
   }
 
   #userData(base: number): number {
@@ -1007,17 +1026,19 @@ export class RawRing implements Disposable {
     } while (this.#fetchCompletions());
   }
 
-  #cloneFrom(source: RawRing | { readonly fd: number }, destinationOffset: number, sourceOffset: number, count: number, replace: boolean): void {
-    const whole = source instanceof RawRing ? source.#reachable.table : [];
+  /** @param source - where its table is known */
+  #cloneFrom(source: RawRing | undefined, fd: number, destinationOffset: number, sourceOffset: number, count: number, replace: boolean): void {
+    const whole = source === undefined ? [] : source.#reachable.table;
     const cloned = count === 0 ? whole : Array.from({ length: Math.min(count, largestTable) }, (_, index) => whole[sourceOffset + index]);
-    const clones = replace ? clonesOf(kernel().cloneAbility) : undefined;
+    const clones = replace ? clonesOf(cloneAbility()) : undefined;
     if (replacesWrongly(clones) && this.#reachable.tagged)
       throw new UringError("EOPNOTSUPP", "io_uring_clone_buffers", {
         message: "this kernel's `replace` is wrong, and where it is done in another way the table's tags would come at once",
         hint: `Unregister the table first, or use no tags; Linux ${since.replaceKeepsTail} does it right.`,
       });
-    this.#clone(source.fd, destinationOffset, sourceOffset, count, clones, cloned);
-    if (count > 0 || (source instanceof RawRing && source.#tableKnown)) return;
+    this.#clone(fd, destinationOffset, sourceOffset, count, clones, cloned);
+    const tableKnown = source === undefined ? false : source.#tableKnown;
+    if (count > 0 || tableKnown) return;
     // How much of the table another's whole one has replaced is not known: nothing in it is, any more.
     this.#tableKnown = false;
     this.#reachable.retire(0, this.#reachable.table.length);
@@ -1079,50 +1100,58 @@ export class RawRing implements Disposable {
     this.#assertOpen(syscall);
     checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
     if (!Array.isArray(buffers)) throw invalidType("buffers", "an array of Uint8Arrays", buffers);
-    if (buffers.length < 1 || buffers.length > largestVector) throw outOfRange("buffers.length", `from 1 to ${largestVector}`, buffers.length);
+    const parts: readonly Uint8Array[] = Array.from(buffers);
+    if (parts.length < 1 || parts.length > largestVector) throw outOfRange("buffers.length", `from 1 to ${largestVector}`, parts.length);
     checkOpcode(opcode, syscall, since.READV_FIXED, " Or make a request for each part.");
-    const addresses = Array.from(buffers, (bytes, index) => this.#addressWithin(bytes, bufferIndex, index, `buffers[${index}]`));
+    const { vectors } = this.#reachable;
+    const bounds = parts.map((bytes, index) => this.#within(bytes, bufferIndex, index, `buffers[${index}]`));
     this.#assertSpace();
     const entry = this.#sqTail & (this.sqEntries - 1);
-    let vector = this.#reachable.vectors[entry];
-    if (vector === undefined || vector.length < 2 * buffers.length) {
-      vector = new BigUint64Array(new SharedArrayBuffer(16 * buffers.length));
-      this.#reachable.vectors[entry] = vector;
+    let vector = vectors[entry];
+    if (vector === undefined || vector.length < 2 * bounds.length) {
+      vector = new BigUint64Array(new SharedArrayBuffer(16 * bounds.length));
+      vectors[entry] = vector;
     }
-    for (const [index, bytes] of buffers.entries()) {
-      vector[2 * index] = BigInt(addresses[index] ?? 0);
-      vector[2 * index + 1] = BigInt(bytes.length);
+    for (const [index, { address, length }] of bounds.entries()) {
+      vector[2 * index] = BigInt(address);
+      vector[2 * index + 1] = BigInt(length);
     }
-    this.#prepare(opcode, sqeFlags, fd, position, addressOf(vector), buffers.length, 0, userData, bufferIndex, 0);
+    this.#prepare(opcode, sqeFlags, fd, position, addressOf(vector), bounds.length, 0, userData, bufferIndex, 0);
   }
 
-  /** The address of bytes that have to lie within a registered buffer. */
-  #addressWithin(bytes: Uint8Array, bufferIndex: number, userData: number, name: string): number {
-    if (!(bytes instanceof Uint8Array)) throw invalidType(name, "a Uint8Array", bytes);
-    const place = userData & (viewCount - 1);
-    const { table, views, viewAddresses } = this.#reachable;
-    const region = table[bufferIndex];
-    const isKnown = views[place] === bytes;
-    const address = isKnown ? (viewAddresses[place] ?? 0) : bytes.length > 0 ? addressOf(bytes) : 0;
-    if (!region || address < region.start || address + bytes.length > region.end) return this.#addressOutsideTable(region, bytes, bufferIndex, name);
-    if (!isKnown) {
-      views[place] = bytes;
-      viewAddresses[place] = address;
+  /** The bounds of bytes that have to lie within a registered buffer. */
+  #within(bytes: Uint8Array, bufferIndex: number, userData: number, name: string): Named {
+    const { table, named } = this.#reachable;
+    const known = named[userData & (namedCount - 1)];
+    if (known !== undefined && known.bytes === bytes && known.region === table[bufferIndex]) return known;
+    return this.#look(bytes, bufferIndex, userData, name);
+  }
+
+  #look(bytes: Uint8Array, bufferIndex: number, userData: number, name: string): Named {
+    const length = lengthIfBytes(bytes);
+    if (length === -1) throw invalidType(name, "a Uint8Array", bytes);
+    if (length > largestTransferBytes) throw outOfRange(name, `at most ${largestTransferBytes} bytes long, as much as one transfer can be`, `${length} bytes`);
+    const address = length > 0 ? addressOf(bytes) : 0;
+    const region = this.#reachable.table[bufferIndex];
+    if (!region || address < region.start || address + length > region.end) {
+      this.#checkOutsideTable(region, bytes, bufferIndex, name);
+      return { bytes, region: undefined, address, length };
     }
-    return address;
+    const found = { bytes, region, address, length };
+    if (region.grows !== true) this.#reachable.named[userData & (namedCount - 1)] = found;
+    return found;
   }
 
   /** For bytes that no known entry holds: the kernel knows better only where the entry is unknown, or empty. */
-  #addressOutsideTable(region: Region | null | undefined, bytes: Uint8Array, bufferIndex: number, name: string): number {
+  #checkOutsideTable(region: Region | null | undefined, bytes: Uint8Array, bufferIndex: number, name: string): void {
     this.#assertOpen("io_uring_prep_rw");
     const found = regionOf(bytes, name);
-    const start = found?.start ?? 0;
+    const length = byteLengthOf(bytes);
     if (region) {
-      const inside = found?.memory === region.memory ? ` (byteOffset ${bytes.byteOffset}, length ${bytes.length})` : " (another SharedArrayBuffer)";
-      throw outOfRange(name, `within the registered buffer ${bufferIndex}, ${region.end - region.start} bytes`, `${bytes.length} bytes outside it${inside}`);
+      const inside = found?.memory === region.memory ? ` (byteOffset ${byteOffsetOf(bytes)}, length ${length})` : " (another SharedArrayBuffer)";
+      throw outOfRange(name, `within the registered buffer ${bufferIndex}, ${region.end - region.start} bytes`, `${length} bytes outside it${inside}`);
     }
     if (found) this.#reachable.retired.add(found.memory);
-    return start;
   }
 
   #prepare(
@@ -1162,6 +1191,7 @@ export class RawRing implements Disposable {
   }
 
   static {
+    mark("RawRing", RawRing.prototype);
     ownRawRing = (options) => {
       const ring = new RawRing(options);
       untrack(ring.#reachable);
@@ -1180,7 +1210,7 @@ export class RawRing implements Disposable {
     registerAny = (ring, opcode, address, count, syscall) => ring.#register(opcode, address, count, syscall);
     registerRegions = (ring, regions, took) => {
       const started = Bun.nanoseconds();
-      ring.#registerMemory(IORING_REGISTER_BUFFERS, layOut(0, regions, undefined).iovecs, regions.length, "io_uring_register_buffers", regions);
+      ring.#registerMemory(IORING_REGISTER_BUFFERS, layOut(0, { regions, tags: undefined }).iovecs, regions.length, "io_uring_register_buffers", regions);
       ring.#reachable.table = [...regions];
       if (took !== undefined) took.ns += Bun.nanoseconds() - started;
     };

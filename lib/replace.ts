@@ -5,7 +5,6 @@
  */
 import { checked } from "./errors.ts";
 import { largestTable } from "./limits.ts";
-import { patiently } from "./memlock.ts";
 import { native } from "./native.ts";
 import { scratch } from "./scratch.ts";
 import { IORING_REGISTER_DST_REPLACE, IORING_UNREGISTER_BUFFERS } from "./uapi.ts";
@@ -20,10 +19,7 @@ class Table implements Disposable {
 
   constructor() {
     const { longs, address } = scratch(11 * 8);
-    checked(
-      patiently(() => native().ringInit(1, 0, 0, 0, address)),
-      "io_uring_setup",
-    );
+    checked(native().ringInit(1, 0, 0, 0, address), "io_uring_setup");
     this.address = Number(longs[0]);
     this.fd = Number(longs[1]);
   }

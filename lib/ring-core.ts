@@ -1,14 +1,16 @@
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { UringError } from "./errors.ts";
 import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
 import { Promise } from "./globals.ts";
 import type { OpenFile } from "./open-file.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { transferFlags } from "./operations.ts";
-import { RWF_APPEND } from "./own-position.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
+import { currentUser } from "./pool-control.ts";
 import type { PoolMembership } from "./pool-membership.ts";
-import { type RawRingOptions, registerRegions } from "./raw-ring.ts";
+import { type RawRing, type RawRingOptions, registerRegions, type Took } from "./raw-ring.ts";
 import { RequestQueue } from "./request-queue.ts";
+import { RWF_APPEND, RWF_DSYNC, RWF_NOWAIT } from "./transfers.ts";
 import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } from "./uapi.ts";
 import { warn } from "./warn.ts";
 
@@ -21,8 +23,8 @@ export interface OperationOptions {
 /** Options of reads and writes. */
 export interface TransferOptions extends OperationOptions {
   /**
-   * In the file, in bytes. Omitted: the file's own position, which the kernel takes when the request runs and moves on when it completes: wait for one before
-   * the next, or they may overlap.
+   * In the file, in bytes. Omitted: the file's own position, which moves on: such transfers of one ring run one after the other, as FileHandle's do. What has no
+   * positions, a pipe, a FIFO, a socket or a terminal, refuses one with ESPIPE where it is a RingFile.
    */
   readonly position?: number | bigint;
 }
@@ -44,9 +46,6 @@ export interface FixedWriteOptions extends FixedTransferOptions {
   /** Write at the file's end, whatever the position (RWF_APPEND). Default false. */
   readonly append?: boolean;
 }
-
-const RWF_DSYNC = 2;
-const RWF_NOWAIT = 8;
 
 const readOptions = ["position", "offset", "length", "noWait", "signal"];
 const writeOptions = [...readOptions, "dsync", "append"];
@@ -77,30 +76,73 @@ function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly membershi
   return pools;
 }
 
-/** Clones the pools to the ring, side by side; where the kernel cannot, registers their memory on it. */
-function join(requests: RequestQueue, given: ReturnType<typeof poolsOf>): { pools: JoinedPools; cloned: boolean; tookNs: number } {
+type GivenPools = ReturnType<typeof poolsOf>;
+
+/** Clones the pools to the ring, side by side. */
+function clone(ring: RawRing, given: GivenPools, took: Took): JoinedPools {
   const pools: JoinedPools[number][] = [];
-  const cloned = given.every(({ membership: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges));
-  const took = { ns: 0 };
   let base = 0;
   try {
     for (const { pool, membership } of given) {
-      if (cloned) membership.cloneTo(requests.raw, base, took);
-      else membership.joinRing();
+      membership.cloneTo(ring, base, took);
       pools.push({ pool, membership, base });
       base += membership.extents.length;
     }
-    if (!cloned)
-      registerRegions(
-        requests.raw,
-        given.flatMap(({ membership }) => membership.extents),
-        took,
-      );
+    return pools;
   } catch (error) {
+    if (pools.length > 0) ring.unregisterBuffers();
     for (const { membership } of pools) membership.leaveRing();
     throw error;
   }
-  return { pools, cloned, tookNs: took.ns };
+}
+
+/** Registers the pools' memory on the ring itself. */
+function register(ring: RawRing, given: GivenPools, took: Took): JoinedPools {
+  for (const { membership } of given) membership.assertOpen("io_uring_register_buffers");
+  const regions = given.flatMap(({ membership }) => membership.extents);
+  if (regions.length > 0) registerRegions(ring, regions, took);
+  let base = 0;
+  return given.map(({ pool, membership }) => {
+    membership.joinRing();
+    const joined = { pool, membership, base };
+    base += membership.extents.length;
+    return joined;
+  });
+}
+
+/** The kernel clones only within a process, and only for the user whom the registration counts for: nobody with CAP_IPC_LOCK, else the real one. */
+function refusesUser(error: unknown): boolean {
+  return error instanceof UringError && error.code === "EINVAL" && error.syscall === "io_uring_clone_buffers";
+}
+
+function whyNotCloned(given: GivenPools): string {
+  const now = currentUser();
+  const made = given.map(({ membership }) => membership.control.user).find((user) => user !== now);
+  const change =
+    made === undefined
+      ? "this process has gained or lost the capability CAP_IPC_LOCK since the pool was made"
+      : `user ${made} made the pool, and this process has become user ${now} since`;
+  return `The ring cannot clone the pool's registration and has to make its own, because ${change}.`;
+}
+
+/** Clones the pools to the ring; where the kernel cannot, registers their memory on it. */
+function join(ring: RawRing, given: GivenPools): { pools: JoinedPools; cloned: boolean; tookNs: number } {
+  const took = { ns: 0 };
+  let refused = false;
+  if (given.every(({ membership: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges))) {
+    try {
+      return { pools: clone(ring, given, took), cloned: true, tookNs: took.ns };
+    } catch (error) {
+      if (!refusesUser(error)) throw error;
+      refused = true;
+    }
+  }
+  try {
+    return { pools: register(ring, given, took), cloned: false, tookNs: took.ns };
+  } catch (error) {
+    if (!refused || !(error instanceof UringError)) throw error;
+    throw new UringError(error.code, error.syscall, { hint: `${whyNotCloned(given)} ${error.hint ?? ""}`.trimEnd(), cause: error });
+  }
 }
 
 /** What settles the promise that was made last: Promise.withResolvers takes a third longer, and a function of one's own for each a good deal of memory. */
@@ -124,7 +166,7 @@ export class RingCore implements Reclaimable {
     const given = poolsOf(pool);
     this.requests = new RequestQueue(options);
     try {
-      const { pools, cloned, tookNs } = join(this.requests, given);
+      const { pools, cloned, tookNs } = join(this.requests.raw, given);
       this.bufferJoinMs = tookNs / 1e6;
       this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
       this.#pools = pools;
@@ -136,10 +178,16 @@ export class RingCore implements Reclaimable {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.requests.close().finally(() => {
-      // A ring that the kernel would not finish keeps its pools.
-      if (this.requests.gone) for (const { membership } of this.#pools) membership.leaveRing();
-    });
+    if (this.#closing === undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#closing = promise; // first, for a signal's own method may close the ring while it is closed
+      resolve(
+        this.requests.close().finally(() => {
+          // A ring that the kernel would not finish keeps its pools.
+          if (this.requests.gone) for (const { membership } of this.#pools) membership.leaveRing();
+        }),
+      );
+    }
     return this.#closing;
   }
 
@@ -190,6 +238,7 @@ export class RingCore implements Reclaimable {
     if (typeof target === "number") {
       operation.fd = target;
     } else {
+      if (position !== undefined) target.assertSeekable(syscall);
       operation.fd = target.fd;
       operation.file = target;
     }

@@ -1,4 +1,5 @@
-import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "./arguments.ts";
+import { describe } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { openFileOf, RingFile } from "./file.ts";
 import { FixedBuffer } from "./fixed-buffer.ts";
@@ -11,10 +12,11 @@ import { currentPlace } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
 import { isUrl } from "./path.ts";
-import type { BufferPool } from "./pool.ts";
+import { BufferPool } from "./pool.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, Lease, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
 import { IORING_OP_READV_FIXED, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER } from "./uapi.ts";
+import { byteLengthOf, bytesOfView, isBytes } from "./view.ts";
 
 /** Options of `new Ring()`. */
 export interface RingOptions {
@@ -99,9 +101,10 @@ export class Ring implements AsyncDisposable {
   /**
    * Sets up a ring and gives it the pools' buffers.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone; and the errors of `new RawRing()`
+   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone, or the process has changed its user since the pool was made; and the errors of `new RawRing()`
    */
   constructor(options: RingOptions = {}) {
+    if (options instanceof BufferPool) throw invalidType("options", "an object, as in `new Ring({ pool })`", options);
     checkOptions(options, ["entries", "cqEntries", "pool", "flags"]);
     const { entries = 256, pool, flags = 0 } = options;
     checkInteger("options.entries", entries, 1, 32768);
@@ -116,7 +119,8 @@ export class Ring implements AsyncDisposable {
     this.#lease = new Lease(this.#core);
   }
 
-  /** How the kernel gave the ring its pools: a clone of their registration, or, before Linux 6.12 (6.13 for several pools), one of its own. */
+  /** How the kernel gave the ring its pools: a clone of their registration, or one of its own: before Linux 6.12 (6.13 for several pools), and
+   * where the process has changed its user, or lost CAP_IPC_LOCK, since a pool was made. */
   get bufferSource(): "cloned" | "registered" | undefined {
     return this.#core.bufferSource;
   }
@@ -160,6 +164,7 @@ export class Ring implements AsyncDisposable {
       () => {
         const { direct = false } = options;
         checkBoolean("options.direct", direct);
+        if (direct) requests.assertUnlinked("open with `direct`"); // it asks for the alignment, too
         return operations.open(path, flags, mode, direct);
       },
       options,
@@ -167,7 +172,7 @@ export class Ring implements AsyncDisposable {
     );
     const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
     requests.files.install(fileEntry);
-    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment), place);
+    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment, describe(fd)), place);
   }
 
   /**
@@ -760,15 +765,17 @@ export class Ring implements AsyncDisposable {
   }
 
   /** Starts an operation; whatever is wrong with it, or with its options, rejects. */
-  #run<Result>(prepare: () => Prepared<Result>, options: OperationOptions, known: readonly string[] = signalOnly, signal = options?.signal): Promise<Result> {
+  #run<Result>(prepare: () => Prepared<Result>, options: OperationOptions, known: readonly string[] = signalOnly): Promise<Result> {
     return this.#core.requests.run(() => {
-      if (options !== noOptions) checkOptions(options, known);
-      return prepare();
-    }, signal);
+      if (options === noOptions) return prepare();
+      checkOptions(options, known);
+      const { signal } = options;
+      return { ...prepare(), signal };
+    });
   }
 
   #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
-    if (bytes instanceof Uint8Array && bytes.length > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
+    if (isBytes(bytes) && byteLengthOf(bytes) > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
     return this.#run(() => operations.transfer(direction, this.#target(file, direction), bytes, options.position), options, transferOptions);
   }
 
@@ -779,13 +786,14 @@ export class Ring implements AsyncDisposable {
     const { position, signal } = options;
     if (position !== undefined) checkPosition("options.position", position, 0);
     const target = this.#target(file, direction);
+    const all = bytesOfView(bytes);
     const use = typeof target === "number" ? undefined : target;
     // Open from here to the end: closing waits for it, and refuses only what begins later.
     use?.beginUse();
     try {
       let done = 0;
-      while (done < bytes.length) {
-        const part = bytes.subarray(done, done + largestTransferBytes);
+      while (done < all.length) {
+        const part = all.subarray(done, done + largestTransferBytes);
         const from = position === undefined ? undefined : BigInt(position) + BigInt(done);
         try {
           const transferred = await this.#core.requests.run(() => operations.transfer(direction, target, part, from), signal);
@@ -848,5 +856,9 @@ export class Ring implements AsyncDisposable {
     if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);
     checkInteger("file", file, 0, 2 ** 31 - 1);
     return file;
+  }
+
+  static {
+    mark("Ring", Ring.prototype);
   }
 }

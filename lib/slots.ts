@@ -69,7 +69,8 @@ export class Slots {
 
   /** Frees a slot that `owner` has. */
   release(index: number, owner: number): void {
-    assert(Atomics.compareExchange(this.#owners, index, owner, 0) === owner, `slot ${index} is owned by ${owner}`);
+    const was = Atomics.compareExchange(this.#owners, index, owner, 0);
+    assert(was === owner, `slot ${index} is owned by ${owner}, not by ${was}`);
     const block = Math.floor(index / slotsPerBlock);
     if (Atomics.load(this.#hints, block) === 0) Atomics.store(this.#hints, block, 1);
     if (this.#recent.length < recentLimit) this.#recent.push(index);

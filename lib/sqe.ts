@@ -1,5 +1,7 @@
 /** Writes one submission queue entry. Pure: it knows the layout of `struct io_uring_sqe` and nothing else. */
 
+import { assert } from "./assert.ts";
+
 /** 32-bit words of an entry; an IORING_SETUP_SQE128 ring has twice as many. */
 export const sqeWords = 16;
 
@@ -40,6 +42,7 @@ export function writeSqe(
   bufferIndex: number,
   spliceFd = 0,
 ): void {
+  assert(length < twoTo32, "a request's length has 32 bits");
   words[base] = opcode | (sqeFlags << 8);
   words[base + 1] = fd;
   writeLong(words, base + 2, position);

@@ -45,3 +45,12 @@ export function keepAlive(): void {
 export function letEnd(): void {
   if (--keeping === 0) port?.unref();
 }
+
+/** Resolves `ms` later, and keeps the process alive until then. */
+export async function wait(ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  keepAlive();
+  later(ms, resolve);
+  await promise;
+  letEnd();
+}

@@ -22,6 +22,7 @@ const dataViewBuffer = getter<ArrayBufferLike>(DataView.prototype, "buffer");
 const dataViewByteLength = getter<number>(DataView.prototype, "byteLength");
 const dataViewByteOffset = getter<number>(DataView.prototype, "byteOffset");
 const sharedByteLength = getter<number>(SharedArrayBuffer.prototype, "byteLength");
+const sharedGrowable = getter<boolean>(SharedArrayBuffer.prototype, "growable");
 const unsharedByteLength = getter<number>(ArrayBuffer.prototype, "byteLength");
 
 /** Whether it is a typed array or a DataView: a Proxy of one, or an object with its prototype, is not. */
@@ -45,7 +46,17 @@ export function isBytes(value: unknown): value is Uint8Array {
 
 /** Whether it is a SharedArrayBuffer, whatever its prototype. */
 export function isSharedMemory(value: unknown): value is SharedArrayBuffer {
-  return value instanceof SharedArrayBuffer && has(sharedByteLength, value);
+  return has(sharedByteLength, value);
+}
+
+/** Bytes of a SharedArrayBuffer, by now. */
+export function sharedByteLengthOf(memory: SharedArrayBuffer): number {
+  return sharedByteLength.call(memory);
+}
+
+/** Whether a SharedArrayBuffer can grow, and with it views that have no length of their own. */
+export function isGrowable(memory: SharedArrayBuffer): boolean {
+  return sharedGrowable.call(memory);
 }
 
 /** Whether it is an ArrayBuffer, whatever its prototype. */
@@ -53,8 +64,19 @@ export function isUnsharedMemory(value: unknown): value is ArrayBuffer {
   return has(unsharedByteLength, value);
 }
 
+/** Also of one whose memory was detached, whose getters throw. */
 function isDataView(view: NodeJS.ArrayBufferView): boolean {
-  return view instanceof DataView && has(dataViewBuffer, view);
+  return isView(view) && !has(typedArrayByteLength, view);
+}
+
+/** Bytes of a Uint8Array, or -1 where it is none: for where each nanosecond counts. */
+export function lengthIfBytes(value: unknown): number {
+  if (!(value instanceof PlainBytes)) return -1;
+  try {
+    return typedArrayByteLength.call(value);
+  } catch {
+    return -1;
+  }
 }
 
 /** The memory that a typed array lies in. */

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
+import { constants } from "node:fs";
 import { release } from "node:os";
-import { RawRing, UringError } from "bun-uring";
+import { RawRing, Ring, UringError } from "bun-uring";
 import { uringError } from "./support/errors.ts";
 
 test("a want of descriptors says how to get more, whichever system call it met; a more special hint goes before", () => {
@@ -31,6 +32,16 @@ test("errnos that files and devices report have the kernel's names and a text, a
     expect([error.code, new UringError(code, "read").errno]).toEqual([code, -errno]);
     expect(error.message).not.toContain("failed");
   }
+});
+
+test("an open with O_DIRECT where the file system has none says so, by option or by flag; any other EINVAL of an open does not", async () => {
+  await using ring = new Ring();
+  for (const open of [() => ring.open("/proc/self/status", "r", 0, { direct: true }), () => ring.open("/proc/self/status", constants.O_DIRECT)]) {
+    const { code, hint, path } = await uringError(open);
+    expect([code, path, hint]).toEqual(["EINVAL", "/proc/self/status", expect.stringContaining("has no O_DIRECT")]);
+  }
+  const { code, hint } = await uringError(() => ring.open("/proc/self/status", constants.O_DIRECTORY | constants.O_CREAT));
+  expect([code, hint]).toEqual(["EINVAL", undefined]);
 });
 
 test("what is not known has no hint", () => {

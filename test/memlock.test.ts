@@ -42,6 +42,16 @@ test(`what is closed gives its part of the limit back at once: ${times(200)} poo
   expect(first).toEqual(read[bufferSource.one]);
 });
 
+test("what closed rings had of the limit new ones can have at once", async () => {
+  expect(await linesOf(["again"])).toEqual([{ enough: true, again: true }]);
+});
+
+test("where closed rings still have the limit, a constructor says ENOMEM at once, and BufferPool.create waits while the event loop goes on", async () => {
+  const [line] = await linesOf(["late"]);
+  // 0: an older kernel, that does not count the memory of rings (before Linux 6.14).
+  expect(line).toEqual({ refused: expect.any(Number), available: 96, went: true });
+});
+
 test("a RawRing's registration over the limit is ENOMEM, leaves the table as it was, and takes no part of the limit", async () => {
   const { exitCode, stdout, stderr } = await run("memlock", { args: ["raw"] });
   expect([exitCode, stderr]).toEqual([0, ""]);

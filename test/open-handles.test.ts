@@ -153,3 +153,19 @@ test("a signal that lives on does not keep streams that were dropped", async () 
   );
   expect(new Set(reportsIn(stderr).filter((place) => place.startsWith("FixedBuffer")))).toEqual(new Set(streams.filter((place) => place !== "")));
 });
+
+test("a program whose Error.prepareStackTrace throws is told what is open all the same, without the place", () => {
+  trackHandles(true);
+  const before = openHandles();
+  using _ring = new RawRing();
+  const { prepareStackTrace } = Error;
+  try {
+    Error.prepareStackTrace = () => {
+      throw new Error("no traces");
+    };
+    const opened = openHandles().filter((handle) => !before.includes(handle));
+    expect(opened.map(({ kind, madeAt }) => [kind, madeAt])).toEqual([["RawRing", ""]]);
+  } finally {
+    Error.prepareStackTrace = prepareStackTrace;
+  }
+});

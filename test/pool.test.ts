@@ -303,3 +303,23 @@ needs("clone (Linux 6.12)", "4 GiB of locked memory", "6 GiB of memory")(
     }),
   180_000,
 );
+
+test("an acquire whose signal throws while it is listened to waits for nothing: no slot goes to it", async () => {
+  using pool = new BufferPool({ count: 1, size: 4096 });
+  const buffer = await pool.acquire();
+  const { signal } = new AbortController();
+  Object.defineProperty(signal, "addEventListener", {
+    value: () => {
+      throw new Error("no listeners here");
+    },
+  });
+  const outcome = pool.acquire({ signal }).then(
+    (granted) => granted.release(),
+    (error: unknown) => expect(String(error)).toBe("Error: no listeners here"),
+  );
+  await Promise.resolve();
+  buffer.release();
+  await outcome;
+  const { available, waiting } = pool.stats();
+  expect([available, waiting]).toEqual([1, 0]);
+});

@@ -71,3 +71,11 @@ test("what such a kernel signals to nobody is found all the same", async () => {
   // Elsewhere nobody looks: there is nothing but the signal.
   expect(await run("unsignalled", { args: ["6.18.44"] })).toEqual({ exitCode: 0, signal: null, stdout: "0 TimeoutError\n", stderr: "" });
 });
+
+test("what a want of descriptors kept from being found out is not remembered: a probe with enough of them finds all", async () => {
+  const { exitCode, stdout, stderr } = await run("short-probe");
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  const { codes, clone, available } = JSON.parse(stdout);
+  expect(codes[0]).toBe("EMFILE");
+  expect([clone, available]).toEqual([probe().clone, 1]);
+});

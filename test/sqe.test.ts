@@ -8,6 +8,12 @@ const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const safe = fc.maxSafeNat();
 const position = fc.oneof(safe, fc.constant(-1), fc.bigInt({ min: -1n, max: 2n ** 63n - 1n }));
 
+test("a length of 4 GiB, which the entry would hold as 0, is no request's", () => {
+  const words = new Int32Array(sqeWords).fill(-1);
+  expect(() => writeSqe(words, 0, 4, 0, 3, 0, 0, 2 ** 32, 0, 1, 0)).toThrow("32 bits");
+  expect(words.every((word) => word === -1)).toBe(true);
+});
+
 test("an entry has every field where struct io_uring_sqe has it, whatever stood there before", () => {
   fc.assert(
     fc.property(

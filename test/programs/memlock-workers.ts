@@ -14,9 +14,6 @@ import { TestWorker } from "../support/workers.ts";
 export interface MemlockFigures {
   readonly terminated: number;
   readonly closed: number;
-  /** What the library waited for memory that the kernel had not given back yet, here: in all, and how often. */
-  readonly waitedMs: number;
-  readonly waits: number;
   /** While one pool was there, here. */
   readonly mostPinnedKb: number;
   readonly left: string;
@@ -31,14 +28,6 @@ becomeUser(2 ** 20 + process.pid); // nobody else's: what a user may lock is cou
 using _workers = await bundleWorkers("pool-reader");
 
 let mostPinnedKb = 0;
-let waits = 0;
-let waitedMs = 0;
-const { sleepSync } = Bun;
-Bun.sleepSync = (ms) => {
-  waits++;
-  waitedMs += Number(ms);
-  sleepSync(ms);
-};
 
 let descriptors = 0;
 for (let round = 0; round < rounds; round++) {
@@ -69,8 +58,6 @@ console.log(
   JSON.stringify({
     terminated: rounds,
     closed: rounds,
-    waits,
-    waitedMs,
     mostPinnedKb,
     left,
   } satisfies MemlockFigures),

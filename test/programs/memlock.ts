@@ -1,4 +1,4 @@
-/** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. "rounds": closes all and begins again, times(200). "raw": registers by hand what is too much, and what is not. */
+/** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. "rounds": closes all and begins again, times(200). "raw": registers by hand what is too much, and what is not. "again": rings to the limit, closed, and made again at once. "late": fills the limit with what closed rings have not given back, and waits for it with BufferPool.create. */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, RawRing, Ring, UringError } from "bun-uring";
 import { kernel } from "../../lib/kernel.ts";
@@ -8,6 +8,9 @@ import { resultOf, shared } from "../support/rings.ts";
 
 const found = kernel();
 if (process.argv[2] === "register") Object.assign(found, { cloneAbility: 0 });
+Bun.sleepSync = () => {
+  throw new Error("the event loop would have been stopped");
+};
 const fd = openSync(process.execPath, "r"); // an ordinary user may not see it
 limitMemlock(8 * 2 ** 20);
 becomeUser(2 ** 20 + process.pid); // nobody else's: what a user may lock is counted over all that are theirs
@@ -47,6 +50,52 @@ if (process.argv[2] === "raw") {
   ring.unregisterBuffers();
   refuse("as much as before", () => ring.registerBuffers([shared(6 * 2 ** 20)]));
   ring.close();
+  process.exit();
+}
+
+/** As many as there can be: 400 at most. */
+function makeRings(): Ring[] {
+  const rings: Ring[] = [];
+  try {
+    while (rings.length < 400) rings.push(new Ring());
+  } catch (error) {
+    if (!(error instanceof UringError && error.code === "ENOMEM")) throw error;
+  }
+  return rings;
+}
+
+if (process.argv[2] === "again") {
+  const counts: number[] = [];
+  for (let round = 0; round < 3; round++) {
+    const rings = makeRings();
+    counts.push(rings.length);
+    for (const ring of rings) await ring.close();
+  }
+  const [first = 0, ...later] = counts;
+  console.log(JSON.stringify({ enough: first > 40, again: later.every((count) => count > first / 2) || counts }));
+  process.exit();
+}
+
+if (process.argv[2] === "late") {
+  let refused = 0;
+  for (let ring = 0; ring < 1000 && refused === 0; ring++) {
+    try {
+      new RawRing({ entries: 4096 }).close();
+    } catch (error) {
+      if (!(error instanceof UringError && error.code === "ENOMEM" && error.hint?.includes("closed"))) throw error;
+      refused++;
+    }
+  }
+  let turns = 0;
+  let waiting = true;
+  const turn = () => {
+    turns++;
+    if (waiting) setImmediate(turn);
+  };
+  turn();
+  using pool = await BufferPool.create({ count: 96, size: 65536 });
+  waiting = false;
+  console.log(JSON.stringify({ refused, available: pool.available, went: turns > 1 }));
   process.exit();
 }
 

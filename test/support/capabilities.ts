@@ -3,6 +3,7 @@ import { test } from "bun:test";
 import { constants, copyFileSync, existsSync } from "node:fs";
 import { networkInterfaces, totalmem } from "node:os";
 import { probe, RawRing } from "bun-uring";
+import { makesMemoryCgroups } from "./cgroups.ts";
 import { ownsMachine } from "./clock.ts";
 import { directFlags } from "./direct.ts";
 import { hasAllDocuments } from "./documents.ts";
@@ -10,6 +11,7 @@ import { mountsFaultyFiles } from "./faulty-files.ts";
 import { Folder, hasPlace } from "./files.ts";
 import { makesLoopDevices } from "./loop-device.ts";
 import { mounts } from "./mounts.ts";
+import { makesTerminals } from "./pipes.ts";
 import { pinsCounted } from "./resources.ts";
 
 const { available, clone, opcodes, memlock } = probe();
@@ -66,6 +68,7 @@ const capabilities = {
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
   "a loopback interface": () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
   // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
+  "root, to become another user": () => process.getuid?.() === 0,
   "a processor that is not emulated": () => process.env["BUN_URING_TEST_EMULATED"] === undefined,
   "the folder bench": () => existsSync(new URL("../../bench/", import.meta.url)),
   "all documents": () => hasAllDocuments,
@@ -80,6 +83,8 @@ const capabilities = {
   "mounts of xfs": () => mounts("xfs"),
   "mounts of FUSE": mountsFaultyFiles,
   "loop devices": makesLoopDevices,
+  terminals: makesTerminals,
+  "control groups that limit memory": makesMemoryCgroups,
   "a machine whose clock may be set": () => ownsMachine,
 } as const;
 

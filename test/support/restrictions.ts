@@ -7,6 +7,7 @@ const libc = dlopen("libc.so.6", {
   setgroups: { args: ["u64", "ptr"], returns: "i32" },
   setgid: { args: ["u32"], returns: "i32" },
   setuid: { args: ["u32"], returns: "i32" },
+  capset: { args: ["ptr", "ptr"], returns: "i32" },
 }).symbols;
 
 const RLIMIT_MEMLOCK = 8;
@@ -44,6 +45,13 @@ export function becomeUser(id: number): void {
   done(libc.setgroups(0, null), "setgroups");
   done(libc.setgid(id), "setgid");
   done(libc.setuid(id), "setuid");
+}
+
+/** This thread, and those that it starts, have no capability any more, whoever it is. */
+export function dropCapabilities(): void {
+  const header = new Uint32Array(new SharedArrayBuffer(8));
+  header[0] = 0x20080522; // _LINUX_CAPABILITY_VERSION_3; then the thread, 0 for this one
+  done(libc.capset(header, new Uint32Array(new SharedArrayBuffer(24))), "capset");
 }
 
 const io_uring_setup = 425;

@@ -1,0 +1,55 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { BufferPool } from "bun-uring";
+
+const source = readFileSync(import.meta.filename, "utf8").split("\n");
+
+/** The next process warning. */
+function nextWarning(): Promise<Error & { code?: string; detail?: string }> {
+  return new Promise((resolve) => process.once("warning", resolve));
+}
+
+test("an acquire that has waited for 5 seconds warns once, and says who has the slots and where those here were acquired", async () => {
+  using pool = new BufferPool({ count: 4, size: 4096, hugePages: false });
+  using attached = BufferPool.attach(pool.share());
+  using first = pool.tryAcquire();
+  using second = pool.tryAcquire();
+  using elsewhere = attached.tryAcquire();
+  const token = pool.tryAcquire()?.transfer();
+  expect([first?.index, second?.index, elsewhere?.index, token?.index]).toEqual([0, 1, 2, 3]);
+
+  // Who gave up meanwhile has not waited for long: it is who waits longest that counts.
+  const aborted = new AbortController();
+  const early = pool.acquire({ signal: aborted.signal }).catch((error: unknown) => error);
+  await Bun.sleep(200);
+  aborted.abort("enough");
+  expect(await early).toBe("enough");
+
+  const warning = nextWarning();
+  const waits = [pool.acquire(), pool.acquire()];
+  const began = Bun.nanoseconds();
+  const { name, code, message, detail = "" } = await warning;
+  expect((Bun.nanoseconds() - began) / 1e9).toBeGreaterThan(4.9);
+  expect([name, code]).toEqual(["BunUringWarning", "BUN_URING_ACQUIRE_WAITS"]);
+  expect(message).toContain(
+    "of 4 slots of 4096 bytes: held here 2, by others that have the pool 1 (1 have it), in transit 1, free 0; waiting here 2, elsewhere 0",
+  );
+  expect(detail.split("\n").filter((line) => !/^\s+at /.test(line))).toEqual([
+    "It waits here:",
+    expect.stringMatching(/^The FixedBuffer of slot 0 .* was acquired here:$/),
+    expect.stringMatching(/^The FixedBuffer of slot 1 .* was acquired here:$/),
+  ]);
+  const places = Array.from(detail.matchAll(/acquire-warning\.test\.ts:(\d+)/g), ([, line]) => source[Number(line) - 1]);
+  expect(places).toEqual([expect.stringContaining("const waits ="), expect.stringContaining("using first ="), expect.stringContaining("using second =")]);
+
+  let more = 0;
+  const count = () => more++;
+  process.on("warning", count);
+  await Bun.sleep(5500);
+  process.off("warning", count);
+  expect(more).toBe(0);
+  first?.release();
+  second?.release();
+  for (const buffer of await Promise.all(waits)) buffer.release();
+  if (token !== undefined) pool.receive(token).release();
+}, 30_000);
