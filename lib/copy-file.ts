@@ -1,16 +1,14 @@
-import type { FileHandle } from "node:fs/promises";
 import { onAbort } from "./abort.ts";
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType } from "./arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import { UringError } from "./errors.ts";
-import type { FixedBuffer } from "./fixed-buffer.ts";
-import { kernel } from "./kernel.ts";
+import type { RingFile } from "./file.ts";
 import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } from "./open-flags.ts";
 import type { BufferPool } from "./pool.ts";
+import { reflink } from "./reflink.ts";
 import type { Ring } from "./ring.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
-
-/** Loaded when it is needed: importing it takes a while. */
-const files = () => process.getBuiltinModule("node:fs/promises");
+import { deviceNumber, STATX_BASIC_STATS, type Statx } from "./statx.ts";
+import { type Memory, memoriesOf } from "./stream-memory.ts";
 
 /** As `fs.constants` has them. */
 const COPYFILE_EXCL = 1;
@@ -19,10 +17,17 @@ const COPYFILE_FICLONE_FORCE = 4;
 
 /** Of a larger slot only so much is used: what is in the page cache is copied on the event loop, which has other work too. */
 const largestChunkBytes = 2 ** 18;
+/** Memory of a chunk where there is no pool; as much as a small file needs, and the byte behind it. */
+const smallestChunkBytes = 2 ** 14;
 const largestDepth = 1024;
+
+/** Permissions that a copy gets of its source: all but setuid and setgid, which would give the rights of whoever has copied. */
+const copiedPermissions = 0o1777;
 const allPermissions = 0o7777;
-/** S_ISUID | S_ISGID */
-const setsId = 0o6000;
+const ownersPermissions = 0o700;
+const fileType = 0o170000;
+const folder = 0o040000;
+const regularFile = 0o100000;
 
 /** How far a copy is. */
 export interface CopyProgress {
@@ -59,8 +64,8 @@ export interface CopyFileResult {
 
 /** A copy under way. */
 interface Copy {
-  readonly source: FileHandle;
-  readonly destination: FileHandle;
+  readonly source: RingFile;
+  readonly destination: RingFile;
   /** The source's size at the start, in bytes. */
   readonly size: number;
   /** What the destination had before, in bytes. */
@@ -71,11 +76,14 @@ interface Copy {
   readonly signal: AbortSignal | undefined;
   /** Adds to what is copied. */
   readonly advance: (bytes: number) => void;
+  /** Whether what the destination had before may be gone. */
+  replaced: boolean;
 }
 
 function pathOf(name: string, path: unknown): string {
   const text = path instanceof URL ? Bun.fileURLToPath(path) : path;
   if (typeof text !== "string") throw invalidType(name, "a string or a file: URL", path);
+  if (text.includes("\0")) throw invalidValue(`${name} must be a path without null bytes, not ${JSON.stringify(text)}`);
   return text;
 }
 
@@ -96,32 +104,42 @@ interface Paths {
   readonly destination: string;
 }
 
-/** An error of a system call names both files: a call on a descriptor knows none. What the library itself refused says why. */
+/** System calls on one of the two, of which an error names both. */
+const callsOnFiles = ["openat", "open", "statx", "read", "write", "read_fixed", "write_fixed", "ftruncate", "fsync", "fchmod", "ioctl_ficlone"];
+
+/** What the library itself refused says why, and stays as it is. */
 function named(error: unknown, paths: Paths): unknown {
   if (!(error instanceof Error && "errno" in error && "syscall" in error)) return error;
-  if (error instanceof UringError && !error.syscall.endsWith("_fixed")) return error;
-  if (typeof error.errno !== "number" || typeof error.syscall !== "string") return error;
-  if (error instanceof UringError && error.message !== new UringError(error.errno, error.syscall).message) return error;
-  return new UringError(error.errno, error.syscall, { ...paths, cause: error });
+  const { errno, syscall } = error;
+  if (typeof errno !== "number" || typeof syscall !== "string" || !callsOnFiles.includes(syscall)) return error;
+  if (error instanceof UringError) {
+    const { path, dest } = error;
+    const plain = new UringError(errno, syscall, path === undefined ? {} : { path });
+    if (dest !== undefined || error.message !== plain.message) return error;
+  }
+  return new UringError(errno, syscall === "openat" ? "open" : syscall, { ...paths, cause: error });
 }
 
-function checkRegular(paths: Paths, which: keyof Paths, stats: { isFile(): boolean; isDirectory(): boolean }): void {
-  if (stats.isDirectory()) throw new UringError("EISDIR", "open", paths);
-  if (!stats.isFile()) throw new UringError("EINVAL", "open", { ...paths, message: `the ${which === "path" ? "source" : which} is not a regular file` });
+function checkRegular(paths: Paths, which: keyof Paths, { mode }: Statx): void {
+  const type = mode & fileType;
+  if (type === folder) throw new UringError("EISDIR", "open", paths);
+  if (type !== regularFile) throw new UringError("EINVAL", "open", { ...paths, message: `the ${which === "path" ? "source" : which} is not a regular file` });
 }
+
+const basicStats = { mask: STATX_BASIC_STATS };
 
 /** Opens one of the two. */
-async function openRegular(paths: Paths, which: keyof Paths, flags: number, mode?: number) {
+async function openRegular(ring: Ring, paths: Paths, which: keyof Paths, flags: number, mode?: number) {
+  const path = paths[which];
+  if (path === "") throw new UringError("ENOENT", "open", paths);
   if ((flags & O_EXCL) === 0) {
     // Before it is opened: a FIFO would be waited for. What else is wrong, open says.
-    const found = await files()
-      .stat(paths[which])
-      .catch(() => undefined);
+    const found = await ring.statx(path, basicStats).catch(() => undefined);
     if (found !== undefined) checkRegular(paths, which, found);
   }
-  const file = await files().open(paths[which], flags, mode);
+  const file = await ring.open(path, flags, mode);
   try {
-    const stats = await file.stat({ bigint: true });
+    const stats = await ring.statx(file, basicStats);
     checkRegular(paths, which, stats);
     return { file, stats };
   } catch (error) {
@@ -130,31 +148,64 @@ async function openRegular(paths: Paths, which: keyof Paths, flags: number, mode
   }
 }
 
-/** Opens the destination, and says whether that made it. Until the copy is done its owner may write to it, whatever its permissions are to be. */
-async function openDestination(paths: Paths, permissions: number, exclusive: boolean) {
-  const mode = (permissions & 0o777) | 0o200;
+/** Opens the destination, and says whether that made it. Nobody but its owner may open a new one before it is all there. */
+async function openDestination(ring: Ring, paths: Paths, permissions: number, exclusive: boolean) {
+  const mode = permissions & ownersPermissions;
   try {
-    return { created: true, ...(await openRegular(paths, "destination", O_WRONLY | O_CREAT | O_EXCL, mode)) };
+    return { created: true, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT | O_EXCL, mode)) };
   } catch (error) {
-    if (exclusive || !(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    if (exclusive || !(error instanceof UringError && error.code === "EEXIST")) throw error;
     // The name may be that of a link to nothing, which is created then.
-    return { created: false, ...(await openRegular(paths, "destination", O_WRONLY | O_CREAT, mode)) };
+    return { created: false, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT, mode)) };
   }
 }
 
-/** Has the destination share the source's blocks, on a thread of node:fs: the kernel writes back first what was written to the source. */
-async function reflink({ source, destination, size, oldSize }: Copy): Promise<void> {
-  const share = () => files().copyFile(`/proc/self/fd/${source.fd}`, `/proc/self/fd/${destination.fd}`, COPYFILE_FICLONE_FORCE);
+function isSame(one: Statx, other: Statx): boolean {
+  return one.ino === other.ino && one.devMajor === other.devMajor && one.devMinor === other.devMinor;
+}
+
+/** What chmod says of a file of somebody else, and of file systems that have no permissions. */
+const noPermissions = ["EPERM", "EOPNOTSUPP", "ENOTSUP", "ENOSYS", "EINVAL"];
+
+/** Changes the permissions where that can be: they stay as they are where not. */
+async function setPermissions(file: RingFile, permissions: number): Promise<void> {
+  try {
+    await file.chmod(permissions);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && typeof error.code === "string" && noPermissions.includes(error.code))) throw error;
+  }
+}
+
+/** What a reflink says that changed nothing. */
+const noReflink = ["EOPNOTSUPP", "EXDEV", "EINVAL", "ENOTTY", "EBADF", "EMFILE"];
+
+/** Has the destination share the source's blocks. */
+async function shareBlocks(copy: Copy): Promise<void> {
+  const { source, destination, size, oldSize } = copy;
+  const share = async () => {
+    try {
+      await reflink(source.fd, destination.fd);
+      copy.replaced = true;
+    } catch (error) {
+      copy.replaced ||= !(error instanceof UringError && noReflink.includes(error.code));
+      throw error;
+    }
+  };
   try {
     await share();
   } catch (error) {
     // A longer file cannot share a block that the source ends in.
-    if (oldSize <= size || !(error instanceof Error && "code" in error && error.code === "EINVAL")) throw error;
+    if (oldSize <= size || !(error instanceof UringError && error.code === "EINVAL")) throw error;
+    copy.replaced = true;
     await destination.truncate(size);
     await share();
   }
   // Of a longer one the rest is there still.
-  if (oldSize > size) await destination.truncate(Math.min(size, (await source.stat()).size));
+  if (oldSize > size) await destination.truncate(Math.min(size, await sizeOf(source)));
+}
+
+async function sizeOf(file: RingFile): Promise<number> {
+  return (await file.stat()).size;
 }
 
 /** Whether every byte is 0: the first is, and each is what the one before it is. */
@@ -177,10 +228,29 @@ function chunksOf(sizeBytes: number, chunkBytes: number): number {
   return Math.max(1, Math.ceil(sizeBytes / chunkBytes));
 }
 
-/** Copies by way of slots. Returns where the source's end was met. */
-async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<number> {
-  const { source, destination, size, oldSize, sparse, signal, advance } = copy;
-  const chunkBytes = Math.min(pool.size, largestChunkBytes);
+/** Memory that is read into from the source, and written from to the destination: of the pool, or some of the copy's own. */
+function memoriesBetween(ring: Ring, { source, destination, size }: Copy, pool: BufferPool | undefined) {
+  const wholeBytes = Math.ceil((size + 1) / smallestChunkBytes) * smallestChunkBytes;
+  // No signal interrupts the transfers: an abort waits for them.
+  return memoriesOf(
+    {
+      transferFixed: (direction, buffer, { signal: _, ...range }) =>
+        direction === "read" ? ring.readFixed(source, buffer, range) : ring.writeFixed(destination, buffer, range),
+      transfer: (direction, bytes, position) => {
+        const at = position === undefined ? {} : { position };
+        return direction === "read" ? ring.read(source, bytes, at) : ring.write(destination, bytes, at);
+      },
+    },
+    pool,
+    Math.min(wholeBytes, largestChunkBytes),
+  );
+}
+
+/** Copies by way of memory. Returns where the source's end was met. */
+async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined): Promise<number> {
+  const { destination, size, oldSize, sparse, signal, advance } = copy;
+  const memories = memoriesBetween(ring, copy, pool);
+  const chunkBytes = Math.min(memories.sizeBytes, largestChunkBytes);
   const stop = new AbortController();
   let next = 0;
   let end = Number.POSITIVE_INFINITY;
@@ -189,36 +259,43 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<n
 
   /** What the destination had goes when the first bytes to replace it are there. */
   function empty(): Promise<void> {
+    copy.replaced = true;
     emptied ??= oldSize > 0 ? destination.truncate() : Promise.resolve();
     return emptied;
   }
 
-  /** No signal interrupts its operations: descriptors have to stay open until the kernel is done with them. */
-  async function copyChunk(buffer: FixedBuffer, position: number): Promise<void> {
-    const length = await repeat(chunkBytes, (done) =>
-      ring.readFixed(source.fd, buffer, { position: position + done, offset: done, length: chunkBytes - done }),
-    );
+  async function copyChunk(memory: Memory, position: number): Promise<void> {
+    const length = await repeat(chunkBytes, (done) => memory.transfer("read", done, chunkBytes - done, position + done, stop.signal));
     if (length < chunkBytes) end = Math.min(end, position + length);
     if (length === 0) return;
     await empty();
-    if (!sparse || !isZero(buffer.bytes.subarray(0, length))) {
-      const written = await repeat(length, (done) =>
-        ring.writeFixed(destination.fd, buffer, { position: position + done, offset: done, length: length - done }),
-      );
-      if (written < length) throw new UringError("EIO", "write_fixed");
+    if (!sparse || !isZero(memory.bytes.subarray(0, length))) {
+      const written = await repeat(length, (done) => memory.transfer("write", done, length - done, position + done, stop.signal));
+      if (written < length) throw new UringError("EIO", pool === undefined ? "write" : "write_fixed");
       writtenEnd = Math.max(writtenEnd, position + length);
     }
     advance(length);
   }
 
-  /** Copies chunk after chunk. It has one slot at a time, and needs no other to go on: copies that share a pool never wait for each other in a circle. */
+  /**
+   * Copies chunk after chunk. Of a pool it has one slot at a time, and needs no other to go on: copies that share a pool never wait for each other in a circle. Memory of its own
+   * it keeps.
+   */
   async function lane(index: number): Promise<void> {
+    let memory: Memory | undefined;
     // The first one also finds out what lies behind the size.
     while (next < (index === 0 ? end : Math.min(end, size)) && !stop.signal.aborted) {
       const position = next;
       next += chunkBytes;
-      using buffer = await pool.acquire({ signal: stop.signal });
-      await copyChunk(buffer, position);
+      memory ??= await memories.take(stop.signal);
+      try {
+        await copyChunk(memory, position);
+      } finally {
+        if (pool !== undefined) {
+          memory.release();
+          memory = undefined;
+        }
+      }
     }
   }
 
@@ -237,44 +314,49 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<n
  * Copies by a reflink where that goes, otherwise by reads and writes. Not by copy_file_range(2): io_uring has no such request, and node:fs none for part of a
  * file, so it could be neither aborted nor watched; from page cache to page cache it is no quicker.
  */
-async function copyContent(copy: Copy, options: CopyFileOptions): Promise<CopyFileResult> {
+async function copyContent(copy: Copy, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
   const forced = ((options.mode ?? 0) & COPYFILE_FICLONE_FORCE) !== 0;
   if (copy.size > 0 || forced) {
     try {
-      await reflink(copy);
-      return { copiedBytes: (await copy.destination.stat()).size, method: "reflink" };
+      await shareBlocks(copy);
+      return { copiedBytes: await sizeOf(copy.destination), method: "reflink" };
     } catch (error) {
       if (forced) throw error;
     }
     copy.signal?.throwIfAborted();
   }
-  const own = { count: Math.min(copy.depth, chunksOf(copy.size, largestChunkBytes)), size: largestChunkBytes };
-  return { copiedBytes: await withRing(options, own, (ring, pool) => readAndWrite(copy, ring, pool)), method: "read_write" };
+  return { copiedBytes: await readAndWrite(copy, ring, options.pool), method: "read_write" };
 }
 
+/** Of node:fs, which opens nothing for these; the ring may be closed by then. It is loaded when it is needed: importing it takes a while. */
+const files = () => process.getBuiltinModule("node:fs/promises");
+
 /** Removes a file, unless somebody has put another in its place. */
-async function removeSame(path: string, { dev, ino }: { readonly dev: bigint; readonly ino: bigint }): Promise<void> {
+async function removeSame(path: string, { ino, devMajor, devMinor }: Statx): Promise<void> {
   try {
     const now = await files().lstat(path, { bigint: true });
-    if (now.dev === dev && now.ino === ino) await files().unlink(path);
+    if (now.ino === ino && now.dev === BigInt(deviceNumber(devMajor, devMinor))) await files().unlink(path);
   } catch {
     // It is not there any more, or may not be removed: why the copy failed is what is told.
   }
 }
 
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await files().open(path, O_RDONLY | O_DIRECTORY);
+async function syncFolder(ring: Ring, path: string): Promise<void> {
+  await using folder = await ring.open(path, O_RDONLY | O_DIRECTORY);
   await folder.sync();
 }
 
-async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFileResult> {
+async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
   const { depth = 8, mode = 0, durable = false, signal, onProgress } = options;
-  const { file, stats } = await openRegular(paths, "path", O_RDONLY);
+  const { file, stats } = await openRegular(ring, paths, "path", O_RDONLY);
   await using source = file;
-  const permissions = Number(stats.mode) & allPermissions;
-  const { file: destination, stats: old, created } = await openDestination(paths, permissions, (mode & COPYFILE_EXCL) !== 0);
+  const permissions = stats.mode & copiedPermissions;
+  const { file: destination, stats: old, created } = await openDestination(ring, paths, permissions, (mode & COPYFILE_EXCL) !== 0);
+  const oldPermissions = old.mode & allPermissions;
+  const narrowed = oldPermissions & permissions;
+  let copy: Copy | undefined;
   try {
-    if (old.dev === stats.dev && old.ino === stats.ino) {
+    if (isSame(old, stats)) {
       await destination.close();
       return { copiedBytes: 0, method: "none" };
     }
@@ -287,21 +369,24 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
       totalBytes = Math.max(totalBytes, copiedBytes);
       onProgress?.({ copiedBytes, totalBytes });
     };
-    advance(0);
     const sparse = stats.blocks * 512n < stats.size;
-    const result = await copyContent({ source, destination, size: totalBytes, oldSize: Number(old.size), sparse, depth, signal, advance }, options);
+    copy = { source, destination, size: totalBytes, oldSize: Number(old.size), sparse, depth, signal, advance, replaced: false };
+    // Before the first byte is there, who may not read the source must not be able to open the copy.
+    if (oldPermissions !== narrowed) await setPermissions(destination, narrowed);
+    advance(0);
+    const result = await copyContent(copy, ring, options);
     if (copiedBytes !== result.copiedBytes || totalBytes !== result.copiedBytes)
       onProgress?.({ copiedBytes: result.copiedBytes, totalBytes: result.copiedBytes });
 
-    // Last, for writing takes setuid and setgid away.
-    if (old.mode !== stats.mode || (permissions & setsId) !== 0) await destination.chmod(permissions);
+    if (narrowed !== permissions) await setPermissions(destination, permissions);
     signal?.throwIfAborted();
     if (durable) await destination.sync();
     await destination.close();
-    if (durable && created) await syncFolder(process.getBuiltinModule("node:path").dirname(paths.destination));
+    if (durable && created) await syncFolder(ring, process.getBuiltinModule("node:path").dirname(paths.destination));
     return result;
   } catch (error) {
     if (created) await removeSame(paths.destination, old);
+    else if (oldPermissions !== narrowed && copy?.replaced === false) await setPermissions(destination, oldPermissions).catch(() => undefined);
     await destination.close().catch(() => undefined);
     throw error;
   }
@@ -341,9 +426,8 @@ export async function copyFile(from: string | URL, to: string | URL, options: Co
   const paths = { path: pathOf("from", from), destination: pathOf("to", to) };
   checkCopyOptions(options);
   options.signal?.throwIfAborted();
-  kernel(); // a machine without io_uring says so before anything is touched
   try {
-    return await copyPaths(paths, options);
+    return await withRing(options, (ring) => copyPaths(paths, ring, options));
   } catch (error) {
     throw error === options.signal?.reason ? error : named(error, paths);
   }

@@ -2,9 +2,6 @@ import type { Hash } from "node:crypto";
 import { checkInteger, checkOptions, checkSignal, invalidType, invalidValue, show } from "./arguments.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
 
-/** Bytes of a read, where the pool is the call's own. */
-const chunkBytes = 2 ** 18;
-
 /** How far `hashFile` is. */
 export interface HashProgress {
   /** Never less than before. */
@@ -62,15 +59,15 @@ function newHash(algorithm: string): Hash {
  */
 export async function hashFile(path: string | URL, options: HashFileOptions = {}): Promise<string> {
   checkHashOptions(options);
-  const { algorithm = "sha256", encoding = "hex", depth = 4, signal, onProgress } = options;
+  const { algorithm = "sha256", encoding = "hex", depth = 4, pool, signal, onProgress } = options;
   const hash = newHash(algorithm);
   signal?.throwIfAborted();
-  return await withRing(options, { count: depth + 1, size: chunkBytes }, async (ring, pool) => {
+  return await withRing(options, async (ring) => {
     await using file = await ring.open(path, "r", 0, { ...(signal && { signal }) });
     const { size } = await file.stat();
     let hashedBytes = 0;
     onProgress?.({ hashedBytes, totalBytes: size });
-    for await (const bytes of file.readable({ pool, depth, zeroCopy: true, ...(signal && { signal }) })) {
+    for await (const bytes of file.readable({ depth, ...(pool && { pool, zeroCopy: true }), ...(signal && { signal }) })) {
       hash.update(bytes);
       hashedBytes += bytes.length;
       onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });

@@ -33,6 +33,8 @@ const signatures = {
   descriptorFlags: { args: ["i32"], returns: "i32" },
   fileSeek: { args: ["i32", "i64_fast", "i32"], returns: "i64_fast" },
   advise: { args: ["u64", "u64", "i32"], returns: "i32" },
+  reflinkStart: { args: ["i32", "i32", "u64"], returns: "i32" },
+  reflinkResult: { args: ["u64"], returns: "i32" },
   probe: { args: ["u64"], returns: "i32" },
 } as const;
 

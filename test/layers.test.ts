@@ -18,7 +18,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   "raw ring": ["raw-ring", "replace"],
   sqe: ["sqe"],
   wakeup: ["wakeup"],
-  native: ["kernel", "memlock", "native", "probe", "scratch", "shim-source"],
+  native: ["kernel", "memlock", "native", "probe", "reflink", "scratch", "shim-source"],
   // Without io_uring: what a platform, an error, a check or a list is.
   base: [
     "abort",
