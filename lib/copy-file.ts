@@ -128,15 +128,16 @@ function checkRegular(paths: Paths, which: keyof Paths, { mode }: Statx): void {
 
 const basicStats = { mask: STATX_BASIC_STATS };
 
-/** Opens one of the two. */
-async function openRegular(ring: Ring, paths: Paths, which: keyof Paths, flags: number, mode?: number) {
+/** What is at a path; where that is nothing, or cannot be looked at, open says why. */
+function lookAt(ring: Ring, path: string): Promise<Statx | undefined> {
+  return path === "" ? Promise.resolve(undefined) : ring.statx(path, basicStats).catch(() => undefined);
+}
+
+/** Opens one of the two, which was looked at before, for a FIFO would be waited for; or is new. */
+async function openRegular(ring: Ring, paths: Paths, which: keyof Paths, flags: number, found: Statx | undefined, mode?: number) {
   const path = paths[which];
   if (path === "") throw new UringError("ENOENT", "open", paths);
-  if ((flags & O_EXCL) === 0) {
-    // Before it is opened: a FIFO would be waited for. What else is wrong, open says.
-    const found = await ring.statx(path, basicStats).catch(() => undefined);
-    if (found !== undefined) checkRegular(paths, which, found);
-  }
+  if (found !== undefined) checkRegular(paths, which, found);
   const file = await ring.open(path, flags, mode);
   try {
     const stats = await ring.statx(file, basicStats);
@@ -149,15 +150,19 @@ async function openRegular(ring: Ring, paths: Paths, which: keyof Paths, flags: 
 }
 
 /** Opens the destination, and says whether that made it. Nobody but its owner may open a new one before it is all there. */
-async function openDestination(ring: Ring, paths: Paths, permissions: number, exclusive: boolean) {
+async function openDestination(ring: Ring, paths: Paths, permissions: number, exclusive: boolean, found: Statx | undefined) {
   const mode = permissions & ownersPermissions;
-  try {
-    return { created: true, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT | O_EXCL, mode)) };
-  } catch (error) {
-    if (exclusive || !(error instanceof UringError && error.code === "EEXIST")) throw error;
-    // The name may be that of a link to nothing, which is created then.
-    return { created: false, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT, mode)) };
+  let existing = found;
+  if (existing === undefined || exclusive) {
+    try {
+      return { created: true, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT | O_EXCL, undefined, mode)) };
+    } catch (error) {
+      if (exclusive || !(error instanceof UringError && error.code === "EEXIST")) throw error;
+      existing = await lookAt(ring, paths.destination);
+    }
   }
+  // The name may be that of a link to nothing, which is created then.
+  return { created: false, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT, existing, mode)) };
 }
 
 function isSame(one: Statx, other: Statx): boolean {
@@ -348,10 +353,11 @@ async function syncFolder(ring: Ring, path: string): Promise<void> {
 
 async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
   const { depth = 8, mode = 0, durable = false, signal, onProgress } = options;
-  const { file, stats } = await openRegular(ring, paths, "path", O_RDONLY);
+  const [from, to] = await Promise.all([lookAt(ring, paths.path), lookAt(ring, paths.destination)]);
+  const { file, stats } = await openRegular(ring, paths, "path", O_RDONLY, from);
   await using source = file;
   const permissions = stats.mode & copiedPermissions;
-  const { file: destination, stats: old, created } = await openDestination(ring, paths, permissions, (mode & COPYFILE_EXCL) !== 0);
+  const { file: destination, stats: old, created } = await openDestination(ring, paths, permissions, (mode & COPYFILE_EXCL) !== 0, to);
   const oldPermissions = old.mode & allPermissions;
   const narrowed = oldPermissions & permissions;
   let copy: Copy | undefined;
@@ -381,7 +387,7 @@ async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Pr
     if (narrowed !== permissions) await setPermissions(destination, permissions);
     signal?.throwIfAborted();
     if (durable) await destination.sync();
-    await destination.close();
+    await Promise.all([destination.close(), source.close()]);
     if (durable && created) await syncFolder(ring, process.getBuiltinModule("node:path").dirname(paths.destination));
     return result;
   } catch (error) {

@@ -149,6 +149,24 @@ function property(error: unknown, name: "code" | "syscall"): string | undefined 
   return typeof value === "string" ? value : undefined;
 }
 
+/** Descriptors that compiling and loading have open at once, at most. */
+const compilersFiles = 3;
+
+/** Why no more files can be opened, where that is so: the compiler and the loader do not tell. */
+function lackOfDescriptors(): string | undefined {
+  const { closeSync, openSync } = process.getBuiltinModule("node:fs");
+  const opened: number[] = [];
+  try {
+    while (opened.length < compilersFiles) opened.push(openSync("/", "r"));
+    return undefined;
+  } catch (error) {
+    const code = property(error, "code");
+    return code === "EMFILE" || code === "ENFILE" ? code : undefined;
+  } finally {
+    for (const fd of opened) closeSync(fd);
+  }
+}
+
 /** @param packaged - the source's path, or undefined where it came as text */
 function uncompiled(error: unknown, packaged: string | undefined): UringError {
   const code = property(error, "code");
@@ -156,6 +174,8 @@ function uncompiled(error: unknown, packaged: string | undefined): UringError {
   if (code === "ERR_FFI_CC_DISABLED") return unavailable(code, "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
   if (packaged === undefined ? code === "ERR_MODULE_NOT_FOUND" : !process.getBuiltinModule("node:fs").existsSync(packaged))
     return unavailable("ENOENT", "cc", `${shim} is not there`, remedies.noShim.hint, error);
+  const lack = lackOfDescriptors();
+  if (lack !== undefined) return new UringError(lack, "cc", { cause: error });
   const syscall = property(error, "syscall");
   if (code !== undefined && syscall !== undefined)
     return unavailable(code, syscall, `${shim} could not be written to a temporary file`, hintFor(code, syscall) ?? remedies.noTemporaryFile.hint, error);
@@ -197,6 +217,8 @@ function load(): Loaded {
   const library = compile(resolve);
   const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
   const unloaded = text(read.ptr(table, 0));
+  const lack = unloaded === undefined ? undefined : lackOfDescriptors();
+  if (lack !== undefined) throw new UringError(lack, "dlopen");
   if (unloaded !== undefined) throw unavailable("ENOENT", "dlopen", `liburing.so.2 could not be loaded (${unloaded})`, remedies.noLiburing.hint);
   const missing = text(read.ptr(table, 8));
   if (missing !== undefined) throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, remedies.oldLiburing.hint);
