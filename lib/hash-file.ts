@@ -46,7 +46,8 @@ function newHash(algorithm: string): Hash {
 }
 
 /**
- * The digest of a file's content, of which several pieces are read at once while one is hashed, without a copy.
+ * The digest of a file's content, of which several pieces are read at once while one is hashed; with a pool without a copy. A pipe, a FIFO or a terminal is read to its end, one
+ * read at a time.
  * @param path - a path, or a file: URL
  * @throws TypeError, RangeError: an option's type or value
  * @throws UringError ENOENT, EACCES, EISDIR, …; the signal's reason; and the errors of `new Ring()` and `new BufferPool()`
@@ -64,10 +65,13 @@ export async function hashFile(path: string | URL, options: HashFileOptions = {}
   signal?.throwIfAborted();
   return await withRing(options, async (ring) => {
     await using file = await ring.open(path, "r", 0, { ...(signal && { signal }) });
-    const { size } = await file.stat();
+    const stats = await file.stat();
+    const { size } = stats;
+    // What has no positions, a pipe or a terminal, is read at its own, one read at a time.
+    const position = stats.isFile() || stats.isBlockDevice() || stats.isDirectory() ? 0 : null;
     let hashedBytes = 0;
     onProgress?.({ hashedBytes, totalBytes: size });
-    for await (const bytes of file.readable({ depth, ...(pool && { pool, zeroCopy: true }), ...(signal && { signal }) })) {
+    for await (const bytes of file.readable({ depth, position, ...(pool && { pool, zeroCopy: true }), ...(signal && { signal }) })) {
       hash.update(bytes);
       hashedBytes += bytes.length;
       onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });

@@ -6,6 +6,7 @@ import { BufferPool, type HashFileOptions, hashFile, Ring } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
+import { execute } from "./support/programs.ts";
 import { fdsOf, leavingNothing } from "./support/resources.ts";
 
 needs("bash, split, sha256sum and perl")("a file's digest is sha256sum's, whatever its size", () =>
@@ -82,3 +83,25 @@ test("an aborted or failing hash gives everything back", () =>
     ];
     for (const [options, code] of cases) expect((await thrown(() => hashFile(path, options))).code).toBe(code);
   }));
+
+needs("bash, split, sha256sum and perl")("a FIFO, a pipe and standard input are read to their end, in order", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 3_000_000);
+    const expected = createHash("sha256").update(content).digest("hex");
+    const fifo = `${folder.path}/fifo`;
+    Bun.spawnSync(["mkfifo", fifo]);
+    using pool = new BufferPool({ count: 4, size: 10_000 });
+    for (const options of [{}, { depth: 8 }, { pool, depth: 3 }]) {
+      const writer = Bun.spawn(["bash", "-c", 'cat "$0" > "$1"', path, fifo]);
+      expect(await hashFile(fifo, options)).toBe(expected);
+      await writer.exited;
+    }
+    const program = `import { hashFile } from "bun-uring"; console.log(await hashFile(process.argv[1]));`;
+    const bun = [process.execPath, "-e", program];
+    for (const command of ['cat "$0" | "$@" /dev/stdin', '"$@" /dev/stdin < "$0"', '"$@" <(cat "$0")']) {
+      const { stdout } = await execute(["bash", "-c", command, path, ...bun]);
+      expect([command, stdout.trim()]).toEqual([command, expected]);
+    }
+  }),
+);

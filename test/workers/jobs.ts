@@ -144,3 +144,16 @@ export interface RacerAnswer {
   /** What each step came to, until the pool was closed. */
   readonly outcomes: readonly string[];
 }
+
+/** What copier.ts does. */
+export interface CopierJob {
+  readonly act: "copyFile" | "durable" | "hashFile" | "readable" | "writable";
+  readonly from: string;
+  readonly to: string;
+}
+
+/** What mode-watcher.ts does: looks at the permissions of `path` until the flag is set. */
+export interface ModeWatcherJob {
+  readonly path: string;
+  readonly stop: Int32Array;
+}
