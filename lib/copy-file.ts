@@ -1,14 +1,15 @@
 import { onAbort } from "./abort.ts";
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { chunkBytesOf, repeat } from "./chunks.ts";
 import { UringError } from "./errors.ts";
 import type { RingFile } from "./file.ts";
+import type { FixedBuffer } from "./fixed-buffer.ts";
 import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } from "./open-flags.ts";
-import type { BufferPool } from "./pool.ts";
+import { BufferPool } from "./pool.ts";
 import { reflink } from "./reflink.ts";
 import type { Ring } from "./ring.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
 import { deviceNumber, STATX_BASIC_STATS, type Statx } from "./statx.ts";
-import { type Memory, memoriesOf } from "./stream-memory.ts";
 
 /** As `fs.constants` has them. */
 const COPYFILE_EXCL = 1;
@@ -17,8 +18,6 @@ const COPYFILE_FICLONE_FORCE = 4;
 
 /** Of a larger slot only so much is used: what is in the page cache is copied on the event loop, which has other work too. */
 const largestChunkBytes = 2 ** 18;
-/** Memory of a chunk where there is no pool; as much as a small file needs, and the byte behind it. */
-const smallestChunkBytes = 2 ** 14;
 const largestDepth = 1024;
 
 /** Permissions that a copy gets of its source: all but setuid and setgid, which would give the rights of whoever has copied. */
@@ -39,7 +38,7 @@ export interface CopyProgress {
 
 /** Options of `copyFile`. */
 export interface CopyFileOptions extends RingAndPool {
-  /** Chunks in flight, 1 to 1024, each in a slot, of which up to 256 KiB are used; fewer while the pool has fewer. Default 8. */
+  /** Chunks in flight, 1 to 1024, each of up to 256 KiB; with a pool each in a slot, and fewer while the pool has fewer. Default 8. */
   readonly depth?: number;
   /**
    * COPYFILE_* of `fs.constants`: _EXCL refuses a destination that exists, _FICLONE_FORCE everything but a reflink. _FICLONE changes nothing, for a reflink is
@@ -218,44 +217,38 @@ function isZero(bytes: Uint8Array): boolean {
   return bytes[0] === 0 && Buffer.compare(bytes.subarray(1), bytes.subarray(0, -1)) === 0;
 }
 
-/** Repeats a transfer, from what is done on, until all is done or nothing comes. Returns how much that is. */
-async function repeat(length: number, transfer: (done: number) => Promise<number>): Promise<number> {
-  let done = 0;
-  while (done < length) {
-    const transferred = await transfer(done);
-    if (transferred === 0) break;
-    done += transferred;
-  }
-  return done;
-}
-
 function chunksOf(sizeBytes: number, chunkBytes: number): number {
   return Math.max(1, Math.ceil(sizeBytes / chunkBytes));
 }
 
-/** Memory that is read into from the source, and written from to the destination: of the pool, or some of the copy's own. */
-function memoriesBetween(ring: Ring, { source, destination, size }: Copy, pool: BufferPool | undefined) {
-  const wholeBytes = Math.ceil((size + 1) / smallestChunkBytes) * smallestChunkBytes;
-  // No signal interrupts the transfers: an abort waits for them.
-  return memoriesOf(
-    {
-      transferFixed: (direction, buffer, { signal: _, ...range }) =>
-        direction === "read" ? ring.readFixed(source, buffer, range) : ring.writeFixed(destination, buffer, range),
-      transfer: (direction, bytes, position) => {
-        const at = position === undefined ? {} : { position };
-        return direction === "read" ? ring.read(source, bytes, at) : ring.write(destination, bytes, at);
-      },
-    },
-    pool,
-    Math.min(wholeBytes, largestChunkBytes),
-  );
+/** Memory of a chunk, as its bytes travel: a slot, or some of the copy's own. No signal interrupts its transfers: an abort waits for them. */
+interface ChunkMemory {
+  readonly bytes: Uint8Array;
+  read(position: number, offset: number, length: number): Promise<number>;
+  write(position: number, offset: number, length: number): Promise<number>;
+}
+
+function slotMemory(ring: Ring, { source, destination }: Copy, buffer: FixedBuffer): ChunkMemory {
+  return {
+    bytes: buffer.bytes,
+    read: (position, offset, length) => ring.readFixed(source, buffer, { position, offset, length }),
+    write: (position, offset, length) => ring.writeFixed(destination, buffer, { position, offset, length }),
+  };
+}
+
+function ownMemory(ring: Ring, { source, destination }: Copy, sizeBytes: number): ChunkMemory {
+  const bytes = new Uint8Array(new SharedArrayBuffer(sizeBytes));
+  return {
+    bytes,
+    read: (position, offset, length) => ring.read(source, bytes.subarray(offset, offset + length), { position }),
+    write: (position, offset, length) => ring.write(destination, bytes.subarray(offset, offset + length), { position }),
+  };
 }
 
 /** Copies by way of memory. Returns where the source's end was met. */
 async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined): Promise<number> {
   const { destination, size, oldSize, sparse, signal, advance } = copy;
-  const memories = memoriesBetween(ring, copy, pool);
-  const chunkBytes = Math.min(memories.sizeBytes, largestChunkBytes);
+  const chunkBytes = Math.min(pool?.size ?? chunkBytesOf(size), largestChunkBytes);
   const stop = new AbortController();
   let next = 0;
   let end = Number.POSITIVE_INFINITY;
@@ -269,38 +262,33 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined
     return emptied;
   }
 
-  async function copyChunk(memory: Memory, position: number): Promise<void> {
-    const length = await repeat(chunkBytes, (done) => memory.transfer("read", done, chunkBytes - done, position + done, stop.signal));
+  async function copyChunk(memory: ChunkMemory, position: number): Promise<void> {
+    const length = await repeat(chunkBytes, (done) => memory.read(position + done, done, chunkBytes - done));
     if (length < chunkBytes) end = Math.min(end, position + length);
     if (length === 0) return;
     await empty();
     if (!sparse || !isZero(memory.bytes.subarray(0, length))) {
-      const written = await repeat(length, (done) => memory.transfer("write", done, length - done, position + done, stop.signal));
+      const written = await repeat(length, (done) => memory.write(position + done, done, length - done));
       if (written < length) throw new UringError("EIO", pool === undefined ? "write" : "write_fixed");
       writtenEnd = Math.max(writtenEnd, position + length);
     }
     advance(length);
   }
 
-  /**
-   * Copies chunk after chunk. Of a pool it has one slot at a time, and needs no other to go on: copies that share a pool never wait for each other in a circle. Memory of its own
-   * it keeps.
-   */
+  /** Has one slot at a time, and needs no other to go on: copies that share a pool never wait for each other in a circle. */
+  async function copyBySlot(slots: BufferPool, position: number): Promise<void> {
+    using buffer = await slots.acquire({ signal: stop.signal });
+    await copyChunk(slotMemory(ring, copy, buffer), position);
+  }
+
   async function lane(index: number): Promise<void> {
-    let memory: Memory | undefined;
+    const memory = pool ?? ownMemory(ring, copy, chunkBytes);
     // The first one also finds out what lies behind the size.
     while (next < (index === 0 ? end : Math.min(end, size)) && !stop.signal.aborted) {
       const position = next;
       next += chunkBytes;
-      memory ??= await memories.take(stop.signal);
-      try {
-        await copyChunk(memory, position);
-      } finally {
-        if (pool !== undefined) {
-          memory.release();
-          memory = undefined;
-        }
-      }
+      if (memory instanceof BufferPool) await copyBySlot(memory, position);
+      else await copyChunk(memory, position);
     }
   }
 
@@ -400,19 +388,22 @@ async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Pr
 
 /**
  * Copies a file's content and permissions, as `copyFile` of node:fs/promises does, with progress, and so that it can be aborted. Where the file system can
- * share blocks (btrfs, xfs, …) it does, at once; otherwise the bytes go through slots of a pool, several chunks at once, and holes of whole chunks stay holes.
+ * share blocks (btrfs, xfs, …) it does, at once; otherwise the bytes go through memory, or slots of a pool, several chunks at once, and holes of whole chunks stay holes.
  *
  * The destination is created, or replaced: what it had stays until the first of the new bytes are there. Copying a file onto itself does
  * nothing. A copy that fails or is aborted leaves nothing in flight and no file open; a destination that it created is removed, one that was there stays with
  * what it holds by then. A source that grows or shrinks meanwhile is copied up to where its end was met. For large files: one of a few KiB is copied sooner by
  * node:fs.
  *
+ * At no moment does the destination let anybody do what the source does not: a new one is its owner's alone until all is there, and one that was there loses what the source does not
+ * allow before it gets the first byte. (If the copy fails before that, it gets its permissions back; later, or where a Worker ends, they stay narrow.) setuid and setgid are not copied, nor kept. Where permissions cannot
+ * be changed, of somebody else's file or on a file system without any, they stay, as with cp(1), and the copy is done all the same.
+ *
  * @param from - a regular file: a path, or a file: URL
  * @param to - a path, or a file: URL
  * @throws TypeError, RangeError: an argument's or option's type or value
  * @throws UringError ENOENT, EACCES, ENOSPC, … with both paths; EEXIST: COPYFILE_EXCL, and the destination exists; EISDIR: one of the two is a folder; EINVAL: one is
  * no regular file; EOPNOTSUPP, EXDEV: COPYFILE_FICLONE_FORCE, and no reflink is possible; and the errors of `new Ring()`
- * and `new BufferPool()`
  *
  * @example
  * ```ts

@@ -1,5 +1,8 @@
 import type { Hash } from "node:crypto";
 import { checkInteger, checkOptions, checkSignal, invalidType, invalidValue, show } from "./arguments.ts";
+import { chunkBytesOf, repeat } from "./chunks.ts";
+import type { RingFile } from "./file.ts";
+import type { Ring } from "./ring.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
 
 /** How far `hashFile` is. */
@@ -45,12 +48,35 @@ function newHash(algorithm: string): Hash {
   }
 }
 
+/** A regular file's content in order, of which several chunks are read ahead. Each is valid until the next is asked for. */
+async function* chunksOf(ring: Ring, file: RingFile, sizeBytes: number, depth: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  const chunkBytes = chunkBytesOf(sizeBytes);
+  const count = Math.min(depth, Math.floor(sizeBytes / chunkBytes) + 1);
+  const memory = new Uint8Array(new SharedArrayBuffer(count * chunkBytes));
+  const memoryOf = (index: number) => memory.subarray((index % count) * chunkBytes, ((index % count) + 1) * chunkBytes);
+  const read = (index: number) =>
+    repeat(chunkBytes, (done) => ring.read(file, memoryOf(index).subarray(done), { position: index * chunkBytes + done, ...(signal && { signal }) }));
+  const reads: Promise<number>[] = [];
+  let begun = 0;
+  for (let index = 0; ; index++) {
+    // Behind the size one alone finds out whether there is more.
+    for (; begun < index + count && (begun === index || begun * chunkBytes <= sizeBytes); begun++) {
+      const filled = read(begun);
+      filled.catch(() => undefined); // who comes to wait for it hears of it
+      reads.push(filled);
+    }
+    const [filledBytes = 0] = await Promise.all(reads.splice(0, 1));
+    if (filledBytes > 0) yield memoryOf(index).subarray(0, filledBytes);
+    if (filledBytes < chunkBytes) return;
+  }
+}
+
 /**
- * The digest of a file's content, of which several pieces are read at once while one is hashed; with a pool without a copy. A pipe, a FIFO or a terminal is read to its end, one
- * read at a time.
+ * The digest of a file's content, of which several pieces are read at once while one is hashed, without a copy. A pipe, a FIFO or a terminal is read to its end,
+ * one read at a time. Without `pool` it takes up to `depth` pieces of 256 KiB of plain memory, and no more than the file has.
  * @param path - a path, or a file: URL
  * @throws TypeError, RangeError: an option's type or value
- * @throws UringError ENOENT, EACCES, EISDIR, …; the signal's reason; and the errors of `new Ring()` and `new BufferPool()`
+ * @throws UringError ENOENT, EACCES, EISDIR, …; the signal's reason; and the errors of `new Ring()`
  * @example
  * ```ts
  * import { hashFile } from "bun-uring";
@@ -69,9 +95,13 @@ export async function hashFile(path: string | URL, options: HashFileOptions = {}
     const { size } = stats;
     // What has no positions, a pipe or a terminal, is read at its own, one read at a time.
     const position = stats.isFile() || stats.isBlockDevice() || stats.isDirectory() ? 0 : null;
+    const content =
+      pool === undefined && stats.isFile()
+        ? chunksOf(ring, file, size, depth, signal)
+        : file.readable({ depth, position, ...(pool && { pool, zeroCopy: true }), ...(signal && { signal }) });
     let hashedBytes = 0;
     onProgress?.({ hashedBytes, totalBytes: size });
-    for await (const bytes of file.readable({ depth, position, ...(pool && { pool, zeroCopy: true }), ...(signal && { signal }) })) {
+    for await (const bytes of content) {
       hash.update(bytes);
       hashedBytes += bytes.length;
       onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });

@@ -149,21 +149,18 @@ function property(error: unknown, name: "code" | "syscall"): string | undefined 
   return typeof value === "string" ? value : undefined;
 }
 
-/** Descriptors that compiling and loading have open at once, at most. */
-const compilersFiles = 3;
+/** Descriptors that compiling has open at once, at most. */
+const compilersFiles = 2;
 
-/** Why no more files can be opened, where that is so: the compiler and the loader do not tell. */
+/** Why no more files can be opened, where that is so: the compiler and the loader do not tell. Nothing is held open for it, for a Worker may end at any line. */
 function lackOfDescriptors(): string | undefined {
-  const { closeSync, openSync } = process.getBuiltinModule("node:fs");
-  const opened: number[] = [];
+  const { readdirSync, readFileSync } = process.getBuiltinModule("node:fs");
   try {
-    while (opened.length < compilersFiles) opened.push(openSync("/", "r"));
-    return undefined;
+    const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1]);
+    return readdirSync("/proc/self/fd").length - 1 + compilersFiles > limit ? "EMFILE" : undefined;
   } catch (error) {
     const code = property(error, "code");
     return code === "EMFILE" || code === "ENFILE" ? code : undefined;
-  } finally {
-    for (const fd of opened) closeSync(fd);
   }
 }
 

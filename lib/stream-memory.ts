@@ -32,10 +32,7 @@ export interface Memory {
   release(): void;
 }
 
-/** What memory needs of a file: that it can be read into, and written from. */
-export type Transferring = Pick<StreamedFile, "transferFixed" | "transfer">;
-
-function slotMemory(file: Transferring, buffer: FixedBuffer): Memory {
+function slotMemory(file: StreamedFile, buffer: FixedBuffer): Memory {
   return {
     bytes: buffer.bytes,
     transfer: (direction, offset, length, position, signal) =>
@@ -44,7 +41,7 @@ function slotMemory(file: Transferring, buffer: FixedBuffer): Memory {
   };
 }
 
-function ownMemory(file: Transferring, sizeBytes: number): Memory {
+function ownMemory(file: StreamedFile, sizeBytes: number): Memory {
   const memory = new SharedArrayBuffer(sizeBytes + pageBytes - 1); // on a page, as O_DIRECT may want it
   const bytes = new Uint8Array(memory, -addressOf(memory) & (pageBytes - 1), sizeBytes);
   return {
@@ -65,7 +62,7 @@ export interface Memories {
 }
 
 /** A pool's slots; without one, memory of `ownBytes`. Of slots that a stream has when it is dropped, the place is told that made the stream. */
-export function memoriesOf(file: Transferring, pool: BufferPool | undefined, ownBytes: number): Memories {
+export function memoriesOf(file: StreamedFile, pool: BufferPool | undefined, ownBytes: number): Memories {
   const own = () => ownMemory(file, ownBytes);
   if (pool === undefined) return { sizeBytes: ownBytes, tryTake: own, take: async () => own(), own };
   const membership = membershipOf(pool);

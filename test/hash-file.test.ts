@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { BufferPool, type HashFileOptions, hashFile, Ring } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
@@ -39,6 +39,28 @@ needs("a processor that is not emulated")("any of node:crypto's digests can be h
   }),
 );
 
+test("a file that grows or shrinks meanwhile is hashed up to where its end is met", async () => {
+  using folder = new Folder();
+  for (const [sizeBytes, laterBytes] of [
+    [0, 700_000],
+    [5000, 3_000_000],
+    [262_143, 262_145],
+    [3_000_000, 5000],
+    [3_000_000, 0],
+  ] as const) {
+    const { content } = folder.random("later", laterBytes);
+    const { path } = folder.random("file", sizeBytes);
+    let isChanged = false;
+    const digest = await hashFile(path, {
+      onProgress() {
+        if (!isChanged) writeFileSync(path, content);
+        isChanged = true;
+      },
+    });
+    expect([sizeBytes, laterBytes, digest]).toEqual([sizeBytes, laterBytes, createHash("sha256").update(content).digest("hex")]);
+  }
+});
+
 test("progress goes from nothing to all", () =>
   leavingNothing(async () => {
     using folder = new Folder();
@@ -70,6 +92,11 @@ test("an aborted or failing hash gives everything back", () =>
     expect(await thrown(() => hashFile(path, { ring, pool, onProgress: failing }))).toBe(reason);
     expect(await thrown(() => hashFile(folder.path, { ring, pool }))).toMatchObject({ code: "EISDIR", path: folder.path });
     expect(await thrown(() => hashFile(`${path}.`, { ring, pool }))).toMatchObject({ code: "ENOENT" });
+    const aborted = new AbortController();
+    const stopOwn = () => aborted.abort(reason);
+    expect(await thrown(() => hashFile(path, { signal: aborted.signal, onProgress: stopOwn }))).toBe(reason);
+    expect(await thrown(() => hashFile(path, { onProgress: failing }))).toBe(reason);
+    expect(await thrown(() => hashFile(folder.path))).toMatchObject({ code: "EISDIR", path: folder.path });
     await ring.nop();
     expect([pool.available, ring.inFlight, fdsOf(path)]).toEqual([4, 0, 0]);
     const cases: [HashFileOptions | object, string][] = [

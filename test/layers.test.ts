@@ -9,7 +9,7 @@ import { readdirSync, readFileSync } from "node:fs";
 const layers: Readonly<Record<string, readonly string[]>> = {
   index: ["index"],
   command: ["doctor", "steps", "surroundings", "trial"],
-  functions: ["copy-file", "hash-file", "ring-and-pool"],
+  functions: ["chunks", "copy-file", "hash-file", "ring-and-pool"],
   streams: ["readable", "stream-memory", "stream-options", "writable"],
   file: ["file"],
   ring: ["file-table", "open-file", "open-flags", "operation", "operations", "own-position", "request-queue", "ring", "ring-core", "statx"],
