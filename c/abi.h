@@ -127,12 +127,13 @@ enum {
 
 	EFD_FLAGS = 02000000 | 04000, /* EFD_CLOEXEC | EFD_NONBLOCK */
 	F_GETFL = 3, F_DUPFD_CLOEXEC = 1030,
+	FICLONE = 0x40049409,
 	RTLD_NOW = 2,
 	CLOCK_MONOTONIC = 1,
 	AT_EMPTY_PATH = 0x1000, AT_STATX_DONT_SYNC = 0x4000,
 	STATMOUNT_SB_BASIC = 1,
 
-	FUTEX_LOCK_PI_PRIVATE = 6 | 128, FUTEX_UNLOCK_PI_PRIVATE = 7 | 128, FUTEX_TID_MASK = 0x3fffffff,
+	FUTEX_WAIT_PRIVATE = 0 | 128, FUTEX_WAKE_PRIVATE = 1 | 128, FUTEX_LOCK_PI_PRIVATE = 6 | 128, FUTEX_UNLOCK_PI_PRIVATE = 7 | 128, FUTEX_TID_MASK = 0x3fffffff,
 
 	IOSQE_IO_DRAIN = 2,
 	IORING_SETUP_CQSIZE = 8, IORING_SETUP_SQE128 = 1 << 10,
@@ -159,6 +160,9 @@ enum { SYS_futex = 98, SYS_statx = 291 };
 	X(int, close, (int)) \
 	X(long, write, (int, const void *, u64)) \
 	X(int, fcntl, (int, int, ...)) \
+	X(int, ioctl, (int, u64, ...)) \
+	X(int, pthread_create, (u64 *, const void *, void *(*)(void *), void *)) \
+	X(int, pthread_join, (u64, void **)) \
 	X(long long, lseek, (int, long long, int)) \
 	X(int, eventfd, (u32, int)) \
 	X(int, madvise, (void *, u64, int)) \

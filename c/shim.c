@@ -1,5 +1,6 @@
 /* One thin function for each thing that JavaScript cannot do itself. Each returns liburing's value or -errno; policy is TypeScript's. */
 #include "abi.h"
+#include "reflink.c"
 #include "teardown.c"
 
 /* Publishes the SQ up to `tail`, submits, and runs what has completed. */
@@ -219,12 +220,12 @@ static u64 abi[] = {
 static struct {
 	const char *unloaded; /* null, or why liburing could not be loaded */
 	const char *missing; /* null, or a function that was not found */
-	void *functions[28];
+	void *functions[30];
 } table = { 0, 0, {
 	ring_init, ring_close, ring_finish, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
 	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
 	pool_lock, pool_unlock, pool_wake, pool_eventfd, thread_id, descriptor_flags, file_seek, file_status, mount_magic,
-	advise, probe, abi,
+	advise, reflink_start, reflink_result, probe, abi,
 } };
 
 #define IMPORT(type, name, arguments) \

@@ -501,4 +501,6 @@ static void thread_ends(void *unused)
 	}
 	while (pools)
 		pool_leave(pools);
+	while (reflinks)
+		reflink_finish(reflinks);
 }

@@ -1,16 +1,17 @@
-import type { FileHandle } from "node:fs/promises";
-import { onAbort } from "./abort.ts";
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType } from "./arguments.ts";
+import { onAbort, reasonOf, Stop, throwIfAborted } from "./abort.ts";
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
+import { chunkBytesOf, repeat } from "./chunks.ts";
 import { UringError } from "./errors.ts";
+import type { RingFile } from "./file.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
-import { kernel } from "./kernel.ts";
+import { Buffer, Promise, process } from "./globals.ts";
 import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } from "./open-flags.ts";
-import type { BufferPool } from "./pool.ts";
+import { pathText } from "./path.ts";
+import { BufferPool } from "./pool.ts";
+import { reflink } from "./reflink.ts";
 import type { Ring } from "./ring.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
-
-/** Loaded when it is needed: importing it takes a while. */
-const files = () => process.getBuiltinModule("node:fs/promises");
+import { deviceNumber, STATX_BASIC_STATS, type Statx } from "./statx.ts";
 
 /** As `fs.constants` has them. */
 const COPYFILE_EXCL = 1;
@@ -20,9 +21,14 @@ const COPYFILE_FICLONE_FORCE = 4;
 /** Of a larger slot only so much is used: what is in the page cache is copied on the event loop, which has other work too. */
 const largestChunkBytes = 2 ** 18;
 const largestDepth = 1024;
+
+/** Permissions that a copy gets of its source: all but setuid and setgid, which would give the rights of whoever has copied. */
+const copiedPermissions = 0o1777;
 const allPermissions = 0o7777;
-/** S_ISUID | S_ISGID */
-const setsId = 0o6000;
+const ownersPermissions = 0o700;
+const fileType = 0o170000;
+const folder = 0o040000;
+const regularFile = 0o100000;
 
 /** How far a copy is. */
 export interface CopyProgress {
@@ -34,7 +40,7 @@ export interface CopyProgress {
 
 /** Options of `copyFile`. */
 export interface CopyFileOptions extends RingAndPool {
-  /** Chunks in flight, 1 to 1024, each in a slot, of which up to 256 KiB are used; fewer while the pool has fewer. Default 8. */
+  /** Chunks in flight, 1 to 1024, each of up to 256 KiB; with a pool each in a slot, and fewer while the pool has fewer. Default 8. */
   readonly depth?: number;
   /**
    * COPYFILE_* of `fs.constants`: _EXCL refuses a destination that exists, _FICLONE_FORCE everything but a reflink. _FICLONE changes nothing, for a reflink is
@@ -59,8 +65,8 @@ export interface CopyFileResult {
 
 /** A copy under way. */
 interface Copy {
-  readonly source: FileHandle;
-  readonly destination: FileHandle;
+  readonly source: RingFile;
+  readonly destination: RingFile;
   /** The source's size at the start, in bytes. */
   readonly size: number;
   /** What the destination had before, in bytes. */
@@ -71,11 +77,13 @@ interface Copy {
   readonly signal: AbortSignal | undefined;
   /** Adds to what is copied. */
   readonly advance: (bytes: number) => void;
+  /** Whether what the destination had before may be gone. */
+  replaced: boolean;
 }
 
 function pathOf(name: string, path: unknown): string {
-  const text = path instanceof URL ? Bun.fileURLToPath(path) : path;
-  if (typeof text !== "string") throw invalidType(name, "a string or a file: URL", path);
+  const text = pathText(path, name);
+  if (text.includes("\0")) throw invalidValue(`${name} must be a path without null bytes, not ${JSON.stringify(text)}`);
   return text;
 }
 
@@ -96,32 +104,43 @@ interface Paths {
   readonly destination: string;
 }
 
-/** An error of a system call names both files: a call on a descriptor knows none. What the library itself refused says why. */
+/** System calls on one of the two, of which an error names both. */
+const callsOnFiles = ["openat", "open", "statx", "read", "write", "read_fixed", "write_fixed", "ftruncate", "fsync", "fchmod", "ioctl_ficlone"];
+
+/** What the library itself refused says why, and stays as it is. */
 function named(error: unknown, paths: Paths): unknown {
   if (!(error instanceof Error && "errno" in error && "syscall" in error)) return error;
-  if (error instanceof UringError && !error.syscall.endsWith("_fixed")) return error;
-  if (typeof error.errno !== "number" || typeof error.syscall !== "string") return error;
-  if (error instanceof UringError && error.message !== new UringError(error.errno, error.syscall).message) return error;
-  return new UringError(error.errno, error.syscall, { ...paths, cause: error });
-}
-
-function checkRegular(paths: Paths, which: keyof Paths, stats: { isFile(): boolean; isDirectory(): boolean }): void {
-  if (stats.isDirectory()) throw new UringError("EISDIR", "open", paths);
-  if (!stats.isFile()) throw new UringError("EINVAL", "open", { ...paths, message: `the ${which === "path" ? "source" : which} is not a regular file` });
-}
-
-/** Opens one of the two. */
-async function openRegular(paths: Paths, which: keyof Paths, flags: number, mode?: number) {
-  if ((flags & O_EXCL) === 0) {
-    // Before it is opened: a FIFO would be waited for. What else is wrong, open says.
-    const found = await files()
-      .stat(paths[which])
-      .catch(() => undefined);
-    if (found !== undefined) checkRegular(paths, which, found);
+  const { errno, syscall } = error;
+  if (typeof errno !== "number" || typeof syscall !== "string" || !callsOnFiles.includes(syscall)) return error;
+  if (error instanceof UringError) {
+    const { path, dest } = error;
+    const plain = new UringError(errno, syscall, path === undefined ? {} : { path });
+    if (dest !== undefined || error.message !== plain.message) return error;
   }
-  const file = await files().open(paths[which], flags, mode);
+  return new UringError(errno, syscall === "openat" ? "open" : syscall, { ...paths, cause: error });
+}
+
+function checkRegular(paths: Paths, which: keyof Paths, { mode }: Statx): void {
+  const type = mode & fileType;
+  if (type === folder) throw new UringError("EISDIR", "open", paths);
+  if (type !== regularFile) throw new UringError("EINVAL", "open", { ...paths, message: `the ${which === "path" ? "source" : which} is not a regular file` });
+}
+
+const basicStats = { mask: STATX_BASIC_STATS };
+
+/** What is at a path; where that is nothing, or cannot be looked at, open says why. */
+function lookAt(ring: Ring, path: string): Promise<Statx | undefined> {
+  return path === "" ? Promise.resolve(undefined) : ring.statx(path, basicStats).catch(() => undefined);
+}
+
+/** Opens one of the two, which was looked at before, for a FIFO would be waited for; or is new. */
+async function openRegular(ring: Ring, paths: Paths, which: keyof Paths, flags: number, found: Statx | undefined, mode?: number) {
+  const path = paths[which];
+  if (path === "") throw new UringError("ENOENT", "open", paths);
+  if (found !== undefined) checkRegular(paths, which, found);
+  const file = await ring.open(path, flags, mode);
   try {
-    const stats = await file.stat({ bigint: true });
+    const stats = await ring.statx(file, basicStats);
     checkRegular(paths, which, stats);
     return { file, stats };
   } catch (error) {
@@ -130,31 +149,68 @@ async function openRegular(paths: Paths, which: keyof Paths, flags: number, mode
   }
 }
 
-/** Opens the destination, and says whether that made it. Until the copy is done its owner may write to it, whatever its permissions are to be. */
-async function openDestination(paths: Paths, permissions: number, exclusive: boolean) {
-  const mode = (permissions & 0o777) | 0o200;
+/** Opens the destination, and says whether that made it. Nobody but its owner may open a new one before it is all there. */
+async function openDestination(ring: Ring, paths: Paths, permissions: number, exclusive: boolean, found: Statx | undefined) {
+  const mode = permissions & ownersPermissions;
+  let existing = found;
+  if (existing === undefined || exclusive) {
+    try {
+      return { created: true, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT | O_EXCL, undefined, mode)) };
+    } catch (error) {
+      if (exclusive || !(error instanceof UringError && error.code === "EEXIST")) throw error;
+      existing = await lookAt(ring, paths.destination);
+    }
+  }
+  // The name may be that of a link to nothing, which is created then.
+  return { created: false, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT, existing, mode)) };
+}
+
+function isSame(one: Statx, other: Statx): boolean {
+  return one.ino === other.ino && one.devMajor === other.devMajor && one.devMinor === other.devMinor;
+}
+
+/** What chmod says of a file of somebody else, and of file systems that have no permissions. */
+const noPermissions = ["EPERM", "EOPNOTSUPP", "ENOTSUP", "ENOSYS", "EINVAL"];
+
+/** Changes the permissions where that can be: they stay as they are where not. */
+async function setPermissions(file: RingFile, permissions: number): Promise<void> {
   try {
-    return { created: true, ...(await openRegular(paths, "destination", O_WRONLY | O_CREAT | O_EXCL, mode)) };
+    await file.chmod(permissions);
   } catch (error) {
-    if (exclusive || !(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
-    // The name may be that of a link to nothing, which is created then.
-    return { created: false, ...(await openRegular(paths, "destination", O_WRONLY | O_CREAT, mode)) };
+    if (!(error instanceof Error && "code" in error && typeof error.code === "string" && noPermissions.includes(error.code))) throw error;
   }
 }
 
-/** Has the destination share the source's blocks, on a thread of node:fs: the kernel writes back first what was written to the source. */
-async function reflink({ source, destination, size, oldSize }: Copy): Promise<void> {
-  const share = () => files().copyFile(`/proc/self/fd/${source.fd}`, `/proc/self/fd/${destination.fd}`, COPYFILE_FICLONE_FORCE);
+/** What a reflink says that changed nothing. */
+const noReflink = ["EOPNOTSUPP", "EXDEV", "EINVAL", "ENOTTY", "EBADF", "EMFILE"];
+
+/** Has the destination share the source's blocks. */
+async function shareBlocks(copy: Copy): Promise<void> {
+  const { source, destination, size, oldSize } = copy;
+  const share = async () => {
+    try {
+      await reflink(source.fd, destination.fd);
+      copy.replaced = true;
+    } catch (error) {
+      copy.replaced ||= !(error instanceof UringError && noReflink.includes(error.code));
+      throw error;
+    }
+  };
   try {
     await share();
   } catch (error) {
     // A longer file cannot share a block that the source ends in.
-    if (oldSize <= size || !(error instanceof Error && "code" in error && error.code === "EINVAL")) throw error;
+    if (oldSize <= size || !(error instanceof UringError && error.code === "EINVAL")) throw error;
+    copy.replaced = true;
     await destination.truncate(size);
     await share();
   }
   // Of a longer one the rest is there still.
-  if (oldSize > size) await destination.truncate(Math.min(size, (await source.stat()).size));
+  if (oldSize > size) await destination.truncate(Math.min(size, await sizeOf(source)));
+}
+
+async function sizeOf(file: RingFile): Promise<number> {
+  return (await file.stat()).size;
 }
 
 /** Whether every byte is 0: the first is, and each is what the one before it is. */
@@ -162,26 +218,39 @@ function isZero(bytes: Uint8Array): boolean {
   return bytes[0] === 0 && Buffer.compare(bytes.subarray(1), bytes.subarray(0, -1)) === 0;
 }
 
-/** Repeats a transfer, from what is done on, until all is done or nothing comes. Returns how much that is. */
-async function repeat(length: number, transfer: (done: number) => Promise<number>): Promise<number> {
-  let done = 0;
-  while (done < length) {
-    const transferred = await transfer(done);
-    if (transferred === 0) break;
-    done += transferred;
-  }
-  return done;
-}
-
 function chunksOf(sizeBytes: number, chunkBytes: number): number {
   return Math.max(1, Math.ceil(sizeBytes / chunkBytes));
 }
 
-/** Copies by way of slots. Returns where the source's end was met. */
-async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<number> {
-  const { source, destination, size, oldSize, sparse, signal, advance } = copy;
-  const chunkBytes = Math.min(pool.size, largestChunkBytes);
-  const stop = new AbortController();
+/** Memory of a chunk, as its bytes travel: a slot, or some of the copy's own. No signal interrupts its transfers: an abort waits for them. */
+interface ChunkMemory {
+  readonly bytes: Uint8Array;
+  read(position: number, offset: number, length: number): Promise<number>;
+  write(position: number, offset: number, length: number): Promise<number>;
+}
+
+function slotMemory(ring: Ring, { source, destination }: Copy, buffer: FixedBuffer): ChunkMemory {
+  return {
+    bytes: buffer.bytes,
+    read: (position, offset, length) => ring.readFixed(source, buffer, { position, offset, length }),
+    write: (position, offset, length) => ring.writeFixed(destination, buffer, { position, offset, length }),
+  };
+}
+
+function ownMemory(ring: Ring, { source, destination }: Copy, sizeBytes: number): ChunkMemory {
+  const bytes = new Uint8Array(new SharedArrayBuffer(sizeBytes));
+  return {
+    bytes,
+    read: (position, offset, length) => ring.read(source, bytes.subarray(offset, offset + length), { position }),
+    write: (position, offset, length) => ring.write(destination, bytes.subarray(offset, offset + length), { position }),
+  };
+}
+
+/** Copies by way of memory. Returns where the source's end was met. */
+async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined): Promise<number> {
+  const { destination, size, oldSize, sparse, signal, advance } = copy;
+  const chunkBytes = Math.min(pool?.size ?? chunkBytesOf(size), largestChunkBytes);
+  const stop = new Stop();
   let next = 0;
   let end = Number.POSITIVE_INFINITY;
   let writtenEnd = 0;
@@ -189,45 +258,47 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<n
 
   /** What the destination had goes when the first bytes to replace it are there. */
   function empty(): Promise<void> {
+    copy.replaced = true;
     emptied ??= oldSize > 0 ? destination.truncate() : Promise.resolve();
     return emptied;
   }
 
-  /** No signal interrupts its operations: descriptors have to stay open until the kernel is done with them. */
-  async function copyChunk(buffer: FixedBuffer, position: number): Promise<void> {
-    const length = await repeat(chunkBytes, (done) =>
-      ring.readFixed(source.fd, buffer, { position: position + done, offset: done, length: chunkBytes - done }),
-    );
+  async function copyChunk(memory: ChunkMemory, position: number): Promise<void> {
+    const length = await repeat(chunkBytes, (done) => memory.read(position + done, done, chunkBytes - done));
     if (length < chunkBytes) end = Math.min(end, position + length);
     if (length === 0) return;
     await empty();
-    if (!sparse || !isZero(buffer.bytes.subarray(0, length))) {
-      const written = await repeat(length, (done) =>
-        ring.writeFixed(destination.fd, buffer, { position: position + done, offset: done, length: length - done }),
-      );
-      if (written < length) throw new UringError("EIO", "write_fixed");
+    if (!sparse || !isZero(memory.bytes.subarray(0, length))) {
+      const written = await repeat(length, (done) => memory.write(position + done, done, length - done));
+      if (written < length) throw new UringError("EIO", pool === undefined ? "write" : "write_fixed");
       writtenEnd = Math.max(writtenEnd, position + length);
     }
     advance(length);
   }
 
-  /** Copies chunk after chunk. It has one slot at a time, and needs no other to go on: copies that share a pool never wait for each other in a circle. */
+  /** Has one slot at a time, and needs no other to go on: copies that share a pool never wait for each other in a circle. */
+  async function copyBySlot(slots: BufferPool, position: number): Promise<void> {
+    using buffer = await slots.acquire({ signal: stop.signal });
+    await copyChunk(slotMemory(ring, copy, buffer), position);
+  }
+
   async function lane(index: number): Promise<void> {
+    const memory = pool ?? ownMemory(ring, copy, chunkBytes);
     // The first one also finds out what lies behind the size.
     while (next < (index === 0 ? end : Math.min(end, size)) && !stop.signal.aborted) {
       const position = next;
       next += chunkBytes;
-      using buffer = await pool.acquire({ signal: stop.signal });
-      await copyChunk(buffer, position);
+      if (memory instanceof BufferPool) await copyBySlot(memory, position);
+      else await copyChunk(memory, position);
     }
   }
 
-  signal?.throwIfAborted();
-  const forget = signal && onAbort(signal, () => stop.abort(signal.reason));
+  throwIfAborted(signal);
+  const forget = signal && onAbort(signal, () => stop.abort(reasonOf(signal)));
   const lanes = Array.from({ length: Math.min(copy.depth, chunksOf(size, chunkBytes)) }, (_, index) => lane(index).catch((error) => stop.abort(error)));
   await Promise.all(lanes);
   forget?.();
-  stop.signal.throwIfAborted();
+  throwIfAborted(stop.signal);
   await empty();
   if (writtenEnd !== end) await destination.truncate(end);
   return end;
@@ -237,48 +308,54 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool): Promise<n
  * Copies by a reflink where that goes, otherwise by reads and writes. Not by copy_file_range(2): io_uring has no such request, and node:fs none for part of a
  * file, so it could be neither aborted nor watched; from page cache to page cache it is no quicker.
  */
-async function copyContent(copy: Copy, options: CopyFileOptions): Promise<CopyFileResult> {
+async function copyContent(copy: Copy, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
   const forced = ((options.mode ?? 0) & COPYFILE_FICLONE_FORCE) !== 0;
   if (copy.size > 0 || forced) {
     try {
-      await reflink(copy);
-      return { copiedBytes: (await copy.destination.stat()).size, method: "reflink" };
+      await shareBlocks(copy);
+      return { copiedBytes: await sizeOf(copy.destination), method: "reflink" };
     } catch (error) {
       if (forced) throw error;
     }
-    copy.signal?.throwIfAborted();
+    throwIfAborted(copy.signal);
   }
-  const own = { count: Math.min(copy.depth, chunksOf(copy.size, largestChunkBytes)), size: largestChunkBytes };
-  return { copiedBytes: await withRing(options, own, (ring, pool) => readAndWrite(copy, ring, pool)), method: "read_write" };
+  return { copiedBytes: await readAndWrite(copy, ring, options.pool), method: "read_write" };
 }
 
+/** Of node:fs, which opens nothing for these; the ring may be closed by then. It is loaded when it is needed: importing it takes a while. */
+const files = () => process.getBuiltinModule("node:fs/promises");
+
 /** Removes a file, unless somebody has put another in its place. */
-async function removeSame(path: string, { dev, ino }: { readonly dev: bigint; readonly ino: bigint }): Promise<void> {
+async function removeSame(path: string, { ino, devMajor, devMinor }: Statx): Promise<void> {
   try {
     const now = await files().lstat(path, { bigint: true });
-    if (now.dev === dev && now.ino === ino) await files().unlink(path);
+    if (now.ino === ino && now.dev === BigInt(deviceNumber(devMajor, devMinor))) await files().unlink(path);
   } catch {
     // It is not there any more, or may not be removed: why the copy failed is what is told.
   }
 }
 
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await files().open(path, O_RDONLY | O_DIRECTORY);
+async function syncFolder(ring: Ring, path: string): Promise<void> {
+  await using folder = await ring.open(path, O_RDONLY | O_DIRECTORY);
   await folder.sync();
 }
 
-async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFileResult> {
+async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
   const { depth = 8, mode = 0, durable = false, signal, onProgress } = options;
-  const { file, stats } = await openRegular(paths, "path", O_RDONLY);
+  const [from, to] = await Promise.all([lookAt(ring, paths.path), lookAt(ring, paths.destination)]);
+  const { file, stats } = await openRegular(ring, paths, "path", O_RDONLY, from);
   await using source = file;
-  const permissions = Number(stats.mode) & allPermissions;
-  const { file: destination, stats: old, created } = await openDestination(paths, permissions, (mode & COPYFILE_EXCL) !== 0);
+  const permissions = stats.mode & copiedPermissions;
+  const { file: destination, stats: old, created } = await openDestination(ring, paths, permissions, (mode & COPYFILE_EXCL) !== 0, to);
+  const oldPermissions = old.mode & allPermissions;
+  const narrowed = oldPermissions & permissions;
+  let copy: Copy | undefined;
   try {
-    if (old.dev === stats.dev && old.ino === stats.ino) {
+    if (isSame(old, stats)) {
       await destination.close();
       return { copiedBytes: 0, method: "none" };
     }
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
 
     let copiedBytes = 0;
     let totalBytes = Number(stats.size);
@@ -287,21 +364,24 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
       totalBytes = Math.max(totalBytes, copiedBytes);
       onProgress?.({ copiedBytes, totalBytes });
     };
-    advance(0);
     const sparse = stats.blocks * 512n < stats.size;
-    const result = await copyContent({ source, destination, size: totalBytes, oldSize: Number(old.size), sparse, depth, signal, advance }, options);
+    copy = { source, destination, size: totalBytes, oldSize: Number(old.size), sparse, depth, signal, advance, replaced: false };
+    // Before the first byte is there, who may not read the source must not be able to open the copy.
+    if (oldPermissions !== narrowed) await setPermissions(destination, narrowed);
+    advance(0);
+    const result = await copyContent(copy, ring, options);
     if (copiedBytes !== result.copiedBytes || totalBytes !== result.copiedBytes)
       onProgress?.({ copiedBytes: result.copiedBytes, totalBytes: result.copiedBytes });
 
-    // Last, for writing takes setuid and setgid away.
-    if (old.mode !== stats.mode || (permissions & setsId) !== 0) await destination.chmod(permissions);
-    signal?.throwIfAborted();
+    if (narrowed !== permissions) await setPermissions(destination, permissions);
+    throwIfAborted(signal);
     if (durable) await destination.sync();
-    await destination.close();
-    if (durable && created) await syncFolder(process.getBuiltinModule("node:path").dirname(paths.destination));
+    await Promise.all([destination.close(), source.close()]);
+    if (durable && created) await syncFolder(ring, process.getBuiltinModule("node:path").dirname(paths.destination));
     return result;
   } catch (error) {
     if (created) await removeSame(paths.destination, old);
+    else if (oldPermissions !== narrowed && copy?.replaced === false) await setPermissions(destination, oldPermissions).catch(() => undefined);
     await destination.close().catch(() => undefined);
     throw error;
   }
@@ -309,19 +389,22 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
 
 /**
  * Copies a file's content and permissions, as `copyFile` of node:fs/promises does, with progress, and so that it can be aborted. Where the file system can
- * share blocks (btrfs, xfs, …) it does, at once; otherwise the bytes go through slots of a pool, several chunks at once, and holes of whole chunks stay holes.
+ * share blocks (btrfs, xfs, …) it does, at once; otherwise the bytes go through memory, or slots of a pool, several chunks at once, and holes of whole chunks stay holes.
  *
  * The destination is created, or replaced: what it had stays until the first of the new bytes are there. Copying a file onto itself does
  * nothing. A copy that fails or is aborted leaves nothing in flight and no file open; a destination that it created is removed, one that was there stays with
  * what it holds by then. A source that grows or shrinks meanwhile is copied up to where its end was met. For large files: one of a few KiB is copied sooner by
  * node:fs.
  *
+ * At no moment does the destination let anybody do what the source does not: a new one is its owner's alone until all is there, and one that was there loses what the source does not
+ * allow before it gets the first byte. (If the copy fails before that, it gets its permissions back; later, or where a Worker ends, they stay narrow.) setuid and setgid are not copied, nor kept. Where permissions cannot
+ * be changed, of somebody else's file or on a file system without any, they stay, as with cp(1), and the copy is done all the same.
+ *
  * @param from - a regular file: a path, or a file: URL
  * @param to - a path, or a file: URL
  * @throws TypeError, RangeError: an argument's or option's type or value
  * @throws UringError ENOENT, EACCES, ENOSPC, … with both paths; EEXIST: COPYFILE_EXCL, and the destination exists; EISDIR: one of the two is a folder; EINVAL: one is
  * no regular file; EOPNOTSUPP, EXDEV: COPYFILE_FICLONE_FORCE, and no reflink is possible; and the errors of `new Ring()`
- * and `new BufferPool()`
  *
  * @example
  * ```ts
@@ -340,10 +423,9 @@ async function copyPaths(paths: Paths, options: CopyFileOptions): Promise<CopyFi
 export async function copyFile(from: string | URL, to: string | URL, options: CopyFileOptions = {}): Promise<CopyFileResult> {
   const paths = { path: pathOf("from", from), destination: pathOf("to", to) };
   checkCopyOptions(options);
-  options.signal?.throwIfAborted();
-  kernel(); // a machine without io_uring says so before anything is touched
+  throwIfAborted(options.signal);
   try {
-    return await copyPaths(paths, options);
+    return await withRing(options, (ring) => copyPaths(paths, ring, options));
   } catch (error) {
     throw error === options.signal?.reason ? error : named(error, paths);
   }

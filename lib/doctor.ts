@@ -55,7 +55,7 @@ interface Failure {
 }
 
 /** Which part of the whole it is that an error of the probe or of the trial is about. */
-function failureOf({ code, syscall, hint, message }: Reason, { available, kernel, memlock }: Probe, { platform, refusing, openFiles }: Surroundings): Failure {
+function failureOf({ code, syscall, hint, message }: Reason, { available, kernel, memlock }: Probe, { platform, refusing }: Surroundings): Failure {
   const asSaid = { hint: hint ?? message };
   const other = { name: available ? "fixed read" : "io_uring", remedy: asSaid };
   if (platform !== "linux") return { name: "Linux", remedy: remedies.notLinux };
@@ -66,8 +66,7 @@ function failureOf({ code, syscall, hint, message }: Reason, { available, kernel
       return { name: "bun:ffi", remedy: remedies.compilerOff };
     case "ENOENT cc":
       return { name: "bun:ffi", remedy: remedies.noShim };
-    case "ENOEXEC cc": // for want of descriptors, too
-      if (openFiles.open + 3 > openFiles.limit) return { name: "open files", remedy: remedies.openFiles };
+    case "ENOEXEC cc":
       return { name: "bun:ffi", remedy: asSaid };
     case "ENOENT dlopen":
       return { name: "liburing", remedy: hint === remedies.noLiburing.hint ? remedies.noLiburing : asSaid };

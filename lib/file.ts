@@ -14,7 +14,7 @@ import * as operations from "./operations.ts";
 import { type ReadableOptions, readableOf } from "./readable.ts";
 import type { RequestQueue } from "./request-queue.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, type Lease, noOptions, type RingCore } from "./ring-core.ts";
-import { STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
+import { deviceNumber, STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
 import type { StreamedFile } from "./stream-memory.ts";
 import { IORING_OP_FTRUNCATE } from "./uapi.ts";
 import { warn } from "./warn.ts";
@@ -121,15 +121,14 @@ function fileOptions(given: BufferEncoding | FileOptions | null | undefined): { 
 const fs = () => process.getBuiltinModule("node:fs"); // loaded when it is needed: it takes longer than making a ring
 
 function statsOf(found: Statx): Stats {
-  const device = (major: number, minor: number) => ((major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12)) >>> 0;
   const ms = (ns: bigint) => Number(ns / 1_000_000n) + Number(ns % 1_000_000n) / 1e6;
   return Reflect.construct(fs().Stats, [
-    device(found.devMajor, found.devMinor),
+    deviceNumber(found.devMajor, found.devMinor),
     found.mode,
     found.nlink,
     found.uid,
     found.gid,
-    device(found.rdevMajor, found.rdevMinor),
+    deviceNumber(found.rdevMajor, found.rdevMinor),
     found.blksize,
     Number(found.ino),
     Number(found.size),

@@ -1,9 +1,11 @@
 import type { Hash } from "node:crypto";
+import { throwIfAborted } from "./abort.ts";
 import { checkInteger, checkOptions, checkSignal, invalidType, invalidValue, show } from "./arguments.ts";
+import { chunkBytesOf, repeat } from "./chunks.ts";
+import type { RingFile } from "./file.ts";
+import { Promise, process } from "./globals.ts";
+import type { Ring } from "./ring.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
-
-/** Bytes of a read, where the pool is the call's own. */
-const chunkBytes = 2 ** 18;
 
 /** How far `hashFile` is. */
 export interface HashProgress {
@@ -48,11 +50,40 @@ function newHash(algorithm: string): Hash {
   }
 }
 
+/** The chunks of a stream that are slots: each goes back when the next is asked for, or nobody asks any more. */
+async function* slotsOf(stream: ReadableStream<Uint8Array & Disposable>): AsyncGenerator<Uint8Array> {
+  for await (using chunk of stream) yield chunk;
+}
+
+/** A regular file's content in order, of which several chunks are read ahead. Each is valid until the next is asked for. */
+async function* chunksOf(ring: Ring, file: RingFile, sizeBytes: number, depth: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  const chunkBytes = chunkBytesOf(sizeBytes);
+  const count = Math.min(depth, Math.floor(sizeBytes / chunkBytes) + 1);
+  const memory = new Uint8Array(new SharedArrayBuffer(count * chunkBytes));
+  const memoryOf = (index: number) => memory.subarray((index % count) * chunkBytes, ((index % count) + 1) * chunkBytes);
+  const read = (index: number) =>
+    repeat(chunkBytes, (done) => ring.read(file, memoryOf(index).subarray(done), { position: index * chunkBytes + done, ...(signal && { signal }) }));
+  const reads: Promise<number>[] = [];
+  let begun = 0;
+  for (let index = 0; ; index++) {
+    // Behind the size one alone finds out whether there is more.
+    for (; begun < index + count && (begun === index || begun * chunkBytes <= sizeBytes); begun++) {
+      const filled = read(begun);
+      filled.catch(() => undefined); // who comes to wait for it hears of it
+      reads.push(filled);
+    }
+    const [filledBytes = 0] = await Promise.all(reads.splice(0, 1));
+    if (filledBytes > 0) yield memoryOf(index).subarray(0, filledBytes);
+    if (filledBytes < chunkBytes) return;
+  }
+}
+
 /**
- * The digest of a file's content, of which several pieces are read at once while one is hashed, without a copy.
+ * The digest of a file's content, of which several pieces are read at once while one is hashed, without a copy. A pipe, a FIFO or a terminal is read to its end,
+ * one read at a time. Without `pool` it takes up to `depth` pieces of 256 KiB of plain memory, and no more than the file has.
  * @param path - a path, or a file: URL
  * @throws TypeError, RangeError: an option's type or value
- * @throws UringError ENOENT, EACCES, EISDIR, …; the signal's reason; and the errors of `new Ring()` and `new BufferPool()`
+ * @throws UringError ENOENT, EACCES, EISDIR, …; the signal's reason; and the errors of `new Ring()`
  * @example
  * ```ts
  * import { hashFile } from "bun-uring";
@@ -62,15 +93,23 @@ function newHash(algorithm: string): Hash {
  */
 export async function hashFile(path: string | URL, options: HashFileOptions = {}): Promise<string> {
   checkHashOptions(options);
-  const { algorithm = "sha256", encoding = "hex", depth = 4, signal, onProgress } = options;
+  const { algorithm = "sha256", encoding = "hex", depth = 4, pool, signal, onProgress } = options;
   const hash = newHash(algorithm);
-  signal?.throwIfAborted();
-  return await withRing(options, { count: depth + 2, size: chunkBytes }, async (ring, pool) => {
+  throwIfAborted(signal);
+  return await withRing(options, async (ring) => {
     await using file = await ring.open(path, "r", 0, { ...(signal && { signal }) });
-    const { size } = await file.stat();
+    const stats = await file.stat();
+    const { size } = stats;
+    const streaming = { depth, ...(signal && { signal }) };
+    const content =
+      pool !== undefined
+        ? slotsOf(file.readable({ ...streaming, pool, zeroCopy: true }))
+        : stats.isFile()
+          ? chunksOf(ring, file, size, depth, signal)
+          : file.readable(streaming);
     let hashedBytes = 0;
     onProgress?.({ hashedBytes, totalBytes: size });
-    for await (using bytes of file.readable({ pool, depth, zeroCopy: true, ...(signal && { signal }) })) {
+    for await (const bytes of content) {
       hash.update(bytes);
       hashedBytes += bytes.length;
       onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });

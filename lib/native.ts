@@ -37,6 +37,8 @@ const signatures = {
   fileStatus: { args: ["i32", "u32", "u64"], returns: "i32" },
   mountMagic: { args: ["u64"], returns: "i64_fast" },
   advise: { args: ["u64", "u64", "i32"], returns: "i32" },
+  reflinkStart: { args: ["i32", "i32", "u64"], returns: "i32" },
+  reflinkResult: { args: ["u64"], returns: "i32" },
   probe: { args: ["u64"], returns: "i32" },
 } as const;
 
@@ -155,6 +157,21 @@ function property(error: unknown, name: "code" | "syscall"): string | undefined 
   return typeof value === "string" ? value : undefined;
 }
 
+/** Descriptors that compiling has open at once, at most. */
+const compilersFiles = 2;
+
+/** Why no more files can be opened, where that is so: the compiler and the loader do not tell. Nothing is held open for it, for a Worker may end at any line. */
+function lackOfDescriptors(): string | undefined {
+  const { readdirSync, readFileSync } = process.getBuiltinModule("node:fs");
+  try {
+    const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1]);
+    return readdirSync("/proc/self/fd").length - 1 + compilersFiles > limit ? "EMFILE" : undefined;
+  } catch (error) {
+    const code = property(error, "code");
+    return code === "EMFILE" || code === "ENFILE" ? code : undefined;
+  }
+}
+
 /** @param packaged - the source's path, or undefined where it came as text */
 function uncompiled(error: unknown, packaged: string | undefined): UringError {
   const code = property(error, "code");
@@ -162,6 +179,8 @@ function uncompiled(error: unknown, packaged: string | undefined): UringError {
   if (code === "ERR_FFI_CC_DISABLED") return unavailable(code, "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
   if (packaged === undefined ? code === "ERR_MODULE_NOT_FOUND" : !process.getBuiltinModule("node:fs").existsSync(packaged))
     return unavailable("ENOENT", "cc", `${shim} is not there`, remedies.noShim.hint, error);
+  const lack = lackOfDescriptors();
+  if (lack !== undefined) return new UringError(lack, "cc", { cause: error });
   const syscall = property(error, "syscall");
   if (code !== undefined && syscall !== undefined)
     return unavailable(code, syscall, `${shim} could not be written to a temporary file`, hintFor(code, syscall) ?? remedies.noTemporaryFile.hint, error);
@@ -205,6 +224,8 @@ function load(): Loaded {
   const library = compile(resolve);
   const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
   const unloaded = text(read.ptr(table, 0));
+  const lack = unloaded === undefined ? undefined : lackOfDescriptors();
+  if (lack !== undefined) throw new UringError(lack, "dlopen");
   if (unloaded !== undefined) throw unavailable("ENOENT", "dlopen", `liburing.so.2 could not be loaded (${unloaded})`, remedies.noLiburing.hint);
   const missing = text(read.ptr(table, 8));
   if (missing !== undefined) throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, remedies.oldLiburing.hint);

@@ -1,12 +1,13 @@
 import { invalidType, invalidValue } from "./arguments.ts";
-import { BufferPool, type BufferPoolOptions } from "./pool.ts";
+import { patiently } from "./memlock.ts";
+import { BufferPool } from "./pool.ts";
 import { Ring } from "./ring.ts";
 
-/** Options of functions that need a ring and a pool. */
+/** Options of functions that need a ring. */
 export interface RingAndPool {
-  /** Does the work. It has to have `pool`, which is to be given with it. Default: one of the call's own, closed at its end. */
+  /** Does the work. It has to have `pool`, which is to be given with it. Default: a small one, which all such calls of a thread share while there are any. */
   readonly ring?: Ring;
-  /** Its slots carry the bytes. Default: one of the call's own. */
+  /** Its slots carry the bytes. Default: some memory of the call's own, which is not registered and counts against no limit. */
   readonly pool?: BufferPool;
 }
 
@@ -17,19 +18,28 @@ export function checkRingAndPool({ ring, pool }: RingAndPool): void {
   if (ring !== undefined && pool === undefined) throw invalidValue("options.ring needs options.pool: the one of that ring's pools whose slots may be used");
 }
 
-/** Calls `use` with the ring and the pool that are given, or with its own for as long as that takes. */
-export async function withRing<Result>(
-  { ring, pool }: RingAndPool,
-  own: BufferPoolOptions,
-  use: (ring: Ring, pool: BufferPool) => Promise<Result>,
-): Promise<Result> {
-  if (pool === undefined) {
-    using ownPool = await BufferPool.create(own);
-    return await withRing({ pool: ownPool }, own, use);
+interface SharedRing {
+  readonly ring: Promise<Ring>;
+  users: number;
+}
+
+/** The thread's own rings, while calls use them: many calls at once need neither the descriptors nor the locked memory of many rings. */
+const sharedRings = new Map<BufferPool | undefined, SharedRing>();
+
+/** Calls `use` with the ring that is given, or with one of the thread's own for as long as that takes. */
+export async function withRing<Result>({ ring, pool }: RingAndPool, use: (ring: Ring) => Promise<Result>): Promise<Result> {
+  if (ring !== undefined) return await use(ring);
+  const shared = sharedRings.get(pool) ?? { ring: patiently(() => new Ring({ entries: 64, cqEntries: 1024, ...(pool && { pool }) })), users: 0 };
+  sharedRings.set(pool, shared);
+  shared.users++;
+  try {
+    return await use(await shared.ring);
+  } finally {
+    shared.users--;
+    if (shared.users === 0) {
+      sharedRings.delete(pool);
+      const own = await shared.ring.catch(() => undefined); // where there is none, `use` was not called, and that is what is thrown
+      await own?.close();
+    }
   }
-  if (ring === undefined) {
-    await using ownRing = new Ring({ pool, entries: 64 });
-    return await use(ownRing, pool);
-  }
-  return await use(ring, pool);
 }

@@ -3,10 +3,11 @@
  * takes time, and without imports of the library's own, so that it stays a module by itself.
  */
 import abi from "../c/abi.h" with { type: "text" };
+import reflink from "../c/reflink.c" with { type: "text" };
 import shim from "../c/shim.c" with { type: "text" };
 import teardown from "../c/teardown.c" with { type: "text" };
 
-const includes: Record<string, string> = { "abi.h": abi, "teardown.c": teardown };
+const includes: Record<string, string> = { "abi.h": abi, "reflink.c": reflink, "teardown.c": teardown };
 
 /** What shim.c is with all that it includes. */
 export const shimText = shim.replace(/^#include "(.*)"$/gm, (line, name: string) => includes[name] ?? line);

@@ -61,6 +61,11 @@ export interface Statx {
   readonly dioOffsetAlign: number;
 }
 
+/** A device's number, as stat(2) has it. */
+export function deviceNumber(major: number, minor: number): number {
+  return ((major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12)) >>> 0;
+}
+
 /** Reads a struct statx. */
 export function parseStatx(memory: SharedArrayBuffer): Statx {
   const view = new DataView(memory);

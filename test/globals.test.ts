@@ -10,8 +10,6 @@ const lib = new URL("../lib/", import.meta.url);
 
 /** Files that ask for a global all the same, each with its reason. */
 const exceptions: Readonly<Record<string, { readonly names: readonly string[]; readonly reason: string }>> = {
-  "copy-file": { names: ["AbortController", "Buffer", "Bun", "Promise", "URL", "process"], reason: "is not yet done" },
-  "hash-file": { names: ["process"], reason: "is not yet done" },
   globals: { names: ["Buffer", "Bun", "DOMException"], reason: "takes them, when it is loaded" },
   "open-handles": { names: ["process"], reason: "takes it when it is loaded, where a bundler sees it" },
   "shim-source": { names: ["Buffer", "Bun", "process"], reason: "is a module of its own in the package" },

@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { BufferPool, type HashFileOptions, hashFile, Ring } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
+import { execute } from "./support/programs.ts";
 import { fdsOf, leavingNothing } from "./support/resources.ts";
 
 needs("bash, split, sha256sum and perl")("a file's digest is sha256sum's, whatever its size", () =>
@@ -38,6 +39,28 @@ needs("a processor that is not emulated")("any of node:crypto's digests can be h
   }),
 );
 
+test("a file that grows or shrinks meanwhile is hashed up to where its end is met", async () => {
+  using folder = new Folder();
+  for (const [sizeBytes, laterBytes] of [
+    [0, 700_000],
+    [5000, 3_000_000],
+    [262_143, 262_145],
+    [3_000_000, 5000],
+    [3_000_000, 0],
+  ] as const) {
+    const { content } = folder.random("later", laterBytes);
+    const { path } = folder.random("file", sizeBytes);
+    let isChanged = false;
+    const digest = await hashFile(path, {
+      onProgress() {
+        if (!isChanged) writeFileSync(path, content);
+        isChanged = true;
+      },
+    });
+    expect([sizeBytes, laterBytes, digest]).toEqual([sizeBytes, laterBytes, createHash("sha256").update(content).digest("hex")]);
+  }
+});
+
 test("progress goes from nothing to all", () =>
   leavingNothing(async () => {
     using folder = new Folder();
@@ -69,6 +92,11 @@ test("an aborted or failing hash gives everything back", () =>
     expect(await thrown(() => hashFile(path, { ring, pool, onProgress: failing }))).toBe(reason);
     expect(await thrown(() => hashFile(folder.path, { ring, pool }))).toMatchObject({ code: "EISDIR", path: folder.path });
     expect(await thrown(() => hashFile(`${path}.`, { ring, pool }))).toMatchObject({ code: "ENOENT" });
+    const aborted = new AbortController();
+    const stopOwn = () => aborted.abort(reason);
+    expect(await thrown(() => hashFile(path, { signal: aborted.signal, onProgress: stopOwn }))).toBe(reason);
+    expect(await thrown(() => hashFile(path, { onProgress: failing }))).toBe(reason);
+    expect(await thrown(() => hashFile(folder.path))).toMatchObject({ code: "EISDIR", path: folder.path });
     await ring.nop();
     expect([pool.available, ring.inFlight, fdsOf(path)]).toEqual([4, 0, 0]);
     const cases: [HashFileOptions | object, string][] = [
@@ -82,3 +110,25 @@ test("an aborted or failing hash gives everything back", () =>
     ];
     for (const [options, code] of cases) expect((await thrown(() => hashFile(path, options))).code).toBe(code);
   }));
+
+needs("bash, split, sha256sum and perl")("a FIFO, a pipe and standard input are read to their end, in order", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 3_000_000);
+    const expected = createHash("sha256").update(content).digest("hex");
+    const fifo = `${folder.path}/fifo`;
+    Bun.spawnSync(["mkfifo", fifo]);
+    using pool = new BufferPool({ count: 4, size: 10_000 });
+    for (const options of [{}, { depth: 8 }, { pool, depth: 3 }]) {
+      const writer = Bun.spawn(["bash", "-c", 'cat "$0" > "$1"', path, fifo]);
+      expect(await hashFile(fifo, options)).toBe(expected);
+      await writer.exited;
+    }
+    const program = `import { hashFile } from "bun-uring"; console.log(await hashFile(process.argv[1]));`;
+    const bun = [process.execPath, "-e", program];
+    for (const command of ['cat "$0" | "$@" /dev/stdin', '"$@" /dev/stdin < "$0"', '"$@" <(cat "$0")']) {
+      const { stdout } = await execute(["bash", "-c", command, path, ...bun]);
+      expect([command, stdout.trim()]).toEqual([command, expected]);
+    }
+  }),
+);

@@ -9,7 +9,7 @@ import { readdirSync, readFileSync } from "node:fs";
 const layers: Readonly<Record<string, readonly string[]>> = {
   index: ["index"],
   command: ["doctor", "steps", "surroundings", "trial"],
-  functions: ["copy-file", "hash-file", "ring-and-pool"],
+  functions: ["chunks", "copy-file", "hash-file", "ring-and-pool"],
   streams: ["readable", "stream-memory", "stream-options", "writable"],
   file: ["file"],
   ring: [
@@ -33,7 +33,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   "raw ring": ["raw-ring", "replace"],
   sqe: ["sqe"],
   wakeup: ["wakeup"],
-  native: ["kernel", "memlock", "native", "probe", "scratch", "shim-source"],
+  native: ["kernel", "memlock", "native", "probe", "reflink", "scratch", "shim-source"],
   // Without io_uring: what a platform, an error, a check or a list is.
   base: [
     "abort",

@@ -66,3 +66,10 @@ test("a RawRing's registration over the limit is ENOMEM, leaves the table as it 
     "as much as before: no error",
   ]);
 });
+
+test("eight copies and eight digests at once take no locked memory but one ring's, and nothing sleeps on the event loop", async () => {
+  const { exitCode, stdout, stderr } = await run("memlock-copies");
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  // Besides the ring that has the pool's registration there is one.
+  expect(JSON.parse(stdout)).toEqual({ copied: 8, hashed: 8, sleeps: 0, mostRings: bufferSource.one === "cloned" ? 2 : 1, mostPinnedKb: 0 });
+});

@@ -78,6 +78,8 @@ const capabilities = {
   curl: () => Bun.which("curl") !== null,
   "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
   "a test folder without reflinks": () => !sharesBlocks(),
+  "cp of GNU coreutils": () => Bun.which("cp") !== null && Bun.spawnSync(["cp", "--version"], { stderr: "ignore" }).stdout.toString().includes("coreutils"),
+  root: () => process.getuid?.() === 0,
   "mounts of tmpfs": () => mounts("tmpfs"),
   "mounts of btrfs": () => mounts("btrfs"),
   "mounts of xfs": () => mounts("xfs"),

@@ -1,5 +1,6 @@
 /** Uses each part of the library that waits, in a process whose globals may be anything. Loads nothing of the library, and asks for no global when it runs. */
-import { readdirSync, readFileSync, readlinkSync, writeFileSync, writeSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { pipe } from "./pipes.ts";
 
 type Library = typeof import("bun-uring");
@@ -170,6 +171,14 @@ export function partsOf(library: Library, folder: string): Readonly<Record<strin
         await pause();
       }
       check(ringFds() === before, `rings left: ${ringFds() - before}`);
+    },
+    "a copy and digests": async () => {
+      using pool = new BufferPool({ count: 4, size: 65536 });
+      const { copiedBytes } = await library.copyFile(path, `${folder}/copy`, { signal: new AbortController().signal });
+      check(copiedBytes === statSync(path).size, "copied");
+      const digest = await library.hashFile(path);
+      check(digest === (await library.hashFile(`${folder}/copy`, { pool })), "digests");
+      check(digest === createHash("sha256").update(readFileSync(path)).digest("hex"), "digest");
     },
     "a close with something in flight": async () => {
       using ends = pipe();

@@ -157,3 +157,16 @@ export interface StreamerAnswer {
   /** Of the server, if it is one. */
   readonly port?: number | undefined;
 }
+
+/** What copier.ts does. */
+export interface CopierJob {
+  readonly act: "copyFile" | "durable" | "hashFile" | "readable" | "writable";
+  readonly from: string;
+  readonly to: string;
+}
+
+/** What mode-watcher.ts does: looks at the permissions of `path` until the flag is set. */
+export interface ModeWatcherJob {
+  readonly path: string;
+  readonly stop: Int32Array;
+}

@@ -1,0 +1,122 @@
+import { expect, test } from "bun:test";
+import { chmodSync, existsSync, readFileSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { type CopyProgress, copyFile } from "bun-uring";
+import type { CopiedModes } from "./programs/copy-modes.ts";
+import { needs } from "./support/capabilities.ts";
+import { thrown } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
+import { Mount, smallest } from "./support/mounts.ts";
+import { run } from "./support/programs.ts";
+import { TestWorker } from "./support/workers.ts";
+
+const setsId = 0o6000;
+const modeOf = (path: string) => statSync(path).mode & 0o7777;
+
+/** Copies as root or as an ordinary user, and checks what is promised of each copy's permissions. */
+async function copiesIn(path: string, who: "root" | "user"): Promise<CopiedModes[]> {
+  chmodSync(path, 0o777);
+  const { stdout, stderr, exitCode } = await run("copy-modes", { args: [path, who] });
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  const copies: CopiedModes[] = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  for (const copy of copies) {
+    const { from, old, isTheirs, cp } = copy;
+    const expected = isTheirs && who === "user" ? cp : from & ~setsId;
+    expect(copy).toMatchObject({ ours: expected, isSame: true });
+    // Where cp has none of the source's setuid and setgid, the copy has none either.
+    if (old === -1) expect([cp & setsId, Number(copy.ours) & setsId]).toEqual([0, 0]);
+  }
+  return copies;
+}
+
+needs("cp of GNU coreutils")("a copy has its source's permissions without setuid and setgid, which cp drops too", async () => {
+  using folder = new Folder();
+  expect((await copiesIn(folder.path, "root")).length).toBeGreaterThan(0);
+});
+
+needs("cp of GNU coreutils", "root")(
+  "an ordinary user's copy over a file of somebody else's leaves that its permissions, as cp does, and does not fail",
+  async () => {
+    using folder = new Folder();
+    const copies = await copiesIn(folder.path, "user");
+    expect(copies.filter(({ isTheirs }) => isTheirs).length).toBe(12);
+  },
+);
+
+for (const kind of ["btrfs", "xfs"] as const) {
+  needs(
+    "cp of GNU coreutils",
+    "root",
+    `mounts of ${kind}`,
+  )(`on ${kind} that holds for reflinks as well, also of files that their owner may only read`, async () => {
+    for (const who of ["root", "user"] as const) {
+      using mount = new Mount(kind, smallest[kind]);
+      chmodSync(dirname(mount.path), 0o711); // it is in a folder of root's own
+      for (const { method } of await copiesIn(mount.path, who)) expect(method).toBe("reflink");
+    }
+  });
+}
+
+/** Every permission that anybody could see meanwhile. */
+async function seenWhile(path: string, act: () => Promise<unknown>): Promise<number[]> {
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const watcher = new TestWorker<number[]>("mode-watcher", { path, stop });
+  await watcher.answer();
+  await act();
+  Atomics.store(stop, 0, 1);
+  const seen = await watcher.answer();
+  await watcher.terminate();
+  return seen;
+}
+
+const places = [
+  { place: "a disk", needed: [], make: () => new Folder() },
+  { place: "btrfs", needed: ["mounts of btrfs"], make: () => new Mount("btrfs", smallest.btrfs) },
+] as const;
+
+for (const { place, needed, make } of places) {
+  needs(...needed)(`on ${place} a copy is at no moment more permissive than its source, new or over an old one`, async () => {
+    using folder = make();
+    const from = `${folder.path}/from`;
+    await Bun.write(from, new Uint8Array(8 * 2 ** 20).fill(7));
+    for (const permissions of [0o600, 0o640, 0o444, 0o4755])
+      for (const old of [undefined, 0o644, 0o666, 0o4777]) {
+        chmodSync(from, permissions);
+        const to = `${folder.path}/to-${permissions}-${old ?? "new"}`;
+        if (old !== undefined) {
+          await Bun.write(to, "old");
+          chmodSync(to, old);
+        }
+        const atProgress: number[] = [];
+        const onProgress = () => {
+          atProgress.push(modeOf(to));
+        };
+        const seen = await seenWhile(to, () => copyFile(from, to, { onProgress }));
+        const wider = (modes: number[]) => modes.filter((mode) => (mode & ~(permissions & ~setsId)) !== 0).map((mode) => mode.toString(8));
+        expect([permissions, old, wider(atProgress)]).toEqual([permissions, old, []]);
+        expect([permissions, old, wider(seen.filter((mode) => mode !== old))]).toEqual([permissions, old, []]); // as it was before is seen first
+        expect(modeOf(to)).toBe(permissions & ~setsId);
+      }
+  });
+}
+
+test("what was there and has not been replaced gets its permissions back when the copy fails; of what has, the content is the source's, and so are they at most", async () => {
+  using folder = new Folder();
+  const { path } = folder.random("from", 4 * 2 ** 20);
+  chmodSync(path, 0o600);
+  const reason = new Error("enough");
+  for (const atBytes of [0, 2 ** 18]) {
+    const to = folder.write(`to-${atBytes}`, "old");
+    chmodSync(to, 0o644);
+    const onProgress = ({ copiedBytes }: CopyProgress) => {
+      if (copiedBytes >= atBytes) throw reason;
+    };
+    expect(await thrown(() => copyFile(path, to, { onProgress }))).toBe(reason);
+    expect(existsSync(to)).toBe(true);
+    if (atBytes === 0) expect([readFileSync(to, "utf8"), modeOf(to)]).toEqual(["old", 0o644]);
+    else expect(modeOf(to)).toBe(0o600);
+  }
+});

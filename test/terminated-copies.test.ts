@@ -1,0 +1,45 @@
+import { expect, test } from "bun:test";
+import { needs } from "./support/capabilities.ts";
+import { times } from "./support/effort.ts";
+import { Folder } from "./support/files.ts";
+import { Mount, smallest } from "./support/mounts.ts";
+import { Random } from "./support/random.ts";
+import { fdsUnder, leavingNothing, ringFds } from "./support/resources.ts";
+import { TestWorker } from "./support/workers.ts";
+import type { CopierJob } from "./workers/jobs.ts";
+
+const random = new Random(21);
+
+/** Ends Workers in the middle of what they do; nothing of it may be left. */
+async function terminateAmid(act: CopierJob["act"], path: string, from: string): Promise<void> {
+  await leavingNothing(async () => {
+    for (let index = 0; index < times(12); index++) {
+      const worker = new TestWorker<string>("copier", { act, from, to: `${path}/copy-${index % 3}` } satisfies CopierJob);
+      await worker.answer();
+      const before = ringFds();
+      while (ringFds() === before && act !== "readable" && act !== "writable") await Bun.sleep(1); // the first one has begun
+      await Bun.sleep(random.fraction() * 20);
+      await worker.terminate();
+      expect([act, index, fdsUnder(path)]).toEqual([act, index, 0]);
+    }
+  });
+}
+
+const acts = ["copyFile", "durable", "hashFile", "readable", "writable"] as const;
+
+for (const act of acts) {
+  test(`Workers that are terminated amid ${act} leave no descriptor and no ring`, async () => {
+    using folder = new Folder();
+    await terminateAmid(act, folder.path, folder.random("file", 2 ** 23).path);
+  });
+}
+
+for (const kind of ["btrfs", "xfs"] as const) {
+  needs(`mounts of ${kind}`)(`Workers that are terminated amid reflinks on ${kind} leave no descriptor, and the file system can be unmounted`, async () => {
+    using folder = new Folder();
+    using mount = new Mount(kind, smallest[kind]);
+    const from = `${mount.path}/file`;
+    await Bun.write(from, folder.random("file", 2 ** 23).content);
+    for (const act of ["copyFile", "durable", "hashFile"] as const) await terminateAmid(act, mount.path, from);
+  });
+}

@@ -1,0 +1,30 @@
+/** Does the same again and again until it is ended; says so when it begins. */
+import { copyFile, hashFile, Ring } from "bun-uring";
+import type { CopierJob } from "./jobs.ts";
+
+declare const self: Worker;
+
+const ring = new Ring();
+
+const acts: Record<CopierJob["act"], (job: CopierJob) => Promise<unknown>> = {
+  copyFile: ({ from, to }) => copyFile(from, to),
+  durable: ({ from, to }) => copyFile(from, to, { durable: true }),
+  hashFile: ({ from }) => hashFile(from),
+  readable: async ({ from }) => {
+    const file = await ring.open(from);
+    for await (const _ of file.readable({ autoClose: true }));
+  },
+  writable: async ({ from, to }) => {
+    const [source, destination] = await Promise.all([ring.open(from), ring.open(to, "w")]);
+    await source.readable({ autoClose: true }).pipeTo(destination.writable({ autoClose: true }));
+  },
+};
+
+self.addEventListener(
+  "message",
+  async ({ data }: MessageEvent<CopierJob>) => {
+    self.postMessage("begins");
+    for (;;) await acts[data.act](data);
+  },
+  { once: true },
+);
