@@ -422,7 +422,8 @@ needs("mounts of xfs")("timers and sockets have their turns while the page cache
   };
   await copyFile(path, `${mount.path}/copy`, { onProgress });
   clearImmediate(immediate);
-  expect(turns.size).toBeGreaterThanOrEqual(128 / 8);
+  // Eight chunks a turn, of which two may begin within one iteration of the event loop.
+  expect(turns.size).toBeGreaterThanOrEqual(128 / 16);
 });
 
 test("arguments and options that are wrong are refused, with the value, and nothing is touched", async () => {

@@ -31,7 +31,7 @@ async function ofRing(): Promise<Closing> {
   const file = await ring.open(path);
   const buffer = await pool.acquire();
   let settled = "no";
-  const read = ring.readFixed(file, buffer, { position: 0 });
+  const read = ring.readFixed(file.fd, buffer, { position: 0 }); // by its number, or a thread of node:fs would read it
   read.finally(() => {
     settled = "read";
   });
@@ -74,7 +74,7 @@ async function ofWorker(): Promise<Closing> {
     ending = how;
   });
   const reading = new Promise((resolve) => worker.addEventListener("message", resolve));
-  worker.postMessage({ pool: pool.share(), path });
+  worker.postMessage({ pool: pool.share(), path, byNumber: true });
   await reading;
   const state = () => ({ ending, available: pool.available, rings: ringFds() - rings, files: fdsOf(path) });
   return {
