@@ -57,7 +57,7 @@ export function staysBehind(request: Transfer): boolean {
 }
 
 /** Where such a transfer begins, in bytes; -1 where there is no position, as in a pipe. */
-export function ownPositionOf({ fd }: Transfer): number {
+export function ownPositionOf({ fd }: Pick<Transfer, "fd">): number {
   return Math.max(-1, native().fileSeek(fd, 0, SEEK_CUR));
 }
 
