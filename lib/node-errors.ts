@@ -30,7 +30,7 @@ export function argumentRange(name: string, expected: string, value: unknown): R
 
 /** A TypeError with the code ERR_INVALID_ARG_VALUE. */
 export function argumentValue(name: string, reason: string, value: unknown): TypeError {
-  const end = typeof value === "object" ? "" : `. Received ${shown(value)}`;
+  const end = typeof value === "object" ? "." : `. Received ${shown(value)}`;
   return coded(new TypeError(`The argument '${name}' ${reason}${end}`), "ERR_INVALID_ARG_VALUE");
 }
 
