@@ -78,6 +78,20 @@ struct iovec {
 	u64 iov_len;
 };
 
+/* Of statmount(2), its first version. */
+struct mnt_id_req {
+	u32 size, spare;
+	u64 mnt_id, param;
+};
+
+struct statmount {
+	u32 size, mnt_opts;
+	u64 mask;
+	u32 sb_dev_major, sb_dev_minor;
+	u64 sb_magic;
+	u64 rest[60];
+};
+
 struct dl_info {
 	const char *dli_fname;
 	void *rest[3];
@@ -103,6 +117,8 @@ _Static_assert(sizeof(struct io_uring_cq) == 88, "io_uring_cq");
 _Static_assert(sizeof(struct io_uring) == 216, "io_uring");
 _Static_assert(sizeof(struct io_uring_clone_buffers) == 32, "io_uring_clone_buffers");
 _Static_assert(sizeof(struct io_uring_sync_cancel_reg) == 64, "io_uring_sync_cancel_reg");
+_Static_assert(sizeof(struct mnt_id_req) == 24, "mnt_id_req");
+_Static_assert(sizeof(struct statmount) == 512 && OFFSET(struct statmount, sb_magic) == 24, "statmount");
 _Static_assert(OFFSET(struct probed, liburing_path) == 8 && OFFSET(struct probed, opcodes) == 24, "probed");
 
 enum {
@@ -113,6 +129,8 @@ enum {
 	F_GETFL = 3, F_DUPFD_CLOEXEC = 1030,
 	RTLD_NOW = 2,
 	CLOCK_MONOTONIC = 1,
+	AT_EMPTY_PATH = 0x1000, AT_STATX_DONT_SYNC = 0x4000,
+	STATMOUNT_SB_BASIC = 1,
 
 	FUTEX_LOCK_PI_PRIVATE = 6 | 128, FUTEX_UNLOCK_PI_PRIVATE = 7 | 128, FUTEX_TID_MASK = 0x3fffffff,
 
@@ -124,12 +142,12 @@ enum {
 	IORING_ASYNC_CANCEL_ALL = 1, IORING_ASYNC_CANCEL_ANY = 4,
 };
 
-enum { SYS_io_uring_enter = 426 };
+enum { SYS_io_uring_enter = 426, SYS_statmount = 457 };
 
 #if defined(__x86_64__)
-enum { SYS_futex = 202 };
+enum { SYS_futex = 202, SYS_statx = 332 };
 #elif defined(__aarch64__)
-enum { SYS_futex = 98 };
+enum { SYS_futex = 98, SYS_statx = 291 };
 #else
 #error "bun-uring runs on x86-64 and arm64"
 #endif

@@ -71,6 +71,22 @@ static long long file_seek(int fd, long long offset, int whence)
 	return position < 0 ? -*__errno_location() : position;
 }
 
+/* statx(2) of an open file with what the kernel has: a file system's server is not asked, which might not answer. */
+static int file_status(int fd, u32 mask, void *out)
+{
+	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, out) < 0 ? -*__errno_location() : 0;
+}
+
+/* The file system's magic number of a mount, by its unique id; statfs(2) might ask the file system's server. */
+static long long mount_magic(u64 mnt_id)
+{
+	struct mnt_id_req request = { sizeof(request), 0, mnt_id, STATMOUNT_SB_BASIC };
+	struct statmount found;
+
+	fill(&found, sizeof(found));
+	return syscall(SYS_statmount, &request, &found, sizeof(found), 0) < 0 ? -*__errno_location() : (long long)found.sb_magic;
+}
+
 static int advise(void *address, u64 length, int advice)
 {
 	return madvise(address, length, advice) < 0 ? -*__errno_location() : 0;
@@ -195,11 +211,12 @@ static u64 abi[] = {
 static struct {
 	const char *unloaded; /* null, or why liburing could not be loaded */
 	const char *missing; /* null, or a function that was not found */
-	void *functions[26];
+	void *functions[28];
 } table = { 0, 0, {
 	ring_init, ring_close, ring_finish, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
 	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
-	pool_lock, pool_unlock, pool_wake, pool_eventfd, thread_id, descriptor_flags, file_seek, advise, probe, abi,
+	pool_lock, pool_unlock, pool_wake, pool_eventfd, thread_id, descriptor_flags, file_seek, file_status, mount_magic,
+	advise, probe, abi,
 } };
 
 #define IMPORT(type, name, arguments) \

@@ -58,7 +58,18 @@ export function checkOptions(options: unknown, known: readonly string[]): void {
   for (const key of Object.keys(options)) if (!known.includes(key)) throw invalidValue(`unknown option ${show(key)}: the options here are ${known.join(", ")}`);
 }
 
+/** Whether it is an AbortSignal, of any class, for programs replace that. Reading throws in a Proxy of one. */
+export function isSignal(value: unknown): value is AbortSignal {
+  if (typeof value !== "object" || value === null || !("aborted" in value && "reason" in value)) return false;
+  if (!("addEventListener" in value && "removeEventListener" in value)) return false;
+  try {
+    return typeof value.aborted === "boolean" && typeof value.addEventListener === "function" && typeof value.removeEventListener === "function";
+  } catch {
+    return false;
+  }
+}
+
 /** Requires an AbortSignal. */
 export function checkSignal(value: unknown): asserts value is AbortSignal {
-  if (!(value instanceof AbortSignal)) throw invalidType("options.signal", "an AbortSignal", value);
+  if (!isSignal(value)) throw invalidType("options.signal", "an AbortSignal", value);
 }

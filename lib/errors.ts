@@ -1,3 +1,4 @@
+import { process } from "./globals.ts";
 import { hintFor } from "./hints.ts";
 
 /** What node:os lacks of Linux's errnos, and files, devices and io_uring report. */

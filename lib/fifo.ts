@@ -16,6 +16,14 @@ export class Fifo<Item> {
     return this.#items[this.#first];
   }
 
+  /** Its items, the first first. */
+  *[Symbol.iterator](): Generator<Item> {
+    for (let index = this.#first; index < this.#items.length; index++) {
+      const item = this.#items[index];
+      if (item !== undefined) yield item;
+    }
+  }
+
   shift(): Item | undefined {
     const item = this.#items[this.#first];
     if (this.size === 0) return undefined;

@@ -2,7 +2,9 @@
  * The arguments of FileHandle's methods, in all their forms: what node:fs/promises takes is taken, what it refuses is refused with its errors. Beyond that a misspelled
  * option is refused, and a position may be a bigint wherever there is one.
  */
+
 import { checkOptions, checkPosition, checkSignal } from "./arguments.ts";
+import { Buffer } from "./globals.ts";
 import { largestTransferBytes } from "./limits.ts";
 import { argumentRange, argumentType, argumentValue } from "./node-errors.ts";
 import { bytesOfView, isSharedMemory, isUnsharedMemory, isView } from "./view.ts";

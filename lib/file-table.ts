@@ -1,3 +1,4 @@
+import { assert } from "./assert.ts";
 import { UringError } from "./errors.ts";
 import { clonesOf, kernel } from "./kernel.ts";
 import { addressOf } from "./native.ts";
@@ -15,6 +16,8 @@ export class FileTable {
   #words: Int32Array;
   readonly #unused: number[] = [];
   #used = 0;
+  /** Descriptors that threads of node:fs may be about to write to. */
+  readonly #written = new Map<number, { readonly fd: number; count: number }>();
   /** Entries of the registered table, and which of them hold their descriptor. */
   #registeredEntries = 0;
   readonly #installed: boolean[] = [];
@@ -54,6 +57,25 @@ export class FileTable {
     }
   }
 
+  /**
+   * Hides a descriptor from the teardown until `writtenOutside`: a thread of node:fs is to write to it, and would write to whatever has its number after a close. A thread's
+   * end in between leaves it open.
+   */
+  writeOutside(entry: number): void {
+    const writes = this.#written.get(entry) ?? { fd: this.#fdOf(entry), count: 0 };
+    writes.count++;
+    this.#written.set(entry, writes);
+    this.#words[entry * entryWords] = 0;
+  }
+
+  writtenOutside(entry: number): void {
+    const writes = this.#written.get(entry);
+    assert(writes !== undefined, "a write that was begun");
+    if (--writes.count > 0) return;
+    this.#written.delete(entry);
+    this.#words[entry * entryWords] = writes.fd + 1;
+  }
+
   /** Notes which operation closes a descriptor: its completion, not its submission, is the end of it. */
   closing(entry: number, operation: number): void {
     this.#words[entry * entryWords + 1] = operation + 1;
@@ -88,7 +110,7 @@ export class FileTable {
 
   /** -1: none. */
   #fdOf(entry: number): number {
-    return (this.#words[entry * entryWords] ?? 0) - 1;
+    return this.#written.get(entry)?.fd ?? (this.#words[entry * entryWords] ?? 0) - 1;
   }
 
   /** The kernel cannot lengthen a table: it is made anew, with room for `entry`. */

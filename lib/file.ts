@@ -1,6 +1,7 @@
 import type { BigIntStats, ReadStream, Stats, TimeLike, WriteStream } from "node:fs";
 import type { CreateReadStreamOptions, CreateWriteStreamOptions } from "node:fs/promises";
 import type { Interface } from "node:readline/promises";
+import { reasonOf, throwIfAborted } from "./abort.ts";
 import { checkBoolean, checkOptions } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import {
@@ -19,6 +20,7 @@ import {
   writeArguments,
 } from "./file-arguments.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
+import { Buffer, Promise, process } from "./globals.ts";
 import { kernel } from "./kernel.ts";
 import { largestTransferBytes, largestVector } from "./limits.ts";
 import { aborted, argumentType, invalidState } from "./node-errors.ts";
@@ -35,6 +37,7 @@ import type { StreamedFile } from "./stream-memory.ts";
 import { memoryFor, memoryOf } from "./transfer-memory.ts";
 import { IORING_OP_FTRUNCATE } from "./uapi.ts";
 import { isView } from "./view.ts";
+import { warn } from "./warn.ts";
 import { readWhole } from "./whole-file.ts";
 import { type WritableChunk, type WritableOptions, writableOf } from "./writable.ts";
 
@@ -54,10 +57,10 @@ const fs = () => process.getBuiltinModule("node:fs"); // loaded when it is neede
 /** Runs a method that a signal may end: what it then rejects with is what FileHandle's does. */
 async function abortable<Result>(signal: AbortSignal | undefined, run: () => Promise<Result>): Promise<Result> {
   try {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     return await run();
   } catch (error) {
-    if (signal?.aborted === true && error === signal.reason) throw aborted(error);
+    if (signal?.aborted === true && error === reasonOf(signal)) throw aborted(error);
     throw error;
   }
 }
@@ -116,7 +119,7 @@ class FileLife implements Reclaimable {
   }
 
   reclaim(): void {
-    this.close().catch((error: unknown) => console.warn("bun-uring: closing a file that nobody has any more:", error));
+    this.close().catch((error: unknown) => warn("bun-uring: closing a file that nobody has any more:", error));
   }
 }
 
@@ -608,16 +611,21 @@ export class RingFile implements AsyncDisposable {
 
   /**
    * The content as a stream, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
-   * keep chunks. With `zeroCopy` the chunks are views of the pool's slots, each valid until the next one is read, and what the stream has read ahead
-   * keeps its slots until then: for consumers that are done with a chunk before they ask for the next, as Bun.serve is. Not for tee() or `Response.bytes()`; and
-   * who takes turns between several such streams needs a pool for all that they read ahead.
+   * keep chunks.
+   *
+   * With `zeroCopy` the chunks are views of the pool's slots: for consumers that are done with a chunk before they ask for the next, as Bun.serve is, and not for tee() or
+   * `Response.bytes()`. A chunk is the consumer's until it asks for the next, also when the stream is cancelled, aborted or fails meanwhile. Then its slot is given back when
+   * the chunk and its subarrays are collected, or at once where it is let go of: by `for await (using chunk of …)`, or by `chunk[Symbol.dispose]()`.
+   *
+   * A stream waits for no slot, and takes none where only one is free: there it reads on into up to 64 KiB of memory of its own. So a consumer that does not read, a
+   * client for instance, keeps one slot and what was read ahead, and keeps nobody waiting.
    * @param options.pool - of the ring; its slots are the reads' memory. Default none.
-   * @param options.position - in the file, in bytes; null: its own position, one read at a time, for pipes. Default 0.
+   * @param options.position - in the file, in bytes; null: its own position, one read at a time. Default 0; null of what has no positions: a pipe, a FIFO, a socket, a tty.
    * @param options.length - in bytes, at most. Default: to the file's end.
    * @param options.depth - reads in flight, 1 to 1024. Default 4.
    * @param options.autoClose - close the file when the stream ends, fails or is cancelled. Default false.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: the file is closed; what reading reports is the stream's error
+   * @throws UringError EBADF: the file is closed; ESPIPE: a position of what has none; what reading reports is the stream's error
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -632,21 +640,23 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read(3), io_uring_prep_read_fixed(3)
    */
+  readable(options: ReadableOptions & { readonly zeroCopy: true }): ReadableStream<Uint8Array & Disposable>;
+  readable(options?: ReadableOptions): ReadableStream<Uint8Array>;
   readable(options: ReadableOptions = noOptions): ReadableStream<Uint8Array> {
     return readableOf(this.#streamed("read"), options);
   }
 
   /**
    * A stream that writes the file, with several writes in flight, each at the position after the one before, so that chunks land in order. A chunk is copied, and may
-   * be used again when the promise of its write has resolved. Where every write goes to the file's end ("a"), one is in flight at a time. With O_DIRECT
+   * be used again when the promise of its write has resolved; one whose memory is detached or shrinks before fails with a TypeError. Where every write goes to the file's end ("a"), one is in flight at a time. With O_DIRECT
    * each chunk has to be a multiple of the alignment.
    * @param options.pool - of the ring; its slots are the writes' memory. Default none.
-   * @param options.position - in the file, in bytes; null: its own position, one write at a time, for pipes. Default 0.
+   * @param options.position - in the file, in bytes; null: its own position, one write at a time. Default 0; null of what has no positions: a pipe, a FIFO, a socket, a tty.
    * @param options.depth - writes in flight, 1 to 1024. Default 4.
    * @param options.durable - closing the stream waits until the content is on stable storage. Default false.
    * @param options.autoClose - close the file when the stream ends, fails or is aborted. Default false.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: the file is closed; what writing reports is the stream's error
+   * @throws UringError EBADF: the file is closed; ESPIPE: a position of what has none; what writing reports is the stream's error
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -802,6 +812,7 @@ export class RingFile implements AsyncDisposable {
     const open = this.#opened(syscall);
     return {
       appends: open.appends,
+      seekable: open.seekable,
       positionBytes: open.positionBytes,
       transferFixed: (direction, buffer, options) => this.#transferFixed(direction, buffer, options),
       transfer: (direction, bytes, position, signal) => this.#transfer(direction, bytes, position, signal),
@@ -874,7 +885,7 @@ export class RingFile implements AsyncDisposable {
   }
 
   async #writeAll(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-    signal?.throwIfAborted(); // also where there is nothing to write
+    throwIfAborted(signal); // also where there is nothing to write
     for (let written = 0; written < bytes.length; ) {
       const part = bytes.subarray(written, written + largestTransferBytes);
       const bytesWritten = await this.#transfer("write", part, undefined, signal);

@@ -65,12 +65,12 @@ export async function hashFile(path: string | URL, options: HashFileOptions = {}
   const { algorithm = "sha256", encoding = "hex", depth = 4, signal, onProgress } = options;
   const hash = newHash(algorithm);
   signal?.throwIfAborted();
-  return await withRing(options, { count: depth + 1, size: chunkBytes }, async (ring, pool) => {
+  return await withRing(options, { count: depth + 2, size: chunkBytes }, async (ring, pool) => {
     await using file = await ring.open(path, "r", 0, { ...(signal && { signal }) });
     const { size } = await file.stat();
     let hashedBytes = 0;
     onProgress?.({ hashedBytes, totalBytes: size });
-    for await (const bytes of file.readable({ pool, depth, zeroCopy: true, ...(signal && { signal }) })) {
+    for await (using bytes of file.readable({ pool, depth, zeroCopy: true, ...(signal && { signal }) })) {
       hash.update(bytes);
       hashedBytes += bytes.length;
       onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });

@@ -1,4 +1,5 @@
 /** What to do about an error, where that is known. */
+import { process } from "./globals.ts";
 import { refuserOf, refusing } from "./refusal.ts";
 import * as remedies from "./remedies.ts";
 import { isBefore, oldest, since } from "./requirements.ts";

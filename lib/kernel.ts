@@ -1,5 +1,7 @@
 /** What this machine's kernel and liburing have, found by trying, once in each thread. */
+
 import { checked, UringError } from "./errors.ts";
+import { process } from "./globals.ts";
 import { patiently } from "./memlock.ts";
 import { native, text } from "./native.ts";
 import { newerLinux } from "./requirements.ts";

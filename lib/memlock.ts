@@ -1,5 +1,7 @@
 /** The limit on locked memory, which registered buffers count against. */
+
 import { UringError } from "./errors.ts";
+import { Bun } from "./globals.ts";
 import { field, hasCapability, readProc } from "./proc.ts";
 import { lockedMemory } from "./remedies.ts";
 

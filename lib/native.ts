@@ -1,7 +1,9 @@
 /** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
+
 import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 import { assert } from "./assert.ts";
 import { UringError } from "./errors.ts";
+import { Buffer, Bun, process } from "./globals.ts";
 import { hintFor } from "./hints.ts";
 import { root } from "./hold.ts";
 import * as remedies from "./remedies.ts";
@@ -32,16 +34,22 @@ const signatures = {
   threadId: { args: [], returns: "i32" },
   descriptorFlags: { args: ["i32"], returns: "i32" },
   fileSeek: { args: ["i32", "i64_fast", "i32"], returns: "i64_fast" },
+  fileStatus: { args: ["i32", "u32", "u64"], returns: "i32" },
+  mountMagic: { args: ["u64"], returns: "i64_fast" },
   advise: { args: ["u64", "u64", "i32"], returns: "i32" },
   probe: { args: ["u64"], returns: "i32" },
 } as const;
 
 type Signatures = typeof signatures;
-type ArgumentNumbers<Arguments extends readonly unknown[]> = { [Index in keyof Arguments]: number };
+/** 64-bit integers past 2^53 are bigints. */
+type Value<Type> = Type extends "i64_fast" | "u64" ? number | bigint : number;
+type Values<Types extends readonly unknown[]> = { [Index in keyof Types]: Value<Types[Index]> };
 
 /** The shim, bound. */
 export type Native = {
-  readonly [Name in keyof Signatures]: (...values: ArgumentNumbers<Signatures[Name]["args"]>) => Signatures[Name]["returns"] extends "void" ? void : number;
+  readonly [Name in keyof Signatures]: (
+    ...values: Values<Signatures[Name]["args"]>
+  ) => Signatures[Name]["returns"] extends "void" ? void : Value<Signatures[Name]["returns"]>;
 };
 
 /** Sizes and offsets that the shim was compiled with, for a test to compare with the ABI's. */
@@ -168,7 +176,9 @@ function packagedShim(moduleUrl: () => string): string | undefined {
   // A bundler that writes CommonJS has put in its place where the module was then, which may be anybody's folder where the program runs.
   if (!String(moduleUrl).includes("import.meta.url")) return undefined;
   const url = moduleUrl();
-  return url.endsWith("/lib/native.ts") || url.endsWith("/dist/bun-uring.js") ? Bun.fileURLToPath(new URL("../c/shim.c", url)) : undefined;
+  return url.endsWith("/lib/native.ts") || url.endsWith("/dist/bun-uring.js")
+    ? Bun.fileURLToPath(`${url.slice(0, url.lastIndexOf("/"))}/../c/shim.c`)
+    : undefined;
 }
 
 function compileText(resolve: Pointer) {

@@ -2,6 +2,7 @@
 import type { ReadStream, WriteStream } from "node:fs";
 import type { CreateReadStreamOptions, CreateWriteStreamOptions } from "node:fs/promises";
 import { checkOptions } from "./arguments.ts";
+import { process } from "./globals.ts";
 
 /** What such a stream needs of a file. */
 export interface NodeStreamedFile {

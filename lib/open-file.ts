@@ -1,7 +1,7 @@
+import type { Descriptor } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { O_APPEND, O_DIRECT } from "./open-flags.ts";
-import { isTransfer } from "./own-position.ts";
-import { IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED } from "./uapi.ts";
+import { isTransfer, isVectored } from "./transfers.ts";
 
 const EINVAL = -22;
 
@@ -21,13 +21,11 @@ interface Transfer {
   readonly length: number;
 }
 
-const vectors: ReadonlySet<number> = new Set([IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_READV_FIXED, IORING_OP_WRITEV_FIXED]);
-
 /**
  * A descriptor that a ring opened, as its requests use it: the kernel may look it up long after they were submitted, so it may not be another file's
  * by then.
  */
-export class OpenFile {
+export class OpenFile implements Descriptor {
   readonly fd: number;
   /** In the ring's file table. */
   readonly entry: number;
@@ -37,6 +35,9 @@ export class OpenFile {
   readonly flags: number;
   /** Of a file opened with O_DIRECT. */
   readonly alignment: Alignment | undefined;
+  readonly seekable: boolean;
+  readonly ordered: boolean;
+  readonly fuse: boolean;
   /** New requests are refused. */
   closing = false;
   #pending = 0;
@@ -44,12 +45,15 @@ export class OpenFile {
   #givenUp = false;
   #whenIdle: (() => void) | undefined;
 
-  constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined) {
+  constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined, { seekable, ordered, fuse }: Descriptor) {
     this.fd = fd;
     this.entry = entry;
     this.path = path;
     this.flags = flags;
     this.alignment = alignment;
+    this.seekable = seekable;
+    this.ordered = ordered;
+    this.fuse = fuse;
   }
 
   /** Past the page cache (O_DIRECT). */
@@ -74,6 +78,16 @@ export class OpenFile {
 
   assertUsable(syscall: string): void {
     if (this.closing) throw new UringError("EBADF", syscall, { message: "the file is closed", path: this.path });
+  }
+
+  /** @throws UringError ESPIPE: it has no positions, and one was given */
+  assertSeekable(syscall: string): void {
+    if (this.seekable) return;
+    throw new UringError("ESPIPE", syscall, {
+      message: "a pipe, a FIFO, a socket or a terminal has no positions",
+      hint: "Leave the position out.",
+      path: this.path,
+    });
   }
 
   beginUse(): void {
@@ -109,7 +123,7 @@ export class OpenFile {
     const wrong: string[] = [];
     if (position !== -1 && BigInt(position) % BigInt(positionBytes) !== 0n) wrong.push(`position ${position}`);
     // Of a vector it is the number of parts, and where the parts are is not known any more.
-    const isVector = vectors.has(opcode);
+    const isVector = isVectored(opcode);
     if (!isVector && length % positionBytes !== 0) wrong.push(`${length} bytes`);
     const offset = Number(address) % memoryBytes;
     if (!isVector && offset !== 0) wrong.push(`memory ${offset} bytes into an aligned piece`);

@@ -1,5 +1,7 @@
 /** open(2)'s flags: by their values here, for loading node:fs takes longer than making a ring. */
+
 import { checkInteger, invalidType, invalidValue } from "./arguments.ts";
+import { process } from "./globals.ts";
 
 const isArm = process.arch === "arm64";
 

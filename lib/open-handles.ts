@@ -1,6 +1,9 @@
 /** What has to be closed, where it was made, and what becomes of it when nobody has it any more. */
+
 import { checkBoolean } from "./arguments.ts";
+import { FinalizationRegistry } from "./globals.ts";
 import { hold } from "./hold.ts";
+import { emitWarning } from "./warn.ts";
 
 /** Something that is open, as `openHandles` tells it. */
 export interface OpenHandle {
@@ -25,13 +28,17 @@ export interface Reclaimable {
 /** A moment in the program. */
 export type Place = Error | undefined;
 
+/** What NODE_ENV was when this was loaded. `bun build` writes what it was when it built, or "development", in place of the plain expression. */
+const builtFor = process.env.NODE_ENV;
+/** Kept, as in globals.ts, from where a bundler would not know it. */
+const own = process;
+
 function byDefault(): boolean {
-  const wish = process.env["BUN_URING_TRACK_HANDLES"];
+  const { env, execArgv } = own;
+  const wish = env["BUN_URING_TRACK_HANDLES"];
   if (wish === "0" || wish === "1") return wish === "1";
-  // A reload of `bun --hot` drops all that the program had.
-  // `bun build` writes what NODE_ENV was, or "development", in place of the plain expression: what it is when the program runs comes first.
-  const { env } = process;
-  return (env.NODE_ENV ?? process.env.NODE_ENV) !== "production" && !process.execArgv.includes("--hot");
+  // A reload of `bun --hot` drops all that the program had. What NODE_ENV is when the program runs comes first.
+  return (env.NODE_ENV ?? builtFor) !== "production" && !execArgv.includes("--hot");
 }
 
 let tracking: boolean | undefined;
@@ -52,14 +59,14 @@ const registry = new FinalizationRegistry<Reclaimable>((what) => {
 hold(registry); // `bun --hot` drops modules whose objects are still there
 
 /** Where a line of a stack trace lies in this library. Bundled into a program there are none to tell. */
-const own = `${import.meta.dir}/`;
+const folder = `${import.meta.dir}/`;
 
 function linesOf(place: Error): string {
   const stack: unknown = place.stack; // of a program that has its own Error.prepareStackTrace, anything
   const lines = String(stack)
     .split("\n")
     .filter((line) => /^\s+at /.test(line));
-  const theirs = lines.filter((line) => !line.includes(own) && !line.includes("(native"));
+  const theirs = lines.filter((line) => !line.includes(folder) && !line.includes("(native"));
   return (theirs.length > 0 ? theirs : lines).join("\n");
 }
 
@@ -84,7 +91,7 @@ function report(handle: OpenHandle): void {
   const { kind, label, madeAt } = handle;
   const closing = kind === "FixedBuffer" ? "release()" : "close()";
   if (dropped.length < mostDropped) dropped.push(handle);
-  process.emitWarning(`${kind} ${label} was dropped without ${closing}. It was made here:`, {
+  emitWarning(`${kind} ${label} was dropped without ${closing}. It was made here:`, {
     type: "BunUringWarning",
     code: "BUN_URING_DROPPED",
     detail: madeAt,
@@ -106,6 +113,11 @@ export function track(object: object, what: Reclaimable, place = currentPlace())
 /** It is closed, or somebody else's now. */
 export function untrack(what: Reclaimable): void {
   registry.unregister(what);
+  open.delete(what);
+}
+
+/** From here on whoever has the object need not close it: it is reclaimed when it is collected, and neither listed until then nor reported after. */
+export function leaveToCollection(what: Reclaimable): void {
   open.delete(what);
 }
 

@@ -1,9 +1,12 @@
 /** What is asked of the kernel, and what belongs to it from its start to its completion. */
+import { reasonOf } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
 import { UringError } from "./errors.ts";
 import type { Slot } from "./fixed-buffer.ts";
 import type { OpenFile } from "./open-file.ts";
-import { catchUp, moveOn, staysBehind } from "./own-position.ts";
+import type { Turn } from "./own-position.ts";
+import { keepAlive, later, letEnd } from "./timers.ts";
+import { isTransfer, isWrite, transferBytes } from "./transfers.ts";
 
 /** Requests that bring or take a descriptor, which must not be lost whoever sees their completion. */
 export const requestKind = { plain: 0, open: 1, close: 2 } as const;
@@ -19,6 +22,7 @@ export interface Usable {
 }
 
 const noUses: readonly Usable[] = [];
+const noTurns: readonly Turn[] = [];
 
 /** What is asked of the kernel: all but opcode and name have defaults. */
 export type Request = Pick<Operation, "opcode" | "syscall"> &
@@ -35,6 +39,7 @@ export type Request = Pick<Operation, "opcode" | "syscall"> &
         | "bufferIndex"
         | "spliceFd"
         | "expectedErrno"
+        | "vectorBytes"
         | "kind"
         | "file"
         | "slot"
@@ -50,6 +55,7 @@ export type Request = Pick<Operation, "opcode" | "syscall"> &
 /** A request that can be started, and what its result, no error, means. */
 export interface Prepared<Result> {
   readonly request: Request;
+  readonly signal?: AbortSignal | undefined;
   result(value: number, fileEntry: number): Result;
 }
 
@@ -83,8 +89,18 @@ export class Operation {
   kind: (typeof requestKind)[keyof typeof requestKind] = requestKind.plain;
   /** Of the file table: what a close closes, or an open has opened. */
   fileEntry = -1;
-  /** Where the transfer begins, if that is the file's own position; or -1. */
-  ownPosition = -1;
+  /** Its places in the lines for files' own positions. */
+  turns: readonly Turn[] = noTurns;
+  /** Of an operation, or a chain's first: the lines in which others are before it. */
+  ahead = 0;
+  /** Where the transfer begins, if that is the file's own position and known here; or -1. */
+  beginsAt: number | bigint = -1;
+  /** It is such a write, and goes to the file's end. */
+  appends = false;
+  /** Carried out by a thread of node:fs, see `Descriptor.fuse`. */
+  onThread = false;
+  /** What it uses is counted as in use. */
+  begun = false;
   /** The promise has settled, though the kernel may not be done. */
   settled = false;
   chain: Chain | undefined = undefined;
@@ -96,8 +112,8 @@ export class Operation {
   isReusable = false;
 
   signal: AbortSignal | undefined = undefined;
-  /** The kernel will not move the file's own position on. */
-  staysBehind = false;
+  /** Bytes of a vectored transfer; -1: of another. */
+  vectorBytes = -1;
   /** An errno, negative, that is this request's way to succeed; 0: there is none. */
   expectedErrno = 0;
   /** Other memory that the request names. */
@@ -119,6 +135,7 @@ export class Operation {
   }
 
   begin(): void {
+    this.begun = true;
     this.file?.beginUse();
     this.slot?.beginUse();
     if (this.uses !== noUses) for (const use of this.uses) use.beginUse();
@@ -130,6 +147,7 @@ export class Operation {
     this.file?.endUse();
     this.slot?.endUse();
     if (this.uses !== noUses) for (const use of this.uses) use.endUse();
+    if (this.turns !== noTurns) for (const turn of this.turns) turn.end();
   }
 
   /** What it uses will never be given back. */
@@ -144,36 +162,47 @@ export class Operation {
     this.reject?.(reason);
   }
 
-  /** Has the file's own position be behind what was transferred. The kernel moves it itself where all of it was; of a vector that is not known here. */
-  movePosition(transferred: number): void {
-    if (this.staysBehind) moveOn(this, this.ownPosition + transferred);
-    else if (transferred !== this.length) catchUp(this, this.ownPosition, transferred);
+  /** Whether a result means that what comes next in a chain may begin. */
+  isWhole(): boolean {
+    if (this.result < 0) return this.result === this.expectedErrno;
+    return !isTransfer(this.opcode) || this.result === transferBytes(this);
   }
 
   /** As new, for the next transfer of a slot that is none of a chain: such a one has set no more than this. */
   reset(): void {
     this.file = this.slot = this.succeed = this.reject = undefined;
     this.index = -1;
+    this.begun = false;
     this.settled = false;
-    if (this.ownPosition !== -1) {
-      this.ownPosition = -1;
-      this.staysBehind = false;
+    if (this.turns !== noTurns) {
+      this.turns = noTurns;
+      this.ahead = 0;
+      this.beginsAt = -1;
+      this.appends = false;
     }
+    this.onThread = false;
     if (this.forget !== undefined) this.signal = this.forget = undefined;
   }
 }
 
-/** Operations that the kernel runs one after the other, until one fails. */
+/** Operations that run one after the other, until one fails. */
 export class Chain {
   operations: Operation[] = [];
+  /** Each is begun here when the one before has ended: the kernel would begin them by itself, but does not carry out all of them. */
+  isStepwise = false;
   #failure: { readonly reason: unknown } | undefined;
   readonly #cancelled: Operation[] = [];
   #completed = 0;
 
-  /** The kernel is told all positions at once, so one has to be known before the transfer ahead of it has ended. */
+  /** Where a write to the end of a file past the page cache ends is known when it has, and the kernel is told all positions at once. */
   check(operation: Operation): void {
-    if (staysBehind(operation) && this.operations.some((other) => other.fd === operation.fd && staysBehind(other)))
-      throw invalidValue("of a chain only one transfer may be at the own position of a file that was opened with O_DIRECT: give the others positions");
+    if (operation.file === undefined || !operation.file.isDirect || !isAtOwnPosition(operation)) return;
+    const { file } = operation;
+    const follows = this.operations.some((other) => other.file === file && isAtOwnPosition(other) && file.appends && isWrite(other.opcode));
+    if (follows && !isWrite(operation.opcode))
+      throw invalidValue(
+        "after a write to the end of a file opened with O_DIRECT no read of the same chain may be at the file's own position: give it a position",
+      );
   }
 
   add(operation: Operation): void {
@@ -183,9 +212,9 @@ export class Chain {
     this.operations.push(operation);
   }
 
-  /** One has failed. Those that the kernel cancels for it may come before it. */
+  /** One has failed. Those that are cancelled for it may come before it. */
   failed(operation: Operation, error: UringError): void {
-    if (operation.settled) this.#failure ??= { reason: operation.signal?.reason };
+    if (operation.settled) this.#failure ??= { reason: operation.signal && reasonOf(operation.signal) };
     else if (error.code === "ECANCELED") this.#cancelled.push(operation);
     else {
       this.#failure ??= { reason: error };
@@ -197,23 +226,49 @@ export class Chain {
   completed(why: string): void {
     this.#completed++;
     if (this.#failure === undefined && this.#completed < this.operations.length) return;
-    for (const operation of this.#cancelled.splice(0))
-      operation.fail(chainBroken(operation, this.#failure === undefined ? why : undefined, this.#failure?.reason));
+    this.#failCancelled(this.#cancelled.splice(0), why);
   }
 
   /** Lets go of what comes after an operation that was aborted before the kernel had any. Returns how many had not settled. */
   truncate(): number {
     const broken = this.operations.findIndex(({ settled }) => settled);
-    if (broken === -1) return 0;
-    const rest = this.operations.splice(broken).filter(({ settled }) => !settled);
+    return broken === -1 ? 0 : this.#cut(broken, undefined);
+  }
+
+  /** Lets go of what comes after an operation that did not succeed, or was short. Returns how many had not settled. */
+  cutAfter(operation: Operation, why: string): number {
+    return this.#cut(this.operations.indexOf(operation) + 1, why);
+  }
+
+  #cut(index: number, why: string | undefined): number {
+    const rest = this.operations.splice(index).filter(({ settled }) => !settled);
     const last = this.operations.at(-1);
     if (last !== undefined) last.next = undefined;
-    for (const operation of rest) {
-      operation.end();
-      operation.fail(chainBroken(operation, undefined, undefined));
-    }
+    for (const operation of rest) operation.end();
+    this.#failCancelled(rest, why);
     return rest.length;
   }
+
+  /** After a failure, in the next turn: who waits for all of the chain's promises hears of what failed, whose promise may take some steps to reject, first. */
+  #failCancelled(cancelled: readonly Operation[], why: string | undefined): void {
+    const failure = this.#failure;
+    const fail = () => {
+      for (const operation of cancelled) operation.fail(chainBroken(operation, failure === undefined ? why : undefined, failure?.reason));
+    };
+    if (failure === undefined) {
+      fail();
+    } else if (cancelled.length > 0) {
+      keepAlive();
+      later(0, () => {
+        letEnd();
+        fail();
+      });
+    }
+  }
+}
+
+function isAtOwnPosition({ opcode, position }: Operation): boolean {
+  return position === -1 && isTransfer(opcode);
 }
 
 function chainBroken({ syscall }: Operation, why = "another operation of its chain did not succeed", cause?: unknown): UringError {

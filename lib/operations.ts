@@ -1,12 +1,16 @@
 /** What each operation asks of the kernel: its opcode, its fields, the memory it needs, and what its result means. Nothing is started here. */
+
 import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange, show } from "./arguments.ts";
+import { assert } from "./assert.ts";
 import { UringError } from "./errors.ts";
+import { TextEncoder } from "./globals.ts";
 import { checkOpcode } from "./kernel.ts";
-import { largestVector } from "./limits.ts";
+import { largestTransferBytes, largestVector } from "./limits.ts";
 import { addressOf } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
 import { O_DIRECT, O_NONBLOCK, openFlags } from "./open-flags.ts";
 import { type Prepared, requestKind } from "./operation.ts";
+import { isUrl, pathText } from "./path.ts";
 import { isPoolMemory } from "./pool-memory.ts";
 import { since } from "./requirements.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
@@ -34,6 +38,7 @@ import {
   IORING_TIMEOUT_ETIME_SUCCESS,
   IOSQE_ASYNC,
 } from "./uapi.ts";
+import { bufferOf, byteLengthOf, isBytes, isSharedMemory } from "./view.ts";
 
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
@@ -48,30 +53,38 @@ export function transferFlags(bytes: number): number {
   return bytes > inlineBytes ? IOSQE_ASYNC : 0;
 }
 
-function flagsOfParts(parts: readonly { readonly length: number }[]): number {
-  return transferFlags(parts.reduce((sum, { length }) => sum + length, 0));
+function bytesOfParts(parts: readonly { readonly length: number }[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
 }
+
+const encoder = new TextEncoder();
 
 const nothing = () => undefined;
 const asIs = (value: number) => value;
 
 /** A path, as given and as the kernel takes it. */
 function pathMemory(path: string | URL, name = "path"): { text: string; memory: SharedArrayBuffer; address: number } {
-  const text = path instanceof URL ? Bun.fileURLToPath(path) : path;
-  if (typeof text !== "string") throw invalidType(name, "a string or a file: URL", path);
+  const text = pathText(path, name);
   if (text === "" || text.includes("\0")) throw invalidValue(`${name} must be a path without zero bytes, not ${JSON.stringify(text)}`);
-  const encoded = new TextEncoder().encode(`${text}\0`);
+  const encoded = encoder.encode(`${text}\0`);
   const memory = new SharedArrayBuffer(encoded.length);
   new Uint8Array(memory).set(encoded);
   return { text, memory, address: addressOf(memory) };
 }
 
-/** Requires memory that cannot move while the kernel uses it. */
-function checkShared(bytes: Uint8Array, name: string): SharedArrayBuffer {
-  if (!(bytes instanceof Uint8Array) || !(bytes.buffer instanceof SharedArrayBuffer))
-    throw invalidType(name, "a Uint8Array of a SharedArrayBuffer (other memory can move or go while the kernel uses it)", bytes);
-  if (isPoolMemory(bytes.buffer)) throw invalidValue(`${name} is a pool's memory: use readFixed, writeFixed, readvFixed or writevFixed, which keep its slot`);
-  return bytes.buffer;
+/** Memory of a request. */
+interface Part {
+  readonly address: number;
+  readonly length: number;
+}
+
+/** The place of memory that cannot move while the kernel uses it, and what keeps it. */
+function sharedPart(bytes: Uint8Array, name: string): Part & { readonly memory: SharedArrayBuffer } {
+  const memory = isBytes(bytes) ? bufferOf(bytes) : undefined;
+  if (!isSharedMemory(memory)) throw invalidType(name, "a Uint8Array of a SharedArrayBuffer (other memory can move or go while the kernel uses it)", bytes);
+  if (isPoolMemory(memory)) throw invalidValue(`${name} is a pool's memory: use readFixed, writeFixed, readvFixed or writevFixed, which keep its slot`);
+  const length = byteLengthOf(bytes);
+  return { memory, address: length === 0 ? 0 : addressOf(bytes), length };
 }
 
 /** What a write of 0 bytes is. */
@@ -80,7 +93,7 @@ export function noMoreTaken(written: number, length: number): UringError {
 }
 
 /** Lays out iovecs. */
-function vectorOf(parts: readonly { readonly address: number; readonly length: number }[]): { memory: SharedArrayBuffer; address: number } {
+function vectorOf(parts: readonly Part[]): { memory: SharedArrayBuffer; address: number } {
   const memory = new SharedArrayBuffer(16 * parts.length);
   const words = new BigUint64Array(memory);
   for (const [index, { address, length }] of parts.entries()) {
@@ -104,9 +117,10 @@ function of(target: Target): { fd: number; file?: OpenFile } {
   return typeof target === "number" ? { fd: target } : { fd: target.fd, file: target };
 }
 
-function positionOf(position: Position): number | bigint {
+function positionOf(position: Position, target: Target, syscall: string): number | bigint {
   if (position === undefined) return -1;
   checkPosition("options.position", position, 0);
+  if (typeof target !== "number") target.assertSeekable(syscall);
   return position;
 }
 
@@ -138,16 +152,17 @@ export function open(
 }
 
 export function transfer(direction: "read" | "write", target: Target, bytes: Uint8Array, position: Position): Prepared<number> {
-  const memory = checkShared(bytes, "bytes");
+  const { memory, address, length } = sharedPart(bytes, "bytes");
+  assert(length <= largestTransferBytes, "longer transfers are taken apart");
   return {
     request: {
       opcode: direction === "read" ? IORING_OP_READ : IORING_OP_WRITE,
       syscall: direction,
-      sqeFlags: transferFlags(bytes.length),
+      sqeFlags: transferFlags(length),
       ...of(target),
-      position: positionOf(position),
-      address: bytes.length === 0 ? 0 : addressOf(bytes),
-      length: bytes.length,
+      position: positionOf(position, target, direction),
+      address,
+      length,
       memory,
     },
     result: asIs,
@@ -156,30 +171,27 @@ export function transfer(direction: "read" | "write", target: Target, bytes: Uin
 
 export function vectoredTransfer(direction: "read" | "write", target: Target, buffers: readonly Uint8Array[], position: Position): Prepared<number> {
   checkVector(buffers);
-  const memories = Array.from(buffers, (bytes, index) => checkShared(bytes, `buffers[${index}]`));
-  const parts = buffers.map((bytes) => ({ address: bytes.length === 0 ? 0 : addressOf(bytes), length: bytes.length }));
+  const parts = Array.from(buffers, (bytes, index) => sharedPart(bytes, `buffers[${index}]`));
   const { request, result } = vectoredTransferOf(direction, target, parts, position);
-  return { request: { ...request, memory: [...memories, ...[request.memory ?? []].flat()] }, result };
+  return { request: { ...request, memory: [...parts.map(({ memory }) => memory), ...[request.memory ?? []].flat()] }, result };
 }
 
 /** Of any parts that have an address; the caller holds their memory. */
-export function vectoredTransferOf(
-  direction: "read" | "write",
-  target: Target,
-  parts: readonly { readonly address: number; readonly length: number }[],
-  position: Position,
-): Prepared<number> {
+export function vectoredTransferOf(direction: "read" | "write", target: Target, parts: readonly Part[], position: Position): Prepared<number> {
   const { memory, address } = vectorOf(parts);
   const opcode = direction === "read" ? IORING_OP_READV : IORING_OP_WRITEV;
+  const syscall = `${direction}v`;
+  const vectorBytes = Math.min(bytesOfParts(parts), largestTransferBytes);
   return {
     request: {
       opcode,
-      syscall: `${direction}v`,
-      sqeFlags: flagsOfParts(parts),
+      syscall,
+      sqeFlags: transferFlags(vectorBytes),
       ...of(target),
-      position: positionOf(position),
+      position: positionOf(position, target, syscall),
       address,
       length: parts.length,
+      vectorBytes,
       memory,
     },
     result: asIs,
@@ -190,22 +202,24 @@ export function vectoredTransferOf(
 export function vectoredFixedTransfer(
   direction: "read" | "write",
   target: Target,
-  parts: readonly { readonly address: number; readonly length: number }[],
+  parts: readonly Part[],
   position: Position,
   bufferIndex: number,
 ): Prepared<number> {
   const opcode = direction === "read" ? IORING_OP_READV_FIXED : IORING_OP_WRITEV_FIXED;
   const syscall = `${direction}v_fixed`;
   const { memory, address } = vectorOf(parts);
+  const vectorBytes = bytesOfParts(parts);
   return {
     request: {
       opcode,
       syscall,
-      sqeFlags: flagsOfParts(parts),
+      sqeFlags: transferFlags(vectorBytes),
       ...of(target),
-      position: positionOf(position),
+      position: positionOf(position, target, syscall),
       address,
       length: parts.length,
+      vectorBytes,
       bufferIndex,
       memory,
     },
@@ -224,8 +238,8 @@ export function statx(subject: Target | string | URL, mask: number, flags: numbe
   checkInteger("options.mask", mask, 0, largestUnsigned);
   checkInteger("options.flags", flags, 0, largestUnsigned);
   const memory = new SharedArrayBuffer(statxBytes);
-  const path = typeof subject === "string" || subject instanceof URL ? pathMemory(subject) : undefined;
-  const target = typeof subject === "string" || subject instanceof URL ? AT_FDCWD : subject;
+  const path = typeof subject === "string" || isUrl(subject) ? pathMemory(subject) : undefined;
+  const target = typeof subject === "string" || isUrl(subject) ? AT_FDCWD : subject;
   const pathBytes = path?.memory ?? new SharedArrayBuffer(1); // "": the descriptor itself
   return {
     request: {

@@ -1,6 +1,8 @@
 /** The head of a pool's shared memory: what every thread that has the pool sees. The teardown in C knows the layout. */
+
 import { invalidType, invalidValue } from "./arguments.ts";
 import { checked } from "./errors.ts";
+import { Bun } from "./globals.ts";
 import { type Clones, clonesOf } from "./kernel.ts";
 import { addressOf, native } from "./native.ts";
 import { type PoolPlan, planPool } from "./pool-memory.ts";
@@ -98,7 +100,7 @@ export class PoolControl {
     view[word.cloneAbility] = cloneAbility;
     view[word.zero] = zero ? 1 : 0;
     view[word.hugePages] = plan.hugePages ? 1 : 0;
-    crypto.getRandomValues(new Int32Array(view.buffer, word.identity * 4, 1));
+    view[word.identity] = Bun.randomUUIDv7("buffer").readInt32LE(12);
     const control = new PoolControl(memory, view, plan);
     control.hints.fill(1);
     return control;

@@ -1,8 +1,9 @@
-import { onAbort } from "./abort.ts";
+import { onAbort, throwIfAborted } from "./abort.ts";
 import { invalidValue } from "./arguments.ts";
 import { assert } from "./assert.ts";
 import { checked, UringError } from "./errors.ts";
 import { FixedBuffer, Slot, type SlotToken } from "./fixed-buffer.ts";
+import { Promise } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { checkedRegistration, patiently } from "./memlock.ts";
 import { addressOf, native } from "./native.ts";
@@ -176,9 +177,20 @@ export class PoolMembership implements Reclaimable {
     return undefined;
   }
 
+  /**
+   * The same for who can do without: the last free slot is left to those who can't, in this thread and others.
+   * @param place - where it is asked for, if that is not here
+   */
+  tryAcquireSparing(place?: Place): FixedBuffer | undefined {
+    if (this.#slots.hasSeveralFree()) return this.tryAcquire(place);
+    this.assertOpen("acquire");
+    this.#exhaustions++;
+    return undefined;
+  }
+
   /** Grants a slot as soon as there is one, in the order of asking. */
   async acquire(signal: AbortSignal | undefined, place = currentPlace()): Promise<FixedBuffer> {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     this.assertOpen("acquire");
     const buffer = this.tryAcquire(place);
     if (buffer !== undefined) return buffer;

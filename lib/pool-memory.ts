@@ -1,7 +1,9 @@
 /** Where a pool's slots lie: pure arithmetic, and the memory itself. */
+
 import { outOfRange } from "./arguments.ts";
 import { assert } from "./assert.ts";
 import { checked, UringError } from "./errors.ts";
+import { process } from "./globals.ts";
 import { hugePageBytes, largestTable, pageBytes } from "./limits.ts";
 import { addressOf, native } from "./native.ts";
 import type { Region } from "./raw-ring.ts";

@@ -1,5 +1,6 @@
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
+import { Bun, Promise } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { kernel } from "./kernel.ts";
 import { native } from "./native.ts";
@@ -47,7 +48,7 @@ export interface PoolStats {
   readonly inTransit: number;
   /** Pending acquires of this pool object. */
   readonly waiting: number;
-  /** How often this pool object had no slot free when one was asked for. */
+  /** How often this pool object had no slot free when one was asked for, or only the last one, which streams leave to others. */
   readonly exhaustions: number;
   /** Other threads and pool objects that have this pool. */
   readonly othersAttached: number;

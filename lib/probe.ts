@@ -1,5 +1,7 @@
 /** What this machine's io_uring can do, found by trying. */
+
 import { UringError } from "./errors.ts";
+import { process } from "./globals.ts";
 import { clonesOf, type Kernel, kernel } from "./kernel.ts";
 import { type Memlock, memlock } from "./memlock.ts";
 import { readProc } from "./proc.ts";

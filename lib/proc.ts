@@ -1,4 +1,5 @@
 /** Reads the kernel's own account of this process and machine. */
+import { process } from "./globals.ts";
 
 /** A file of /proc; "" where it can't be read. */
 export function readProc(path: string): string {

@@ -1,5 +1,6 @@
 import { checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
 import { checked, UringError } from "./errors.ts";
+import { Bun } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { type Clones, checkOpcode, clonesOf, kernel } from "./kernel.ts";
 import { largestTable, largestVector } from "./limits.ts";
@@ -10,7 +11,7 @@ import { replaceRange } from "./replace.ts";
 import { since } from "./requirements.ts";
 import { scratch } from "./scratch.ts";
 import { type SqeFields, sqeWords, writeSqe } from "./sqe.ts";
-import { setTimeout } from "./timers.ts";
+import { later } from "./timers.ts";
 import {
   IORING_CQE_F_MORE,
   IORING_OP_NOP,
@@ -50,6 +51,7 @@ import {
   IOSQE_IO_HARDLINK,
   IOSQE_IO_LINK,
 } from "./uapi.ts";
+import { warn } from "./warn.ts";
 
 /** Options of `new RawRing()`. */
 export interface RawRingOptions {
@@ -142,9 +144,9 @@ class ReachableMemory implements Reclaimable {
   /** Closes the ring as soon as nothing is in flight. Nobody waits for that, so nothing has to wake: it is looked now and then. */
   reclaim(lookMs = 1): void {
     const result = native().ringFinish(this.#address);
-    if (result === EAGAIN) setTimeout(() => this.reclaim(Math.min(2 * lookMs, longestLookMs)), lookMs).unref();
+    if (result === EAGAIN) later(lookMs, () => this.reclaim(Math.min(2 * lookMs, longestLookMs)));
     else if (result === 0) letGo(this);
-    else console.warn("bun-uring: a ring that nobody has any more could not be closed:", new UringError(result, "io_uring_enter"));
+    else warn("bun-uring: a ring that nobody has any more could not be closed:", new UringError(result, "io_uring_enter"));
   }
 
   retire(from: number, count: number): void {

@@ -1,6 +1,7 @@
-import { onAbortWhileKept } from "./abort.ts";
+import { onAbortWhileKept, Stop, throwIfAborted } from "./abort.ts";
 import { checkBoolean, checkInteger, invalidValue } from "./arguments.ts";
 import { assert } from "./assert.ts";
+import { ReadableStream } from "./globals.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
@@ -8,12 +9,9 @@ import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 export interface ReadableOptions extends StreamOptions {
   /** How many bytes to read at most. Default: to the file's end. */
   readonly length?: number;
-  /** Chunks are the pool's slots themselves, each valid until the next is read. Needs a pool. Default false. */
+  /** Chunks are the pool's slots themselves, each the consumer's until it asks for the next or lets go of it. Needs a pool. Default false. */
   readonly zeroCopy?: boolean;
 }
-
-/** Of chunks that are views of slots: those stay for as long as somebody has a chunk, who may have dropped the stream with them. */
-const slotsOfChunks = new WeakMap<Uint8Array, Memory>();
 
 /** A part of the file that is being read, or has been. */
 class Piece {
@@ -22,6 +20,7 @@ class Piece {
   readonly filled: Promise<number>;
   readonly #memory: Memory;
   #copy: Uint8Array | undefined;
+  #use: WeakRef<Use> | undefined;
   #released = false;
 
   constructor(memory: Memory, wantedBytes: number, filled: Promise<number>, copies: boolean) {
@@ -33,9 +32,9 @@ class Piece {
 
   bytes(filledBytes: number): Uint8Array {
     if (this.#copy !== undefined) return this.#copy;
-    const chunk = this.#memory.bytes.subarray(0, filledBytes);
-    slotsOfChunks.set(chunk, this.#memory);
-    return chunk;
+    const use = new Use(this);
+    this.#use = new WeakRef(use);
+    return new SlotChunk(this.#memory.bytes.subarray(0, filledBytes), use);
   }
 
   /** Gives the memory back; again: nothing. */
@@ -45,10 +44,49 @@ class Piece {
     this.#memory.release();
   }
 
+  /** Gives the memory back when nobody has the chunk any more: now, or when it is collected. */
+  leave(): void {
+    if (this.#use?.deref() === undefined) this.release();
+    else if (!this.#released) this.#memory.leaveToCollection();
+  }
+
   #copyOut(filledBytes: number): number {
     if (!this.#released) this.#copy = this.#memory.bytes.slice(0, filledBytes);
     this.release();
     return filledBytes;
+  }
+}
+
+/** What a chunk and its subarrays have in common, and nobody else has: it is there for as long as one of them. */
+class Use {
+  readonly piece: Piece;
+
+  constructor(piece: Piece) {
+    this.piece = piece;
+  }
+}
+
+/** A chunk that is not a copy, or a subarray of one. It keeps the slot that it lies in, for the stream may have been dropped. */
+class SlotChunk extends Uint8Array<ArrayBufferLike> implements Disposable {
+  readonly #use: Use;
+
+  constructor(bytes: Uint8Array, use: Use) {
+    super(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#use = use;
+  }
+
+  override subarray(start?: number, end?: number): Uint8Array<ArrayBufferLike> {
+    return new SlotChunk(super.subarray(start, end), this.#use);
+  }
+
+  /** Whoever has the chunk is done with it: the slot is the pool's again. */
+  [Symbol.dispose](): void {
+    this.#use.piece.release();
+  }
+
+  /** Of what is made from a chunk, plain memory: a copy keeps no slot. */
+  static get [Symbol.species](): Uint8ArrayConstructor {
+    return Uint8Array;
   }
 }
 
@@ -58,7 +96,7 @@ class ReadAhead {
   readonly #memories: Memories;
   readonly #depth: number;
   readonly #copies: boolean;
-  readonly #stopping = new AbortController();
+  readonly #stopping = new Stop();
   /** Begun and not yet given, in order. */
   readonly #pieces: Piece[] = [];
   #position: StreamPosition;
@@ -73,16 +111,12 @@ class ReadAhead {
     this.#copies = copies;
   }
 
-  /** The next piece's bytes, and what gives their memory back; undefined at the end. */
-  async next(): Promise<{ bytes: Uint8Array; release(): void } | undefined> {
+  /** The next piece and its bytes; undefined at the end. */
+  async next(): Promise<{ readonly piece: Piece; readonly bytes: Uint8Array } | undefined> {
     // What is there already is given, whatever has happened since.
     if (this.#pieces.length === 0) this.#begin();
     else this.#beginAhead();
-    if (this.#pieces.length === 0 && this.#leftBytes > 0) {
-      const memory = await this.#memories.take(this.#stopping.signal);
-      if (this.#leftBytes > 0) this.#read(memory);
-      else memory.release(); // stopped meanwhile
-    }
+    if (this.#pieces.length === 0 && this.#leftBytes > 0) this.#read(this.#memories.own());
     const [piece] = this.#pieces;
     if (piece === undefined) return undefined;
     const filledBytes = await piece.filled;
@@ -92,7 +126,7 @@ class ReadAhead {
     if (filledBytes === 0 || (filledBytes < piece.wantedBytes && !isSequential)) this.#end();
     // What is read of a pipe and not asked for would be lost.
     if (!isSequential) this.#beginAhead();
-    if (filledBytes > 0) return { bytes: piece.bytes(filledBytes), release: () => piece.release() };
+    if (filledBytes > 0) return { piece, bytes: piece.bytes(filledBytes) };
     piece.release();
     return undefined;
   }
@@ -103,7 +137,7 @@ class ReadAhead {
     this.#end();
   }
 
-  /** Begins reading as much as may be at once; never waits for memory. */
+  /** Begins reading as much as may be at once, and there are slots for. */
   #begin(): void {
     while (this.#pieces.length < this.#depth && this.#leftBytes > 0) {
       const memory = this.#memories.tryTake();
@@ -122,7 +156,7 @@ class ReadAhead {
   }
 
   #read(memory: Memory): void {
-    const wantedBytes = Math.min(this.#leftBytes, this.#memories.sizeBytes);
+    const wantedBytes = Math.min(this.#leftBytes, memory.bytes.length);
     this.#pieces.push(new Piece(memory, wantedBytes, this.#fill(memory, wantedBytes, this.#position), this.#copies));
     this.#position = advanced(this.#position, wantedBytes);
     this.#leftBytes -= wantedBytes;
@@ -155,15 +189,16 @@ type Controller = ReadableStreamDefaultController<Uint8Array> | ReadableByteStre
 
 /** The stream of `RingFile.readable`. */
 export function readableOf(file: StreamedFile, options: ReadableOptions): ReadableStream<Uint8Array> {
-  const { position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["length", "zeroCopy"], file);
-  const { length = Number.POSITIVE_INFINITY, zeroCopy = false } = options;
-  if (options.length !== undefined) checkInteger("options.length", length, 0, Number.MAX_SAFE_INTEGER);
+  const { pool, position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["length", "zeroCopy"], file, "read");
+  const { length, zeroCopy = false } = options;
+  if (length !== undefined) checkInteger("options.length", length, 0, Number.MAX_SAFE_INTEGER);
   checkBoolean("options.zeroCopy", zeroCopy);
-  if (zeroCopy && options.pool === undefined) throw invalidValue("options.zeroCopy needs options.pool, whose slots the chunks are");
-  signal?.throwIfAborted();
+  if (zeroCopy && pool === undefined) throw invalidValue("options.zeroCopy needs options.pool, whose slots the chunks are");
+  throwIfAborted(signal);
 
-  const ahead = new ReadAhead(file, memories, position, length, depth, !zeroCopy);
-  let given: Awaited<ReturnType<typeof ahead.next>>;
+  const ahead = new ReadAhead(file, memories, position, length ?? Number.POSITIVE_INFINITY, depth, !zeroCopy);
+  /** What the consumer has: its own until it asks for the next, also when the stream ends before it does. */
+  let given: Piece | undefined;
   let forget: (() => void) | undefined;
   /** What the signal calls. */
   let fail: (() => void) | undefined;
@@ -171,7 +206,7 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
   const end = async () => {
     isEnded = true;
     forget?.();
-    given?.release();
+    given?.leave();
     given = undefined;
     ahead.stop();
     if (autoClose) await file.close();
@@ -179,8 +214,11 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
   const start = (controller: Controller) => {
     if (signal === undefined) return;
     fail = () => {
-      controller.error(signal.reason);
-      end().catch(() => undefined); // the stream has failed already, with the reason
+      try {
+        controller.error(signal.reason);
+      } finally {
+        end().catch(() => undefined); // the stream has failed already, with the reason
+      }
     };
     forget = onAbortWhileKept(signal, fail);
   };
@@ -188,18 +226,19 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
     given?.release();
     given = undefined;
     try {
-      given = await ahead.next();
+      const next = await ahead.next();
       if (isEnded) {
-        given?.release(); // nobody reads any more, and that the stream does not say
-      } else if (given === undefined) {
+        next?.piece.release(); // nobody reads any more, and that the stream does not say
+      } else if (next === undefined) {
         await end();
         controller.close();
         if ("byobRequest" in controller) controller.byobRequest?.respond(0);
       } else if ("byobRequest" in controller) {
-        assert(isUnshared(given.bytes), "byte streams take copies");
-        controller.enqueue(given.bytes);
+        assert(isUnshared(next.bytes), "byte streams take copies");
+        controller.enqueue(next.bytes);
       } else {
-        controller.enqueue(given.bytes);
+        given = next.piece;
+        controller.enqueue(next.bytes);
       }
     } catch (error) {
       await end().catch(() => undefined); // what failed first is told

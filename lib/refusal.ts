@@ -1,4 +1,5 @@
 /** What refuses io_uring to this process, as far as /proc says. */
+import { process } from "./globals.ts";
 import { field, hasCapability, readProc } from "./proc.ts";
 
 /** What there is that may refuse. */

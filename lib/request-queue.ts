@@ -1,14 +1,16 @@
-import { onAbort } from "./abort.ts";
+import { onAbort, reasonOf, throwIfAborted } from "./abort.ts";
 import { checkSignal, invalidValue, outOfRange } from "./arguments.ts";
 import { assert } from "./assert.ts";
 import { UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
+import { Bun, Promise, process } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { skipsSignals } from "./kernel.ts";
+import { assertNotOfChain, startAsOfChain } from "./linking.ts";
 import type { OpenFile } from "./open-file.ts";
 import { Chain, Operation, type Prepared, requestKind } from "./operation.ts";
-import { isAtOwnPosition, isTransfer, ownPositionOf, staysBehind } from "./own-position.ts";
+import { moveOwnPosition, OwnPositions, placeAtOwnPosition } from "./own-position.ts";
 import {
   completionOverflows,
   hasSubmissionSpace,
@@ -22,19 +24,23 @@ import {
   takeCompletions,
 } from "./raw-ring.ts";
 import { scratch } from "./scratch.ts";
-import { clearTimeout, setImmediate, setTimeout } from "./timers.ts";
+import { canTransferOnThread, transferOnThread } from "./threads.ts";
+import { keepAlive, later, letEnd, soon } from "./timers.ts";
+import { isTransfer, isWrite } from "./transfers.ts";
 import {
   IORING_ASYNC_CANCEL_ALL,
   IORING_ASYNC_CANCEL_ANY,
   IORING_OP_ASYNC_CANCEL,
   IORING_OP_CLOSE,
   IORING_OP_POLL_ADD,
+  IORING_OP_SPLICE,
   IORING_REGISTER_IOWQ_MAX_WORKERS,
   IOSQE_ASYNC,
   IOSQE_FIXED_FILE,
   IOSQE_IO_LINK,
 } from "./uapi.ts";
 import { Wakeup } from "./wakeup.ts";
+import { warn } from "./warn.ts";
 
 /** user_data, 53 bits: kind, generation, index of the operation. The teardown in C reads the kind and the index. */
 export const indexSpan = 2 ** 24;
@@ -65,6 +71,12 @@ function userDataOf({ kind, generation, index }: Operation): number {
   return kind * kindUnit + generation * indexSpan + index;
 }
 
+/** Whether it is an operation that uses no file's own position, and whose file is as any other: most are. */
+function isPositioned({ opcode, position, chain, file }: Operation): boolean {
+  if (chain !== undefined) return false;
+  return isTransfer(opcode) ? position !== -1 && file?.fuse !== true : opcode !== IORING_OP_SPLICE;
+}
+
 function pathsOf({ path: given, destination, file }: Operation): { path?: string; destination?: string } {
   const path = given ?? file?.path;
   return { ...(path === undefined ? {} : { path }), ...(destination === undefined ? {} : { destination }) };
@@ -76,7 +88,7 @@ function pathsOf({ path: given, destination, file }: Operation): { path?: string
  */
 function allowWorkers(ring: RawRing): void {
   const { address, words } = scratch(8);
-  words[0] = Math.max(8, 4 * navigator.hardwareConcurrency);
+  words[0] = Math.max(8, 4 * process.getBuiltinModule("node:os").availableParallelism());
   registerAny(ring, IORING_REGISTER_IOWQ_MAX_WORKERS, address, 2, "io_uring_register_iowq_max_workers");
 }
 
@@ -103,7 +115,12 @@ export class RequestQueue {
   #generation = 0;
   /** Without room in the ring yet, in order, chains by their first; those that have settled are skipped. */
   readonly #backlog = new Fifo<Operation>();
-  /** Operations of the backlog that have not settled. */
+  /** At a file's own position, behind others that are. */
+  readonly #positions = new OwnPositions((unit) => {
+    this.#backlog.push(unit);
+    this.#flushSoon();
+  });
+  /** Operations that are started and not prepared, and have not settled. */
   #waiting = 0;
   /** The chain that is being built. */
   #chain: Chain | undefined;
@@ -198,21 +215,39 @@ export class RequestQueue {
    * @throws UringError EBADF: the ring is closed; EIO: it is broken; the signal's reason, where that is aborted
    */
   start(operation: Operation, signal?: AbortSignal): void {
-    this.assertOpen(operation.syscall);
-    if (signal !== undefined) {
-      checkSignal(signal);
-      signal.throwIfAborted();
+    if (signal !== undefined) this.#heed(operation, signal);
+    // From here on no code of the program's runs, which may have closed or released what was looked at before.
+    try {
+      this.assertOpen(operation.syscall);
+      if (this.#chain === undefined) assertNotOfChain(operation.syscall);
+      else this.#chain.check(operation);
+      operation.assertUsable();
+    } catch (error) {
+      operation.forget?.();
+      throw error;
     }
-    this.#chain?.check(operation);
-    // Looked at already, but a getter of the options may have closed or released it since.
-    operation.assertUsable();
-    if (signal !== undefined) {
-      operation.signal = signal;
-      operation.forget = onAbort(signal, () => this.#abort(operation));
+    if (operation.file?.fuse === true && isTransfer(operation.opcode)) {
+      operation.onThread = canTransferOnThread(operation);
+      operation.sqeFlags |= IOSQE_ASYNC;
     }
     operation.begin();
-    if (this.#chain === undefined) this.#enqueue(operation);
+    if (this.#chain === undefined) this.#admit(operation);
     else this.#chain.add(operation);
+  }
+
+  /** Has the operation fail when the signal aborts. The signal's methods may be the program's own, and do anything. */
+  #heed(operation: Operation, signal: AbortSignal): void {
+    let hasAborted = false;
+    checkSignal(signal);
+    throwIfAborted(signal);
+    operation.signal = signal;
+    operation.forget = onAbort(signal, () => {
+      hasAborted = true;
+      if (operation.begun) this.#abort(operation);
+    });
+    if (!hasAborted) return;
+    operation.forget();
+    throw reasonOf(signal);
   }
 
   /** An operation for a transfer of one slot: one that has completed, as far as there is any. */
@@ -243,7 +278,7 @@ export class RequestQueue {
     this.#chain = chain;
     try {
       for (const [index, start] of starts.entries()) {
-        const one = start();
+        const one = startAsOfChain(start);
         started.push(one);
         if (one instanceof Promise && Bun.peek.status(one) === "rejected") throw Bun.peek(one);
         const requests = chain.operations.length - index;
@@ -262,7 +297,7 @@ export class RequestQueue {
     }
     chain.truncate();
     const [first] = chain.operations;
-    if (first !== undefined) this.#enqueue(first);
+    if (first !== undefined) this.#admit(first);
     return started;
   }
 
@@ -270,11 +305,11 @@ export class RequestQueue {
   run<Result>(prepare: () => Prepared<Result>, signal?: AbortSignal): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     try {
-      const { request, result } = prepare();
+      const { request, result, signal: ownSignal = signal } = prepare();
       const operation = Operation.of(request);
       operation.succeed = (value, fileEntry) => resolve(result(value, fileEntry));
       operation.reject = reject;
-      this.start(operation, signal);
+      this.start(operation, ownSignal);
     } catch (error) {
       if (this.#chain !== undefined) throw error; // for `link` to see at once, also through an async function
       reject(error);
@@ -312,6 +347,7 @@ export class RequestQueue {
       if (reason instanceof UringError && reason.code === "ECANCELED") resolve();
       else reject(reason);
     };
+    this.#waiting++;
     this.#enqueue(operation);
     return promise;
   }
@@ -325,13 +361,17 @@ export class RequestQueue {
     return this.#closing;
   }
 
-  #enqueue(operation: Operation): void {
-    if (this.#backlog.size > 0 || !this.#prepare(operation)) {
-      this.#backlog.push(operation);
-      this.#waiting += operation.chain?.operations.length ?? 1;
-    } else if (isTransfer(operation.opcode) && operation.file?.isDirect === true && ++this.#unsubmittedDirect === directBatch) {
-      this.#submitAhead();
-    }
+  /** Has an operation, or a chain, wait for its turn at files' own positions, or go on at once. */
+  #admit(unit: Operation): void {
+    this.#waiting += unit.chain?.operations.length ?? 1;
+    const isFirst = isPositioned(unit) || this.#positions.enter(unit);
+    if (unit.chain !== undefined) unit.chain.isStepwise = unit.chain.operations.some(({ onThread }) => onThread);
+    if (isFirst) this.#enqueue(unit);
+  }
+
+  #enqueue(unit: Operation): void {
+    if (this.#backlog.size > 0 || !this.#prepare(unit)) this.#backlog.push(unit);
+    else if (isTransfer(unit.opcode) && unit.file?.isDirect === true && ++this.#unsubmittedDirect === directBatch) this.#submitAhead();
     this.#flushSoon();
   }
 
@@ -355,22 +395,33 @@ export class RequestQueue {
   #flushSoon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
-    queueMicrotask(() => {
+    soon(() => {
       this.#flushing = false;
       this.#advance();
     });
   }
 
-  /** Writes the entries of the operation, or of its chain. Returns false where the ring has no room: of operations, never more than completions can hold. */
-  #prepare(operation: Operation): boolean {
-    const count = operation.chain?.operations.length ?? 1;
-    const isCancel = operation.opcode === IORING_OP_ASYNC_CANCEL;
+  /**
+   * Writes the entries of an operation, or of its chain. Returns false where the ring has no room: of operations, never more than completions can hold. What throws fails
+   * the operation, before anything of it is written.
+   */
+  #prepare(unit: Operation): boolean {
+    const isStepwise = unit.chain?.isStepwise === true;
+    const count = isStepwise ? 1 : (unit.chain?.operations.length ?? 1);
+    const isCancel = unit.opcode === IORING_OP_ASYNC_CANCEL;
     if (!hasSubmissionSpace(this.raw, count) || (!isCancel && this.#inKernel - this.#cancelsInKernel + count > this.raw.cqEntries)) return false;
-    for (let one: Operation | undefined = operation; one !== undefined; one = one.next) this.#write(one);
+    const end = isStepwise ? unit.next : undefined;
+    try {
+      for (let one: Operation | undefined = unit; one !== end; one = one?.next) if (one !== undefined && one.turns.length > 0) placeAtOwnPosition(one);
+    } catch (error) {
+      this.#dismiss(unit, () => error);
+      return true;
+    }
+    for (let one: Operation | undefined = unit; one !== end; one = one?.next) if (one !== undefined) this.#write(one, isStepwise);
     return true;
   }
 
-  #write(operation: Operation): void {
+  #write(operation: Operation, isStepwise: boolean): void {
     const { file, next } = operation;
     const index = this.#unused.pop() ?? this.#operations.length;
     assert(index < indexSpan, "operations have an index of 24 bits");
@@ -380,18 +431,26 @@ export class RequestQueue {
     this.#operations[index] = operation;
     this.#inKernel++;
     if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
+    else this.#waiting--;
     if (operation.kind === requestKind.close) this.files.closing(operation.fileEntry, index);
-    const isFixed = file !== undefined && operation.chain === undefined && looksUpAtOnce(operation) && this.files.isInstalled(file.entry);
-    if (isAtOwnPosition(operation)) {
-      operation.ownPosition = ownPositionOf(operation);
-      operation.staysBehind = staysBehind(operation);
+    if (operation.onThread) {
+      const written = isWrite(operation.opcode) ? file?.entry : undefined;
+      if (written !== undefined) this.files.writeOutside(written);
+      transferOnThread(operation, (result) => {
+        if (written !== undefined) this.files.writtenOutside(written);
+        operation.result = result;
+        this.#completed.push(operation);
+        this.#flushSoon();
+      });
+      return;
     }
+    const isFixed = file !== undefined && operation.chain === undefined && looksUpAtOnce(operation) && this.files.isInstalled(file.entry);
     prepareRequest(
       this.raw,
       operation.opcode,
-      operation.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined ? 0 : IOSQE_IO_LINK),
+      operation.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined || isStepwise ? 0 : IOSQE_IO_LINK),
       isFixed ? file.entry : operation.fd,
-      operation.ownPosition !== -1 && operation.staysBehind ? operation.ownPosition : operation.position,
+      operation.beginsAt !== -1 && !operation.appends ? operation.beginsAt : operation.position,
       operation.address,
       operation.length,
       operation.operationFlags,
@@ -412,7 +471,7 @@ export class RequestQueue {
       this.#settle();
       // Where nothing was settled, nothing goes on by itself.
       if (settled > 0 && this.#isTurnOver()) {
-        this.#continueLater(setImmediate);
+        this.#continueLater(0);
         return;
       }
     } while (this.#prepareWaiting());
@@ -444,18 +503,18 @@ export class RequestQueue {
   #lookSoon(): void {
     if (this.#looking) return;
     this.#looking = true;
-    setTimeout(() => {
+    later(1, () => {
       this.#looking = false;
       this.#beginTurn();
       this.#advance();
-    }, 1).unref();
+    });
   }
 
   /** Looks, without a system call, whether the kernel has work that it has not signalled. */
   #watch(): void {
     if (this.#watching) return;
     this.#watching = true;
-    setTimeout(() => {
+    later(watchMs, () => {
       this.#watching = false;
       if (this.raw.closed || this.#broken !== undefined || this.#inKernel === 0) return;
       if (!holdsBack(this.raw)) {
@@ -465,7 +524,7 @@ export class RequestQueue {
       this.#wakeups++;
       this.#beginTurn();
       this.#advance();
-    }, watchMs).unref();
+    });
   }
 
   #closeAbandoned(): void {
@@ -474,11 +533,13 @@ export class RequestQueue {
     close?.();
   }
 
-  /** Goes on in another turn of the event loop, which `schedule` says when; once, however often it is asked for. */
-  #continueLater(schedule: (callback: () => void) => void): void {
+  /** Goes on `ms` later, 0: in the next turn of the event loop; once, however often it is asked for. Nothing else may be there to keep the process alive until then. */
+  #continueLater(ms: number): void {
     if (this.#continuing) return;
     this.#continuing = true;
-    schedule(() => {
+    keepAlive();
+    later(ms, () => {
+      letEnd();
       this.#continuing = false;
       this.#beginTurn();
       if (this.raw.closed || this.#broken !== undefined) return;
@@ -494,10 +555,9 @@ export class RequestQueue {
       this.#cancels.shift();
       prepared = true;
     }
-    for (let operation = this.#backlog.peek(); operation !== undefined; operation = this.#backlog.peek()) {
-      if (!operation.settled) {
-        if (!this.#prepare(operation)) break;
-        this.#waiting -= operation.chain?.operations.length ?? 1;
+    for (let unit = this.#backlog.peek(); unit !== undefined; unit = this.#backlog.peek()) {
+      if (!unit.settled) {
+        if (!this.#prepare(unit)) break;
         prepared = true;
       }
       this.#backlog.shift();
@@ -514,7 +574,7 @@ export class RequestQueue {
       takeCompletions(this.raw, this.#take);
       return true;
     } catch (error) {
-      if (isTransient(error)) this.#continueLater((again) => setTimeout(again, 1));
+      if (isTransient(error)) this.#continueLater(1);
       else this.#break(error);
       return false;
     }
@@ -530,12 +590,19 @@ export class RequestQueue {
       operation.fail(error);
       operation.giveUp();
     }
-    for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) this.#dismiss(operation, () => error);
+    for (const unit of this.#takeWaiting()) this.#dismiss(unit, () => error);
     this.#idle?.();
     this.#closeAbandoned();
   }
 
-  /** Fails an operation that was in the backlog, or its chain. */
+  /** What waits for room, or for its turn at a file's own position. */
+  #takeWaiting(): Operation[] {
+    const waiting = new Set(this.#positions.waiting());
+    for (let unit = this.#backlog.shift(); unit !== undefined; unit = this.#backlog.shift()) waiting.add(unit);
+    return [...waiting];
+  }
+
+  /** Fails an operation that is not prepared, or its chain. */
   #dismiss(first: Operation, why: (operation: Operation) => unknown): void {
     for (let operation: Operation | undefined = first; operation !== undefined; operation = operation.next) {
       if (operation.settled) continue;
@@ -566,20 +633,18 @@ export class RequestQueue {
     this.#settling = settling;
     // In two goes: in the first no operation has to wait until the memory of the one before has come from afar.
     for (const operation of settling) {
-      const { result } = operation;
       this.#operations[operation.index] = undefined;
       this.#unused.push(operation.index);
       this.#inKernel--;
       if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
-      if (operation.ownPosition !== -1 && result > 0) operation.movePosition(result);
+      if (operation.beginsAt !== -1) moveOwnPosition(operation);
       operation.end();
     }
     for (const operation of settling) {
       const { result, chain } = operation;
       if (result < 0 && result !== operation.expectedErrno) this.#fail(operation, result);
       else if (!operation.settled) {
-        operation.settled = true;
-        operation.succeed?.(result, operation.fileEntry);
+        this.#succeed(operation);
       } else if (operation.kind === requestKind.open) {
         this.#closeUnseen(result, operation.fileEntry);
       }
@@ -592,6 +657,15 @@ export class RequestQueue {
     settling.length = 0;
   }
 
+  #succeed(operation: Operation): void {
+    operation.settled = true;
+    try {
+      operation.succeed?.(operation.result, operation.fileEntry);
+    } catch (error) {
+      operation.reject?.(error);
+    }
+  }
+
   #fail(operation: Operation, errno: number): void {
     const { syscall, file, chain } = operation;
     const error = new UringError(this.#errnoOf(errno), syscall, { ...pathsOf(operation), ...file?.explain(errno, operation) });
@@ -600,9 +674,17 @@ export class RequestQueue {
   }
 
   /** The kernel has begun what comes next in the chain, or given it up. A cancellation before that has missed it. */
-  #advanceChain({ next }: Operation, chain: Chain): void {
-    chain.completed(this.closed ? "the ring was closed" : "an earlier read or write of its chain was short");
-    if (next === undefined || this.#operations[next.index] !== next) return;
+  #advanceChain(operation: Operation, chain: Chain): void {
+    const { next } = operation;
+    const why = this.closed ? "the ring was closed" : "an earlier read or write of its chain was short";
+    chain.completed(why);
+    if (next === undefined) return;
+    if (chain.isStepwise) {
+      if (operation.isWhole() && !this.closed) this.#enqueue(next);
+      else this.#waiting -= chain.cutAfter(operation, why);
+      return;
+    }
+    if (this.#operations[next.index] !== next) return;
     if (this.closed) this.#cancelAll();
     else if (next.settled) this.#cancel(userDataOf(next), 0);
   }
@@ -623,10 +705,11 @@ export class RequestQueue {
   }
 
   #abort(operation: Operation): void {
+    const reason = operation.signal && reasonOf(operation.signal); // by a getter that may be the program's own, and close the ring
     if (operation.settled) return;
-    operation.fail(operation.signal?.reason);
+    operation.fail(reason);
     if (operation.index !== -1) {
-      this.#cancel(userDataOf(operation), 0);
+      if (!operation.onThread) this.#cancel(userDataOf(operation), 0);
       return;
     }
     operation.end();
@@ -634,6 +717,7 @@ export class RequestQueue {
     if (chain !== undefined && chain === this.#chain) return;
     const rest = chain?.truncate() ?? 0; // which may end a file's last use, and so queue its close
     this.#waiting -= 1 + rest;
+    this.#flushSoon(); // what waits behind it may have room now
   }
 
   get #isBusy(): boolean {
@@ -641,14 +725,15 @@ export class RequestQueue {
   }
 
   async #shutDown(): Promise<void> {
-    const backlog: Operation[] = [];
-    for (let operation = this.#backlog.shift(); operation !== undefined; operation = this.#backlog.shift()) backlog.push(operation);
-    for (const operation of backlog) {
-      if (operation.kind === requestKind.close) this.#backlog.push(operation);
-      else this.#dismiss(operation, ({ syscall }) => new UringError("ECANCELED", syscall, { message: "the ring was closed" }));
+    for (const unit of this.#takeWaiting()) {
+      if (unit.kind === requestKind.close) this.#backlog.push(unit);
+      else this.#dismiss(unit, ({ syscall }) => new UringError("ECANCELED", syscall, { message: "the ring was closed" }));
     }
     // With nothing to wait for it is closed in the call: who fails to make a ring, and tries again at once, has not two.
-    if (this.#isBusy) await this.#drain();
+    if (this.#isBusy) {
+      keepAlive();
+      await this.#drain().finally(letEnd);
+    }
     // A ring that is broken leaves its files to the teardown.
     const closing = this.#broken === undefined ? Array.from(this.files, ({ entry, fd }) => this.closeFile(fd, entry)) : [];
     const closed = closing.length > 0 ? await Promise.allSettled(closing) : [];
@@ -662,13 +747,12 @@ export class RequestQueue {
   /** Cancels until nothing is in flight: only a request's own completion says that the kernel is done with its memory. */
   async #drain(): Promise<void> {
     for (let seconds = 0; this.#isBusy && this.#broken === undefined; seconds++) {
-      if (seconds === 5) console.warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
+      if (seconds === 5) warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
       this.#cancelAll();
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#idle = resolve;
-      const timer = setTimeout(resolve, 1000);
+      later(1000, resolve);
       await promise;
-      clearTimeout(timer);
     }
   }
 }

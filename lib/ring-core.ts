@@ -1,14 +1,16 @@
 import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "./arguments.ts";
 import { FixedBuffer, slotOf } from "./fixed-buffer.ts";
+import { Promise } from "./globals.ts";
 import type { OpenFile } from "./open-file.ts";
 import { type Reclaimable, track, untrack } from "./open-handles.ts";
 import { transferFlags } from "./operations.ts";
-import { RWF_APPEND } from "./own-position.ts";
 import { BufferPool, membershipOf } from "./pool.ts";
 import type { PoolMembership } from "./pool-membership.ts";
 import { type RawRingOptions, registerRegions } from "./raw-ring.ts";
 import { RequestQueue } from "./request-queue.ts";
+import { RWF_APPEND, RWF_DSYNC, RWF_NOWAIT } from "./transfers.ts";
 import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } from "./uapi.ts";
+import { warn } from "./warn.ts";
 
 /** Options of every operation. */
 export interface OperationOptions {
@@ -19,8 +21,8 @@ export interface OperationOptions {
 /** Options of reads and writes. */
 export interface TransferOptions extends OperationOptions {
   /**
-   * In the file, in bytes. Omitted: the file's own position, which the kernel takes when the request runs and moves on when it completes: wait for one before
-   * the next, or they may overlap.
+   * In the file, in bytes. Omitted: the file's own position, which moves on: such transfers of one ring run one after the other, as FileHandle's do. What has no
+   * positions, a pipe, a FIFO, a socket or a terminal, refuses one with ESPIPE where it is a RingFile.
    */
   readonly position?: number | bigint;
 }
@@ -42,9 +44,6 @@ export interface FixedWriteOptions extends FixedTransferOptions {
   /** Write at the file's end, whatever the position (RWF_APPEND). Default false. */
   readonly append?: boolean;
 }
-
-const RWF_DSYNC = 2;
-const RWF_NOWAIT = 8;
 
 const readOptions = ["position", "offset", "length", "noWait", "signal"];
 const writeOptions = [...readOptions, "dsync", "append"];
@@ -151,7 +150,7 @@ export class RingCore implements Reclaimable {
 
   reclaim(): void {
     this.requests.abandon(() => {
-      this.close().catch((error: unknown) => console.warn("bun-uring: closing a ring that nobody has any more:", error));
+      this.close().catch((error: unknown) => warn("bun-uring: closing a ring that nobody has any more:", error));
     });
   }
 
@@ -188,6 +187,7 @@ export class RingCore implements Reclaimable {
     if (typeof target === "number") {
       operation.fd = target;
     } else {
+      if (position !== undefined) target.assertSeekable(syscall);
       operation.fd = target.fd;
       operation.file = target;
     }

@@ -1,7 +1,9 @@
 import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, outOfRange } from "./arguments.ts";
+import { describe } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { openFileOf, RingFile } from "./file.ts";
 import { FixedBuffer } from "./fixed-buffer.ts";
+import { Promise } from "./globals.ts";
 import { kernel } from "./kernel.ts";
 import { largestTransferBytes } from "./limits.ts";
 import { type Alignment, OpenFile } from "./open-file.ts";
@@ -9,10 +11,12 @@ import { O_DIRECT } from "./open-flags.ts";
 import { currentPlace } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
+import { isUrl } from "./path.ts";
 import type { BufferPool } from "./pool.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, Lease, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./ring-core.ts";
 import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "./statx.ts";
 import { IORING_OP_READV_FIXED, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER } from "./uapi.ts";
+import { byteLengthOf, bytesOfView, isBytes } from "./view.ts";
 
 /** Options of `new Ring()`. */
 export interface RingOptions {
@@ -158,6 +162,7 @@ export class Ring implements AsyncDisposable {
       () => {
         const { direct = false } = options;
         checkBoolean("options.direct", direct);
+        if (direct) requests.assertUnlinked("open with `direct`"); // it asks for the alignment, too
         return operations.open(path, flags, mode, direct);
       },
       options,
@@ -165,7 +170,7 @@ export class Ring implements AsyncDisposable {
     );
     const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
     requests.files.install(fileEntry);
-    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment), place);
+    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment, describe(fd)), place);
   }
 
   /**
@@ -399,7 +404,7 @@ export class Ring implements AsyncDisposable {
     return this.#run(
       () =>
         operations.statx(
-          typeof file === "string" || file instanceof URL ? file : this.#target(file, "statx"),
+          typeof file === "string" || isUrl(file) ? file : this.#target(file, "statx"),
           options.mask ?? STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN,
           options.flags ?? 0,
         ),
@@ -758,15 +763,17 @@ export class Ring implements AsyncDisposable {
   }
 
   /** Starts an operation; whatever is wrong with it, or with its options, rejects. */
-  #run<Result>(prepare: () => Prepared<Result>, options: OperationOptions, known: readonly string[] = signalOnly, signal = options?.signal): Promise<Result> {
+  #run<Result>(prepare: () => Prepared<Result>, options: OperationOptions, known: readonly string[] = signalOnly): Promise<Result> {
     return this.#core.requests.run(() => {
-      if (options !== noOptions) checkOptions(options, known);
-      return prepare();
-    }, signal);
+      if (options === noOptions) return prepare();
+      checkOptions(options, known);
+      const { signal } = options;
+      return { ...prepare(), signal };
+    });
   }
 
   #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
-    if (bytes instanceof Uint8Array && bytes.length > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
+    if (isBytes(bytes) && byteLengthOf(bytes) > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
     return this.#run(() => operations.transfer(direction, this.#target(file, direction), bytes, options.position), options, transferOptions);
   }
 
@@ -777,13 +784,14 @@ export class Ring implements AsyncDisposable {
     const { position, signal } = options;
     if (position !== undefined) checkPosition("options.position", position, 0);
     const target = this.#target(file, direction);
+    const all = bytesOfView(bytes);
     const use = typeof target === "number" ? undefined : target;
     // Open from here to the end: closing waits for it, and refuses only what begins later.
     use?.beginUse();
     try {
       let done = 0;
-      while (done < bytes.length) {
-        const part = bytes.subarray(done, done + largestTransferBytes);
+      while (done < all.length) {
+        const part = all.subarray(done, done + largestTransferBytes);
         const from = position === undefined ? undefined : BigInt(position) + BigInt(done);
         try {
           const transferred = await this.#core.requests.run(() => operations.transfer(direction, target, part, from), signal);

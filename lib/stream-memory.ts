@@ -1,7 +1,8 @@
-import type { FixedBuffer } from "./fixed-buffer.ts";
+import { type FixedBuffer, slotOf } from "./fixed-buffer.ts";
 import { pageBytes } from "./limits.ts";
 import { addressOf } from "./native.ts";
-import { currentPlace } from "./open-handles.ts";
+import { currentPlace, leaveToCollection } from "./open-handles.ts";
+import { positionAfter } from "./own-position.ts";
 import { type BufferPool, membershipOf } from "./pool.ts";
 import type { FixedTransferOptions } from "./ring-core.ts";
 
@@ -11,6 +12,8 @@ export type StreamPosition = number | bigint | undefined;
 /** What streams need of a file. */
 export interface StreamedFile {
   readonly appends: boolean;
+  /** Whether it has positions: a pipe, a FIFO, a socket and a tty have none, and io_uring, unlike pread(2), does not say so. */
+  readonly seekable: boolean;
   /** What a position past which there may be more is a multiple of: of the alignment where the file is open with O_DIRECT, else of 1. */
   readonly positionBytes: number;
   transferFixed(direction: "read" | "write", buffer: FixedBuffer, options: FixedTransferOptions): Promise<number>;
@@ -20,8 +23,7 @@ export interface StreamedFile {
 }
 
 export function advanced(position: StreamPosition, bytes: number): StreamPosition {
-  if (position === undefined) return undefined;
-  return typeof position === "bigint" ? position + BigInt(bytes) : position + bytes;
+  return position === undefined ? undefined : positionAfter(position, bytes);
 }
 
 /** Memory of one transfer: a pool's slot, or some of its own. */
@@ -30,6 +32,8 @@ export interface Memory {
   transfer(direction: "read" | "write", offset: number, length: number, position: StreamPosition, signal: AbortSignal): Promise<number>;
   /** Once. While a transfer is in flight it takes effect at its completion. */
   release(): void;
+  /** In place of `release`, where somebody else uses the bytes still: it is given back when `bytes` is collected. */
+  leaveToCollection(): void;
 }
 
 function slotMemory(file: StreamedFile, buffer: FixedBuffer): Memory {
@@ -38,6 +42,7 @@ function slotMemory(file: StreamedFile, buffer: FixedBuffer): Memory {
     transfer: (direction, offset, length, position, signal) =>
       file.transferFixed(direction, buffer, { offset, length, signal, ...(position === undefined ? {} : { position }) }),
     release: () => buffer.release(),
+    leaveToCollection: () => leaveToCollection(slotOf(buffer)),
   };
 }
 
@@ -48,32 +53,34 @@ function ownMemory(file: StreamedFile, sizeBytes: number): Memory {
     bytes,
     transfer: (direction, offset, length, position, signal) => file.transfer(direction, bytes.subarray(offset, offset + length), position, signal),
     release: () => undefined,
+    leaveToCollection: () => undefined,
   };
 }
 
-/** Where a stream takes memory from. */
+/**
+ * Where a stream takes memory from. **No stream waits for a slot, nor takes the last**: what has the others may be streams whose clients read no more. Who gets none
+ * and has no transfer going on does one with memory of its own.
+ */
 export interface Memories {
-  readonly sizeBytes: number;
   tryTake(): Memory | undefined;
-  /** Waits. Only who holds none may: others may wait for what they hold. */
-  take(signal: AbortSignal): Promise<Memory>;
-  /** Memory of no pool, for who can't wait. */
+  /** Memory of no pool. */
   own(): Memory;
 }
 
 /** A pool's slots; without one, memory of `ownBytes`. Of slots that a stream has when it is dropped, the place is told that made the stream. */
 export function memoriesOf(file: StreamedFile, pool: BufferPool | undefined, ownBytes: number): Memories {
-  const own = () => ownMemory(file, ownBytes);
-  if (pool === undefined) return { sizeBytes: ownBytes, tryTake: own, take: async () => own(), own };
+  if (pool === undefined) {
+    const own = () => ownMemory(file, ownBytes);
+    return { tryTake: own, own };
+  }
   const membership = membershipOf(pool);
   const place = currentPlace();
+  const sizeBytes = Math.min(pool.size, ownBytes);
   return {
-    sizeBytes: pool.size,
     tryTake: () => {
-      const buffer = membership.tryAcquire(place);
+      const buffer = membership.tryAcquireSparing(place);
       return buffer && slotMemory(file, buffer);
     },
-    take: async (signal) => slotMemory(file, await membership.acquire(signal, place)),
-    own,
+    own: () => ownMemory(file, sizeBytes),
   };
 }

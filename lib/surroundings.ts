@@ -1,4 +1,5 @@
 /** What `bun-uring doctor` looks at besides io_uring itself. */
+import { Bun, process } from "./globals.ts";
 import { type Probe, probe } from "./probe.ts";
 import { field, readProc } from "./proc.ts";
 import { type Refusing, refusing } from "./refusal.ts";

@@ -1,5 +1,7 @@
 /** Does with the library what it is for, on a small scale: what a probe cannot tell. */
+
 import { UringError } from "./errors.ts";
+import { process } from "./globals.ts";
 import { hugePageBytes } from "./limits.ts";
 import { isLimited } from "./memlock.ts";
 import { BufferPool, type BufferPoolOptions } from "./pool.ts";

@@ -1,7 +1,10 @@
 import { assert } from "./assert.ts";
-import { clearTimeout, setImmediate, setTimeout } from "./timers.ts";
+import { Bun } from "./globals.ts";
+import { keepAlive, later, letEnd } from "./timers.ts";
 
-const openReader = (fd: number) => Bun.file(fd).stream().getReader();
+const { file } = Bun;
+
+const openReader = (fd: number) => file(fd).stream().getReader();
 type Reader = ReturnType<typeof openReader>;
 
 const longestLookMs = 16;
@@ -18,7 +21,7 @@ export class Wakeup {
   #stopping = false;
   #referenced = true;
   /** Where nothing wakes: looks now and then, less and less often, and soon again whenever something has been started. */
-  #look: ReturnType<typeof setTimeout> | undefined;
+  #look: { readonly keepsAlive: boolean } | undefined;
   #lookMs = 1;
   #looking = false;
 
@@ -55,16 +58,21 @@ export class Wakeup {
   }
 
   #lookLater(): void {
-    this.#lookMs = this.#looking ? Math.min(2 * this.#lookMs, longestLookMs) : 1;
+    const lookMs = this.#looking ? Math.min(2 * this.#lookMs, longestLookMs) : 1;
+    if (this.#look !== undefined && this.#lookMs <= lookMs) return;
     this.#stopLooking();
-    this.#look = setTimeout(() => {
-      this.#look = undefined;
+    const look = { keepsAlive: this.#referenced };
+    this.#look = look;
+    this.#lookMs = lookMs;
+    if (look.keepsAlive) keepAlive();
+    later(lookMs, () => {
+      if (this.#look !== look) return;
+      this.#stopLooking();
       this.#looking = true;
       this.#onWake();
       if (this.#armed && this.#look === undefined) this.arm();
       this.#looking = false;
-    }, this.#lookMs);
-    if (!this.#referenced) this.#look.unref();
+    });
   }
 
   /** Lets the process exit, once a turn of the event loop has passed without arm: to listen anew costs ten times what going on does. */
@@ -73,7 +81,7 @@ export class Wakeup {
     this.#stopLooking();
     if (this.#stopping || this.#reader === undefined) return;
     this.#stopping = true;
-    setImmediate(() => {
+    later(0, () => {
       this.#stopping = false;
       if (!this.#armed) this.close();
     });
@@ -90,7 +98,7 @@ export class Wakeup {
   }
 
   #stopLooking(): void {
-    clearTimeout(this.#look);
+    if (this.#look?.keepsAlive === true) letEnd();
     this.#look = undefined;
   }
 

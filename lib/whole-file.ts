@@ -1,8 +1,11 @@
 /** All of a file's content, read or written from its own position on, in pieces: others may have their turn between two of them, as with FileHandle. */
+import { Buffer, process } from "./globals.ts";
+import { native } from "./native.ts";
 import { fileTooLarge } from "./node-errors.ts";
 import type { OpenFile } from "./open-file.ts";
-import { ownPositionOf } from "./own-position.ts";
 import { transferMemory } from "./transfer-memory.ts";
+
+const SEEK_CUR = 1;
 
 /** Bytes of a piece that is read, at most; of what has no size, as a file of /proc or a pipe, always so many. */
 const pieceBytes = 2 ** 20;
@@ -18,7 +21,7 @@ export type ReadPiece = (memory: Uint8Array) => Promise<number>;
 export async function readWhole(file: OpenFile, sizeBytes: number, read: ReadPiece): Promise<Buffer> {
   const largestBytes = process.getBuiltinModule("node:buffer").constants.MAX_LENGTH;
   // Where it stands, or 0: others may move it on meanwhile, so this is how much there may be, and no more.
-  const expectedBytes = Math.max(0, sizeBytes - Math.max(0, ownPositionOf({ fd: file.fd })));
+  const expectedBytes = Math.max(0, sizeBytes - Math.max(0, Number(native().fileSeek(file.fd, 0, SEEK_CUR))));
   if (expectedBytes > largestBytes) throw fileTooLarge(sizeBytes, largestBytes);
   const { positionBytes } = file;
   const aligned = (bytes: number) => Math.ceil(bytes / positionBytes) * positionBytes;

@@ -1,8 +1,10 @@
-import { onAbortWhileKept } from "./abort.ts";
-import { checkBoolean, invalidType } from "./arguments.ts";
+import { onAbort, onAbortWhileKept, Stop, throwIfAborted } from "./abort.ts";
+import { checkBoolean, invalidType, invalidValue, isSignal } from "./arguments.ts";
+import { Buffer, Promise, WritableStream } from "./globals.ts";
 import { noMoreTaken } from "./operations.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
+import { bytesOfView, isSharedMemory, isUnsharedMemory, isView } from "./view.ts";
 
 /** Options of `RingFile.writable`. */
 export interface WritableOptions extends StreamOptions {
@@ -15,16 +17,28 @@ export type WritableChunk = string | ArrayBuffer | SharedArrayBuffer | NodeJS.Ar
 
 function bytesOf(chunk: unknown): Uint8Array {
   if (typeof chunk === "string") return Buffer.from(chunk);
-  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (chunk instanceof ArrayBuffer || chunk instanceof SharedArrayBuffer) return new Uint8Array(chunk);
+  if (isView(chunk)) return bytesOfView(chunk); // which may be another stream's slot: the chunk itself stays in the stream's queue until its write has ended
+  if (isUnsharedMemory(chunk) || isSharedMemory(chunk)) return new Uint8Array(chunk);
   throw invalidType("chunk", "a string, an ArrayBuffer or a view of memory", chunk);
+}
+
+/** Returns whether all of the part was there to be copied: meanwhile its memory may have been detached, or resized. */
+function copyPart(bytes: Uint8Array, offset: number, length: number, target: Uint8Array): boolean {
+  try {
+    const part = bytes.subarray(offset, offset + length);
+    if (part.length !== length) return false;
+    target.set(part);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Writes a file chunk by chunk, several parts at once, each at the position after the one before. */
 class WriteBehind {
   readonly #memories: Memories;
   readonly #depth: number;
-  readonly #stopping = new AbortController();
+  readonly #stopping = new Stop();
   /** In flight, in order. */
   readonly #writes: Promise<void>[] = [];
   #position: StreamPosition;
@@ -42,11 +56,9 @@ class WriteBehind {
     for (let offset = 0; offset < totalBytes; ) {
       const memory = await this.#take();
       const length = Math.min(totalBytes - offset, memory.bytes.length);
-      try {
-        memory.bytes.set(bytes.subarray(offset, offset + length));
-      } catch (error) {
+      if (!copyPart(bytes, offset, length, memory.bytes)) {
         memory.release();
-        throw error;
+        throw invalidValue(`chunk must keep its memory while it is written: one of ${totalBytes} bytes was detached or resized after ${offset} were copied`);
       }
       this.#writes.push(this.#flush(memory, length, this.#position));
       this.#position = advanced(this.#position, length);
@@ -114,10 +126,10 @@ class WriteBehind {
 
 /** The stream of `RingFile.writable`. */
 export function writableOf(file: StreamedFile, options: WritableOptions): WritableStream<WritableChunk> {
-  const { position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["durable"], file);
+  const { position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["durable"], file, "write");
   const { durable = false } = options;
   checkBoolean("options.durable", durable);
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
 
   // Writes that each go to the file's end are in order only one after the other.
   const behind = new WriteBehind(memories, position, file.appends ? 1 : depth);
@@ -132,14 +144,17 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
   return new WritableStream({
     start(controller) {
       // `abort` itself comes only when the write that is going on has ended.
-      if ("signal" in controller && controller.signal instanceof AbortSignal) {
+      if ("signal" in controller && isSignal(controller.signal)) {
         const aborted = controller.signal;
-        aborted.addEventListener("abort", () => behind.cancel(aborted.reason));
+        onAbort(aborted, () => behind.cancel(aborted.reason));
       }
       if (signal === undefined) return;
       fail = () => {
-        controller.error(signal.reason);
-        end(signal.reason).catch(() => undefined); // the stream has failed already, with the reason
+        try {
+          controller.error(signal.reason);
+        } finally {
+          end(signal.reason).catch(() => undefined); // the stream has failed already, with the reason
+        }
       };
       forget = onAbortWhileKept(signal, fail);
     },

@@ -298,6 +298,60 @@ test("what takes several requests is no operation of a chain", async () => {
   expect(await file.readFile("utf8")).toBe("content");
 });
 
+test("who waits for all of a chain hears of what failed, also where a RingFile's method takes longer to reject than what was cancelled", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "content");
+    await using ring = new Ring();
+    await using file = await ring.open(path);
+    const chains = {
+      "the first": () => ring.link([() => file.write("x"), () => ring.nop(), () => ring.fsync(file)]),
+      "the second": () => ring.link([() => ring.nop(), () => file.writev([Buffer.from("x")]), () => ring.nop()]),
+      "within the caller's own functions": () =>
+        ring.link([async () => await file.write("x").then(({ bytesWritten }) => bytesWritten), () => ring.nop(), () => ring.nop()]),
+    };
+    for (const [which, link] of Object.entries(chains)) {
+      const { code } = await uringError(() => Promise.all<unknown>(link()));
+      expect([which, code]).toEqual([which, "EBADF"]);
+    }
+  }));
+
+test("an operation that starts a second request after an await is refused, and leaves the rest of the chain as it is", () =>
+  leavingNothing(async () => {
+    await using ring = new Ring();
+    const [first, second] = await Promise.allSettled(
+      ring.link([
+        async () => {
+          await ring.nop();
+          await ring.timeout(1);
+        },
+        () => ring.nop(),
+      ]),
+    );
+    expect(first).toMatchObject({ status: "rejected", reason: { code: "ERR_INVALID_ARG_VALUE" } });
+    if (first.status === "rejected") expect(String(first.reason)).toContain("timeout");
+    expect(second.status).toBe("fulfilled");
+    // What comes of an operation may start others.
+    for (const done of ring.link([() => ring.nop(), () => ring.nop()])) await done.then(() => ring.nop());
+    expect(ring.inFlight).toBe(0);
+  }));
+
+test("an abort that makes room for what waits behind lets it go on", () =>
+  leavingNothing(async () => {
+    using ends = pipe();
+    await using ring = new Ring({ entries: 4, cqEntries: 4 });
+    const reads = Array.from({ length: 3 }, () => ring.read(ends.readFd, shared(1)));
+    const stop = new AbortController();
+    const chain = Promise.allSettled(ring.link([() => ring.nop({ signal: stop.signal }), () => ring.nop(), () => ring.nop()]));
+    const behind = ring.nop();
+    await Promise.resolve(); // submitted, as far as there is room
+    stop.abort(new Error("enough"));
+    await behind;
+    expect((await chain).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+    writeSync(ends.writeFd, "abc");
+    await Promise.all(reads);
+  }));
+
 test("a closed ring links nothing", async () => {
   const ring = new Ring();
   await ring.close();

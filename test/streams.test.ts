@@ -1,26 +1,33 @@
 import { expect, test } from "bun:test";
 import { readFileSync, readSync, truncateSync, writeFileSync, writeSync } from "node:fs";
-import { BufferPool, type ReadableOptions, Ring, type RingFile } from "bun-uring";
+import type { Socket } from "node:net";
+import { BufferPool, type FixedBuffer, openHandles, type ReadableOptions, Ring, type RingFile } from "bun-uring";
 import { readableOf } from "../lib/readable.ts";
 import type { StreamedFile } from "../lib/stream-memory.ts";
 import { writableOf } from "../lib/writable.ts";
+import { needs } from "./support/capabilities.ts";
+import { collect } from "./support/collect.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
-import { askThroughSmallBuffer } from "./support/http.ts";
-import { pipe } from "./support/pipes.ts";
+import { ask, askThroughSmallBuffer, dial, requestText } from "./support/http.ts";
+import { pipe, terminal } from "./support/pipes.ts";
+import { execute } from "./support/programs.ts";
 import { fc } from "./support/properties.ts";
-import { fdsOf, leavingNothing } from "./support/resources.ts";
+import { fdsOf, fdsUnder, leavingNothing } from "./support/resources.ts";
+import { TestWorker } from "./support/workers.ts";
+import type { StreamerAnswer, StreamerJob } from "./workers/jobs.ts";
 
 const slotBytes = 4096;
 
-/** A pool of few slots and a ring that has it; at the end every slot has to be back, and nothing in flight. */
+/** A pool of few slots and a ring that has it; at the end every slot has to be back, those of dropped chunks when these are collected, and nothing in flight. */
 async function withStreams(body: (parts: { ring: Ring; pool: BufferPool; folder: Folder }) => Promise<void>, slots = 3, size = slotBytes): Promise<void> {
   await leavingNothing(async () => {
     using folder = new Folder();
     using pool = new BufferPool({ count: slots, size });
     await using ring = new Ring({ pool });
     await body({ ring, pool, folder });
+    await collect(() => pool.available === slots);
     expect(pool.stats()).toMatchObject({ available: slots, held: 0, waiting: 0 });
     expect(ring.inFlight).toBe(0);
   });
@@ -32,12 +39,21 @@ function positional(sizeBytes: number): Buffer {
   return Buffer.from(words.buffer, 0, sizeBytes);
 }
 
+function isDisposable(value: object): value is Disposable {
+  return Symbol.dispose in value;
+}
+
+/** Lets go of a chunk, if it is a slot. */
+function letGo(chunk: object | undefined): void {
+  if (chunk !== undefined && isDisposable(chunk)) chunk[Symbol.dispose]();
+}
+
 /** Turns of the event loop. */
 async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
-async function collect(stream: ReadableStream<Uint8Array>, pause = 0): Promise<Buffer> {
+async function contentOf(stream: ReadableStream<Uint8Array>, pause = 0): Promise<Buffer> {
   const parts: Buffer[] = [];
   for await (const chunk of stream) {
     await turns(pause);
@@ -69,7 +85,7 @@ test("any part of a file comes as node:fs has it: with a pool and without, copie
         const memory: ReadableOptions = kind === "own memory" ? {} : { pool, zeroCopy: kind === "slots" };
         const stream = file.readable({ ...memory, position, depth, ...(length === undefined ? {} : { length }) });
         const end = length === undefined ? content.length : position + length;
-        expect((await collect(stream, pause)).equals(content.subarray(position, end))).toBe(true);
+        expect((await contentOf(stream, pause)).equals(content.subarray(position, end))).toBe(true);
       }),
     );
   }));
@@ -78,7 +94,7 @@ test("several streams share fewer slots than they would take, and all come to th
   withStreams(async ({ ring, pool, folder }) => {
     const content = positional(200_000);
     await using file = await ring.open(folder.write("file", content));
-    const streams = Array.from({ length: 8 }, (_, index) => collect(file.readable({ pool, zeroCopy: index % 2 === 0 }), index % 3));
+    const streams = Array.from({ length: 8 }, (_, index) => contentOf(file.readable({ pool, zeroCopy: index % 2 === 0 }), index % 3));
     for (const read of await Promise.all(streams)) expect(read.equals(content)).toBe(true);
   }));
 
@@ -88,9 +104,9 @@ test("chunks that are copies may be kept: by tee, by transforms, by Response, by
     await using file = await ring.open(folder.write("file", content));
     for (const memory of [{ pool }, {}]) {
       const [fast, late] = file.readable(memory).tee();
-      expect((await collect(fast)).equals(content)).toBe(true);
-      expect((await collect(late)).equals(content)).toBe(true);
-      expect((await collect(file.readable(memory).pipeThrough(new TransformStream<Uint8Array, Uint8Array>()))).equals(content)).toBe(true);
+      expect((await contentOf(fast)).equals(content)).toBe(true);
+      expect((await contentOf(late)).equals(content)).toBe(true);
+      expect((await contentOf(file.readable(memory).pipeThrough(new TransformStream<Uint8Array, Uint8Array>()))).equals(content)).toBe(true);
       expect(Buffer.from(await new Response(file.readable(memory)).arrayBuffer()).equals(content)).toBe(true);
       expect(Buffer.concat(await Array.fromAsync(file.readable(memory))).equals(content)).toBe(true);
       const written: Uint8Array[] = [];
@@ -115,6 +131,207 @@ test("a BYOB reader gets the file in buffers of its own, of any size, and the en
       expect(Buffer.concat(parts).equals(content)).toBe(true);
     }
   }));
+
+/** Takes all slots that are free, writes over them and gives them back. */
+function overwriteFreeSlots(pool: BufferPool): void {
+  const free: FixedBuffer[] = [];
+  for (let buffer = pool.tryAcquire(); buffer !== undefined; buffer = pool.tryAcquire()) free.push(buffer);
+  for (const buffer of free) {
+    buffer.bytes.fill(0xee);
+    buffer.release();
+  }
+}
+
+/** Ways in which a stream ends while its consumer has a chunk. */
+const endings: Readonly<Record<string, (parts: { stopping: AbortController; iterator: AsyncIterator<Uint8Array>; file: RingFile; ring: Ring }) => unknown>> = {
+  "the signal aborts": ({ stopping }) => stopping.abort(),
+  "the loop is left": ({ iterator }) => iterator.return?.(),
+  "that and all else is closed": async ({ stopping, iterator, file, ring }) => {
+    stopping.abort();
+    await thrown(() => iterator.return?.()); // it fails with the reason, as cancel() of a stream that has failed does
+    await file.close();
+    await ring.close();
+  },
+};
+
+for (const [ending, end] of Object.entries(endings)) {
+  test(`a chunk that is a slot is the consumer's after ${ending}, and that of who has a part of it: until it is let go of, or collected, and nobody is blamed`, () =>
+    withStreams(async ({ pool, folder }) => {
+      const content = positional(100_000);
+      const path = folder.write("file", content);
+      const warnings: Error[] = [];
+      const note = (warning: Error) => warnings.push(warning);
+      process.on("warning", note);
+      const first = async (part: boolean) => {
+        const ring = new Ring({ pool });
+        const stopping = new AbortController();
+        const file = await ring.open(path);
+        const stream = file.readable({ pool, zeroCopy: true, autoClose: true, signal: stopping.signal });
+        const iterator = stream[Symbol.asyncIterator]();
+        const { value = new Uint8Array() } = await iterator.next();
+        const parts = { stopping, iterator, file, ring };
+        return { chunk: part ? value.subarray(1000).subarray(1000, 2000) : value, from: part ? 2000 : 0, parts };
+      };
+      for (const part of [false, true]) {
+        for (const how of ["let go", "collected"]) {
+          const keep = async () => {
+            const { chunk, from, parts } = await first(part);
+            await end(parts);
+            await collect(() => pool.available === pool.count, 10);
+            expect(pool.stats()).toMatchObject({ available: pool.count - 1, held: 1 });
+            overwriteFreeSlots(pool);
+            expect(Buffer.compare(chunk, content.subarray(from, from + chunk.length))).toBe(0);
+            if (how === "let go") {
+              letGo(chunk);
+              expect(pool.available).toBe(pool.count);
+              letGo(chunk); // again: nothing
+            }
+            await parts.ring.close();
+          };
+          await keep();
+          await collect(() => pool.available === pool.count);
+          expect(pool.available).toBe(pool.count);
+        }
+      }
+      await turns(3);
+      process.off("warning", note);
+      expect(warnings).toEqual([]);
+    }));
+}
+
+test("a chunk that is a slot is the consumer's while the stream reads on, and when file and ring are closed under it", () =>
+  withStreams(async ({ pool, folder }) => {
+    const content = positional(100_000);
+    const path = folder.write("file", content);
+    await using ring = new Ring({ pool });
+    const file = await ring.open(path);
+    const reader = file.readable({ pool, zeroCopy: true, depth: 2 }).getReader();
+    const { value: first } = await reader.read();
+    while (ring.inFlight > 0) await turns(1);
+    overwriteFreeSlots(pool);
+    expect(content.subarray(0, slotBytes).equals(first ?? new Uint8Array())).toBe(true);
+    const { value: second } = await reader.read();
+    await file.close();
+    await ring.close();
+    overwriteFreeSlots(pool);
+    expect(content.subarray(slotBytes, 2 * slotBytes).equals(second ?? new Uint8Array())).toBe(true);
+    letGo(second);
+    await thrown(async () => {
+      while (!(await reader.read()).done);
+    });
+    expect(pool.available).toBe(pool.count);
+  }));
+
+test("a loop that lets go of each chunk gives each slot back at once, also when it is left or throws", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(10 * slotBytes);
+    await using file = await ring.open(folder.write("file", content));
+    const parts: Buffer[] = [];
+    for await (using chunk of file.readable({ pool, zeroCopy: true })) parts.push(Buffer.from(chunk));
+    expect(Buffer.concat(parts).equals(content)).toBe(true);
+    expect(pool.available).toBe(pool.count);
+    for await (using _ of file.readable({ pool, zeroCopy: true })) break;
+    expect(pool.available).toBe(pool.count);
+    const reason = new Error("enough");
+    const failing = async () => {
+      for await (using _ of file.readable({ pool, zeroCopy: true })) throw reason;
+    };
+    expect(await thrown(failing)).toBe(reason);
+    expect(pool.available).toBe(pool.count);
+  }));
+
+test("a chunk that is a slot is tracked while its stream is there, and no open handle after that", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    await using file = await ring.open(folder.write("file", positional(100_000)));
+    const before = openHandles();
+    const slots = () => openHandles().filter((handle) => handle.kind === "FixedBuffer" && !before.includes(handle)).length;
+    const reader = file.readable({ pool, zeroCopy: true, depth: 1 }).getReader();
+    const { value: chunk } = await reader.read();
+    expect(slots()).toBe(2);
+    await reader.cancel();
+    while (ring.inFlight > 0) await turns(1);
+    expect([slots(), pool.stats().held]).toEqual([0, 1]);
+    letGo(chunk);
+  }));
+
+test("a chunk that is written by another stream is kept until it is copied, though its own stream has ended and nobody else has it", () =>
+  withStreams(
+    async ({ ring, pool, folder }) => {
+      const content = positional(pool.size);
+      await using file = await ring.open(folder.write("file", content));
+      using ends = pipe();
+      const to = await ring.open(`/proc/self/fd/${ends.writeFd}`, "w");
+      const from = await ring.open(`/proc/self/fd/${ends.readFd}`);
+      ends.closeWriteFd();
+      const writer = to.writable({ autoClose: true }).getWriter();
+      const begin = async () => {
+        const reader = file.readable({ pool, zeroCopy: true }).getReader();
+        const writing = writer.write((await reader.read()).value ?? "");
+        await reader.cancel();
+        return { writing };
+      };
+      const { writing } = await begin();
+      for (let turn = 0; turn < 10; turn++) {
+        await collect(() => pool.available === pool.count, 3);
+        overwriteFreeSlots(pool);
+      }
+      const read = contentOf(from.readable({ autoClose: true }));
+      await writing;
+      await writer.close();
+      expect((await read).equals(content)).toBe(true);
+    },
+    3,
+    2 ** 18,
+  ));
+
+test("the slot of a chunk that nobody has any more comes back at once when its stream ends", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    await using file = await ring.open(folder.write("file", positional(100_000)));
+    const reader = file.readable({ pool, zeroCopy: true, depth: 1, length: slotBytes }).getReader();
+    const readAndDrop = async () => {
+      const { value } = await reader.read();
+      return new WeakRef(value ?? {});
+    };
+    const dropped = await readAndDrop();
+    await collect(() => dropped.deref() === undefined);
+    expect(pool.available).toBe(pool.count - 1);
+    await reader.cancel();
+    expect(pool.available).toBe(pool.count);
+  }));
+
+test("clients that do not read keep nobody from being served, however many: neither by the recipe's streams nor of acquire", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(8 * 2 ** 20);
+    const path = folder.write("file", content);
+    const large = folder.write("large", "");
+    truncateSync(large, 2 ** 30); // more than sockets hold
+    await using server = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      async fetch(request) {
+        const { pathname } = new URL(request.url);
+        if (pathname === "/slot") {
+          using buffer = await pool.acquire();
+          return new Response(`${buffer.bytes.length}`);
+        }
+        const file = await ring.open(pathname === "/large" ? large : path);
+        return new Response(file.readable({ pool, zeroCopy: pathname !== "/copies", autoClose: true }));
+      },
+    });
+    const stalled: Socket[] = [];
+    for (let client = 0; client < 40; client++) stalled.push(dial(server.url, requestText("/large")).pause());
+    while (pool.available > 1 || fdsOf(large) < stalled.length) await turns(1);
+    for (const asked of ["/", "/copies", "/"]) {
+      const answer = await ask(server.url, asked);
+      expect([answer.status, answer.complete, answer.body.equals(content)]).toEqual([200, true, true]);
+      expect((await ask(server.url, "/slot")).body.toString()).toBe(`${slotBytes}`);
+    }
+    expect([pool.available, fdsOf(large)]).toEqual([1, stalled.length]);
+    for (const socket of stalled) socket.destroy();
+    await collect(() => pool.available === pool.count && fdsOf(large) === 0);
+    expect([pool.available, fdsOf(large)]).toEqual([pool.count, 0]);
+    expect((await ask(server.url, "/")).body.equals(content)).toBe(true);
+  }, 8));
 
 test("slots that Bun.serve sends without a copy reach slow clients as they were read, however few slots there are", async () => {
   using folder = new Folder();
@@ -169,7 +386,7 @@ test("files are copied from slot to slot of one pool, though the slots that are 
     await Promise.all(copies);
   }));
 
-test("a stream that is cancelled, at whatever moment, gives its slots back and closes the file", () =>
+test("a stream that is cancelled, at whatever moment, gives its slots back but for that of the consumer's chunk, and closes the file", () =>
   withStreams(async ({ ring, pool, folder }) => {
     const path = folder.write("file", positional(100_000));
     const moment = fc.record({ zeroCopy: fc.boolean(), depth: fc.integer({ min: 1, max: 6 }), chunks: fc.nat(30), pause: fc.nat(3), midRead: fc.boolean() });
@@ -177,18 +394,23 @@ test("a stream that is cancelled, at whatever moment, gives its slots back and c
       fc.asyncProperty(moment, async ({ zeroCopy, depth, chunks, pause, midRead }) => {
         const file = await ring.open(path);
         const reader = file.readable({ pool, zeroCopy, depth, autoClose: true }).getReader();
-        for (let chunk = 0; chunk < chunks; chunk++) await reader.read();
+        let last: Uint8Array | undefined;
+        for (let chunk = 0; chunk < chunks; chunk++) last = (await reader.read()).value;
         const reading = midRead ? reader.read() : undefined;
         await turns(pause);
         await reader.cancel();
-        await reading;
+        const read = (await reading)?.value;
         expect(hasClosed(file, path)).toBe(true);
+        if (!midRead || !zeroCopy) expect(pool.count - pool.available).toBe(zeroCopy && last !== undefined ? 1 : 0);
+        else expect(pool.count - pool.available).toBeLessThanOrEqual(1);
+        letGo(last);
+        letGo(read);
         expect(pool.available).toBe(pool.count);
       }),
     );
   }));
 
-test("a signal ends a stream with its reason, at whatever moment, and gives its slots back", () =>
+test("a signal ends a stream with its reason, at whatever moment, and gives its slots back but for those of the consumer's chunk", () =>
   withStreams(async ({ ring, pool, folder }) => {
     const path = folder.write("file", positional(100_000));
     const moment = fc.record({ zeroCopy: fc.boolean(), depth: fc.integer({ min: 1, max: 6 }), chunks: fc.nat(20), pause: fc.nat(3) });
@@ -198,8 +420,11 @@ test("a signal ends a stream with its reason, at whatever moment, and gives its 
         const aborting = new AbortController();
         const reason = new Error("enough");
         const reader = file.readable({ pool, zeroCopy, depth, autoClose: true, signal: aborting.signal }).getReader();
-        for (let chunk = 0; chunk < chunks; chunk++) await reader.read();
-        const reading = Promise.allSettled([reader.read(), reader.read()]);
+        let last: Uint8Array | undefined;
+        for (let chunk = 0; chunk < chunks; chunk++) last = (await reader.read()).value;
+        const read: (Uint8Array | undefined)[] = [last];
+        const note = ({ value }: { value?: Uint8Array | undefined }) => void read.push(value);
+        const reading = Promise.allSettled([reader.read().then(note), reader.read().then(note)]);
         const closed = thrown(() => reader.closed);
         await turns(pause);
         aborting.abort(reason);
@@ -207,25 +432,39 @@ test("a signal ends a stream with its reason, at whatever moment, and gives its 
         await reading;
         while (!hasClosed(file, path)) await turns(1);
         expect(hasClosed(file, path)).toBe(true);
+        expect(pool.count - pool.available).toBeLessThanOrEqual(zeroCopy ? 1 : 0);
+        for (const chunk of read) letGo(chunk);
         expect(pool.available).toBe(pool.count);
       }),
     );
   }));
 
-test("a stream that waits for a slot, or for a pipe, can be cancelled", () =>
+test("a stream whose pool has no slot for it comes as node:fs has it all the same, and never takes the last one", () =>
   withStreams(async ({ ring, pool, folder }) => {
-    const path = folder.write("file", positional(100_000));
-    const file = await ring.open(path);
-    const taken = Array.from({ length: pool.count }, () => pool.tryAcquire());
-    const waiting = file.readable({ pool, autoClose: true }).getReader();
-    const read = waiting.read();
-    await turns(2);
-    expect(pool.stats().waiting).toBe(1);
-    await waiting.cancel();
-    expect((await read).done).toBe(true);
-    for (const buffer of taken) buffer?.release();
-    expect(hasClosed(file, path)).toBe(true);
+    const content = positional(200_000);
+    const path = folder.write("file", content);
+    await using file = await ring.open(path);
+    for (const free of [0, 1]) {
+      const taken = Array.from({ length: pool.count - free }, () => pool.tryAcquire());
+      for (const zeroCopy of [true, false]) {
+        const parts: Buffer[] = [];
+        for await (const chunk of file.readable({ pool, zeroCopy })) {
+          parts.push(Buffer.from(chunk));
+          expect(pool.stats()).toMatchObject({ available: free, waiting: 0 });
+        }
+        expect(Buffer.concat(parts).equals(content)).toBe(true);
+        const copy = `${folder.path}/copy`;
+        const to = await ring.open(copy, "w");
+        await file.readable({ pool, zeroCopy }).pipeTo(to.writable({ pool, autoClose: true }));
+        expect(readFileSync(copy).equals(content)).toBe(true);
+        expect(pool.available).toBe(free);
+      }
+      for (const buffer of taken) buffer?.release();
+    }
+  }));
 
+test("a stream that waits for a pipe can be cancelled", () =>
+  withStreams(async ({ ring, pool }) => {
     using ends = pipe();
     const piped = await ring.open(`/proc/self/fd/${ends.readFd}`);
     const reader = piped.readable({ pool, zeroCopy: true, position: null, autoClose: true }).getReader();
@@ -314,6 +553,7 @@ test("where every write goes to the file's end, one is in flight at a time", asy
     let most = 0;
     const file: StreamedFile = {
       appends,
+      seekable: true,
       positionBytes: 1,
       async transfer(_direction, bytes) {
         inFlight++;
@@ -334,6 +574,7 @@ test("where every write goes to the file's end, one is in flight at a time", asy
 test("what ends a stream is told, not what closing the file says after it", async () => {
   const file: StreamedFile = {
     appends: false,
+    seekable: true,
     positionBytes: 1,
     transferFixed: () => Promise.resolve(0),
     transfer: () => Promise.reject(new Error("the transfer's error")),
@@ -366,7 +607,7 @@ test("of a pipe no more is read than is asked for", () =>
       expect(Buffer.concat([first, rest.subarray(0, restBytes)]).equals(content)).toBe(true);
 
       writeSync(ends.writeFd, content);
-      expect((await collect(file.readable({ pool, zeroCopy, position: null, length: content.length }))).equals(content)).toBe(true);
+      expect((await contentOf(file.readable({ pool, zeroCopy, position: null, length: content.length }))).equals(content)).toBe(true);
     }
   }));
 
@@ -497,9 +738,259 @@ test("what a stream has read before its pool is closed still comes", () =>
       for (let part = 1; part < 3; part++) parts.push(Buffer.from((await reader.read()).value ?? []));
       expect(Buffer.concat(parts).equals(content)).toBe(true);
       await reader.cancel();
+      await collect(() => pool.stats().held === 0);
       expect(pool.stats().held).toBe(0);
     }
   }));
+
+/** Chunks that lie about what they are, and the bytes that they have all the same; undefined: it is none. */
+const oddChunks: Readonly<Record<string, () => { chunk: unknown; bytes: Uint8Array | undefined }>> = {
+  "a subclass with a length of its own": () => {
+    class Lying extends Uint8Array {
+      override get length() {
+        return 2 ** 20;
+      }
+      override get byteLength() {
+        return 2 ** 20;
+      }
+      override get byteOffset() {
+        return -4096;
+      }
+      override get buffer(): ArrayBuffer {
+        throw new Error("the chunk's getter");
+      }
+    }
+    const bytes = positional(5000);
+    return { chunk: new Lying(bytes), bytes };
+  },
+  "own properties": () => {
+    const bytes = positional(5000);
+    const chunk = Object.defineProperties(new Uint8Array(bytes), { length: { value: 2 ** 33 }, byteLength: { value: 2 ** 33 }, byteOffset: { value: -1 } });
+    return { chunk, bytes };
+  },
+  "a part of a DataView": () => {
+    const bytes = positional(5000);
+    return { chunk: new DataView(new Uint8Array(bytes).buffer, 1000, 2000), bytes: bytes.subarray(1000, 3000) };
+  },
+  "words at an odd place": () => {
+    const bytes = positional(5000);
+    return { chunk: new Uint16Array(new Uint8Array(bytes).buffer, 2, 5), bytes: bytes.subarray(2, 12) };
+  },
+  "shared memory that can grow": () => {
+    const bytes = positional(5000);
+    const memory = new SharedArrayBuffer(5000, { maxByteLength: 10_000 });
+    new Uint8Array(memory).set(bytes);
+    return { chunk: memory, bytes };
+  },
+  "an ArrayBuffer with another prototype": () => {
+    const bytes = positional(5000);
+    return { chunk: Object.setPrototypeOf(new Uint8Array(bytes).buffer, null), bytes };
+  },
+  "lone surrogates": () => ({ chunk: "\ud800x", bytes: Buffer.from("\ufffdx") }),
+  "a view that was detached": () => {
+    const chunk = new Uint8Array(5000);
+    structuredClone(chunk.buffer, { transfer: [chunk.buffer] });
+    return { chunk, bytes: undefined };
+  },
+  "a Proxy": () => ({ chunk: new Proxy(new Uint8Array(5000), {}), bytes: undefined }),
+  "a Proxy that throws": () => {
+    const fail = () => {
+      throw new TypeError("the Proxy's own");
+    };
+    return { chunk: new Proxy(new Uint8Array(5000), { get: fail, getPrototypeOf: fail, has: fail }), bytes: undefined };
+  },
+  "an object with a view's prototype": () => ({ chunk: Object.create(Uint8Array.prototype), bytes: undefined }),
+  "an object with a buffer's prototype": () => ({ chunk: Object.create(ArrayBuffer.prototype), bytes: undefined }),
+  "a String object": () => ({ chunk: Object("text"), bytes: undefined }),
+  "a symbol": () => ({ chunk: Symbol("chunk"), bytes: undefined }),
+  nothing: () => ({ chunk: null, bytes: undefined }),
+};
+
+for (const [name, make] of Object.entries(oddChunks)) {
+  test(`of a chunk that is ${name} either its real bytes are written, or that stream alone fails`, () =>
+    withStreams(async ({ ring, pool, folder }) => {
+      for (const memory of [{ pool }, {}]) {
+        const path = folder.write("file", "");
+        const file = await ring.open(path, "w");
+        const other = await ring.open(`${folder.path}/other`, "w");
+        const otherWriter = other.writable({ pool }).getWriter();
+        await otherWriter.write("before, ");
+        const { chunk, bytes } = make();
+        const stream: WritableStream<unknown> = file.writable({ ...memory, autoClose: true });
+        const writer = stream.getWriter();
+        writer.closed.catch(() => undefined);
+        await writer.write("head ");
+        if (bytes === undefined) {
+          expect(await thrown(() => writer.write(chunk))).toBeInstanceOf(TypeError);
+        } else {
+          await writer.write(chunk);
+          await writer.close();
+          expect(readFileSync(path).equals(Buffer.concat([Buffer.from("head "), bytes]))).toBe(true);
+        }
+        expect(hasClosed(file, path)).toBe(true);
+        await otherWriter.write("after");
+        await otherWriter.close();
+        expect(readFileSync(`${folder.path}/other`, "utf8")).toBe("before, after");
+        await other.close();
+        expect([pool.available, ring.inFlight]).toEqual([pool.count, 0]);
+      }
+    }));
+}
+
+test("a chunk that shrinks while it is written fails the write, and nothing but its bytes is written", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const path = `${folder.path}/file`;
+    for (const view of [false, true]) {
+      overwriteFreeSlots(pool);
+      const memory = new ArrayBuffer(20 * slotBytes, { maxByteLength: 40 * slotBytes });
+      new Uint8Array(memory).fill(0x61);
+      await using file = await ring.open(path, "w");
+      const writer = file.writable({ pool }).getWriter();
+      writer.closed.catch(() => undefined);
+      const writing = thrown(() => writer.write(view ? new Uint8Array(memory, slotBytes, 19 * slotBytes) : memory));
+      await Promise.resolve();
+      memory.resize(5.5 * slotBytes);
+      expect(await writing).toBeInstanceOf(TypeError);
+      while (ring.inFlight > 0) await turns(1);
+      expect(readFileSync(path, "latin1")).toMatch(/^a*$/);
+    }
+  }));
+
+test("what a consumer or a signal throws ends that stream alone", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(100_000);
+    const path = folder.write("file", content);
+    const reason = new Error("thrown");
+    for (const memory of [{ pool, zeroCopy: true }, { pool }, {}]) {
+      const other = await ring.open(path);
+      const reading = contentOf(other.readable({ ...memory, autoClose: true }), 1);
+      const file = await ring.open(path);
+      const consume = async () => {
+        for await (const _ of file.readable({ ...memory, autoClose: true })) throw reason;
+      };
+      expect(await thrown(consume)).toBe(reason);
+      expect(file.closed).toBe(true);
+      const piped = await ring.open(path);
+      const failing = new WritableStream<Uint8Array>({
+        write() {
+          throw reason;
+        },
+      });
+      expect(await thrown(() => piped.readable({ ...memory, autoClose: true }).pipeTo(failing))).toBe(reason);
+      expect(piped.closed).toBe(true);
+      const options = {
+        ...memory,
+        get length(): number {
+          throw reason;
+        },
+      };
+      await using third = await ring.open(path);
+      expect(await thrown(() => third.readable(options))).toBe(reason);
+      expect((await reading).equals(content)).toBe(true);
+    }
+    expect(fdsOf(path)).toBe(0);
+  }));
+
+test("a pipe and a FIFO are streamed at their own position unless told otherwise, in order, and told a position they refuse", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(300_000);
+    const fifo = `${folder.path}/fifo`;
+    expect(Bun.spawnSync(["mkfifo", fifo]).exitCode).toBe(0);
+    for (const memory of [{ pool, zeroCopy: true, depth: 8 }, { pool }, {}]) {
+      const { zeroCopy: _, ...writing } = { zeroCopy: false, ...memory };
+      {
+        const [from, to] = await Promise.all([ring.open(fifo), ring.open(fifo, "w")]);
+        const read = contentOf(from.readable({ ...memory, autoClose: true }), 1);
+        await new Blob([content]).stream().pipeTo(to.writable({ ...writing, autoClose: true }));
+        expect((await read).equals(content)).toBe(true);
+      }
+      {
+        using ends = pipe();
+        const from = await ring.open(`/proc/self/fd/${ends.readFd}`);
+        const to = await ring.open(`/proc/self/fd/${ends.writeFd}`, "w");
+        ends.closeWriteFd();
+        for (const position of [0, 4096, 5n]) {
+          for (const call of [() => from.readable({ ...memory, position }), () => to.writable({ ...writing, position })]) {
+            const error = await uringError(call);
+            expect([error.code, error.message]).toEqual(["ESPIPE", expect.stringContaining(`options.position is ${position}`)]);
+          }
+        }
+        const read = contentOf(from.readable({ ...memory, autoClose: true }), 1);
+        await new Blob([content]).stream().pipeTo(to.writable({ ...writing, position: null, autoClose: true }));
+        expect((await read).equals(content)).toBe(true);
+      }
+    }
+  }));
+
+needs("terminals")("a terminal is read and written at its own position, line by line, and told a position it refuses", () =>
+  withStreams(async ({ ring, pool }) => {
+    for (const memory of [{ pool, zeroCopy: true, depth: 8 }, { pool }, {}]) {
+      using ends = terminal();
+      await using file = await ring.open(ends.path, "r+");
+      expect((await uringError(() => file.readable({ ...memory, position: 0 }))).code).toBe("ESPIPE");
+      const reader = file.readable(memory).getReader();
+      for (const line of ["one\n", "two\n"]) {
+        writeSync(ends.fd, line);
+        expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe(line);
+      }
+      await reader.cancel();
+      const writer = file.writable(memory.pool === undefined ? {} : { pool }).getWriter();
+      await writer.write("three\n");
+      await writer.close();
+      let echoed = "";
+      while (!echoed.includes("three")) echoed += readSyncText(ends.fd);
+    }
+  }),
+);
+
+function readSyncText(fd: number): string {
+  const bytes = Buffer.alloc(4096);
+  return bytes.toString("latin1", 0, readSync(fd, bytes, 0, bytes.length, null));
+}
+
+needs("bash, split, sha256sum and perl")("what comes by a shell's pipe as /dev/stdin, or as <(…), has the digest that sha256sum tells", async () => {
+  using folder = new Folder();
+  const { path } = folder.random("file", 3_000_000);
+  const program = `
+    import { Ring } from ${JSON.stringify(new URL("../lib/index.ts", import.meta.url).pathname)};
+    await using ring = new Ring();
+    const file = await ring.open(process.argv[1]);
+    const hash = new Bun.CryptoHasher("sha256");
+    for await (const chunk of file.readable({ autoClose: true })) hash.update(chunk);
+    console.log(hash.digest("hex"));`;
+  const run = async (command: string) => (await execute(["bash", "-c", command, "bash", path, process.execPath, program])).stdout.split(" ")[0]?.trim();
+  const expected = await run('sha256sum "$1"');
+  expect(await run('cat "$1" | "$2" -e "$3" /dev/stdin')).toBe(expected);
+  expect(await run('"$2" -e "$3" <(cat "$1")')).toBe(expected);
+  expect(await run('"$2" -e "$3" /dev/stdin < "$1"')).toBe(expected);
+});
+
+for (const way of ["reads slots", "reads copies", "reads without a pool", "writes", "pipes from slot to slot", "leaves chunks", "serves"] as const) {
+  test(`a Worker that is terminated while it ${way} leaves no descriptor and no slot`, () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      const source = folder.write("source", positional(500_000));
+      if (way === "serves") truncateSync(source, 2 ** 30); // more than sockets hold
+      using pool = new BufferPool({ count: 8, size: slotBytes });
+      for (let round = 0; round < times(4); round++) {
+        const worker = new TestWorker<StreamerAnswer>("streamer", { way, pool: pool.share(), source, target: `${folder.path}/target` } satisfies StreamerJob);
+        const { port } = await worker.answer();
+        if (port === undefined) {
+          await turns(round);
+        } else {
+          const url = new URL(`http://127.0.0.1:${port}`);
+          const clients = Array.from({ length: 3 }, () => dial(url, requestText("/")).pause());
+          while (fdsOf(source) < clients.length) await turns(1);
+          clients[0]?.resume();
+          await turns(round);
+          await worker.terminate();
+          for (const client of clients) client.destroy();
+        }
+        await worker.terminate();
+        expect([fdsUnder(folder.path), pool.available, pool.stats().othersAttached]).toEqual([0, pool.count, 0]);
+      }
+    }));
+}
 
 for (const turns of [0, 1, 2, 3, 4, 6, 8, 12, 20]) {
   test(`a chunk that is detached ${turns} microtasks after its write began fails the write, and no slot is lost`, () =>

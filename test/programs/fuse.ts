@@ -1,5 +1,6 @@
 /**
- * A FUSE file system whose files fail as their names say: fuse.ts FOLDER. Serves until its standard input ends; the line "release" there answers what is held, and what would be.
+ * A FUSE file system whose files fail as their names say: fuse.ts FOLDER [direct] [async], the modes past the page cache (FOPEN_DIRECT_IO) and with several reads of a file at
+ * once. Serves until its standard input ends; the line "release" there answers what is held, and what would be.
  *
  * A name is OPERATION-ANSWER or OPERATION-ANSWER-POSITION. OPERATION: read, write, fsync, flush (which close waits for). ANSWER: an errno's name; "held":
  * the right one, once it is released. POSITION: of those from there on. Any other name is a file that is as it should be.
@@ -33,6 +34,9 @@ const opcodes: Readonly<Record<number, string>> = {
   42: "forget", // of several
 };
 const FATTR_SIZE = 8;
+const FOPEN_DIRECT_IO = 1;
+const FUSE_ASYNC_READ = 1;
+const FUSE_ASYNC_DIO = 1 << 15;
 const ENOSYS = 38;
 const requestHeadBytes = 40;
 const largestTransferBytes = 2 ** 17;
@@ -46,7 +50,7 @@ interface Node {
 const nodes: (Node | undefined)[] = [undefined, undefined];
 /** What is to be answered; undefined once all is. */
 let held: (() => void)[] | undefined = [];
-const [folder = ""] = process.argv.slice(2);
+const [folder = "", ...modes] = process.argv.slice(2);
 const fuse = openSync("/dev/fuse", "r+");
 
 function reply(unique: bigint, errno: number, body: Uint8Array = Buffer.alloc(0)): void {
@@ -101,6 +105,11 @@ function answer(operation: string | undefined, id: number, request: Buffer): Uin
       body.writeUInt32LE(7, 0);
       body.writeUInt32LE(31, 4);
       body.writeUInt32LE(largestTransferBytes, 20);
+      if (modes.includes("async")) {
+        body.writeUInt32LE(FUSE_ASYNC_READ | FUSE_ASYNC_DIO, 12);
+        body.writeUInt16LE(12, 16); // requests in the background
+        body.writeUInt16LE(9, 18);
+      }
       return body;
     }
     case "lookup": {
@@ -117,8 +126,11 @@ function answer(operation: string | undefined, id: number, request: Buffer): Uin
       return attributes(104, 16, id);
     case "getattr":
       return attributes(104, 16, id);
-    case "open":
-      return Buffer.alloc(16); // not FOPEN_DIRECT_IO: io_uring reads such a file's beginning again where it ends (Linux 6.18)
+    case "open": {
+      const body = Buffer.alloc(16);
+      if (modes.includes("direct")) body.writeUInt32LE(FOPEN_DIRECT_IO, 8);
+      return body;
+    }
     case "read":
     case "write":
       return node === undefined ? osConstants.errno.EISDIR : transfer(node, operation, request);

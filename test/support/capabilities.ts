@@ -10,6 +10,7 @@ import { mountsFaultyFiles } from "./faulty-files.ts";
 import { Folder, hasPlace } from "./files.ts";
 import { makesLoopDevices } from "./loop-device.ts";
 import { mounts } from "./mounts.ts";
+import { makesTerminals } from "./pipes.ts";
 import { pinsCounted } from "./resources.ts";
 
 const { available, clone, opcodes, memlock } = probe();
@@ -80,6 +81,7 @@ const capabilities = {
   "mounts of xfs": () => mounts("xfs"),
   "mounts of FUSE": mountsFaultyFiles,
   "loop devices": makesLoopDevices,
+  terminals: makesTerminals,
   "a machine whose clock may be set": () => ownsMachine,
 } as const;
 

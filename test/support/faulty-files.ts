@@ -17,11 +17,12 @@ export class FaultyFiles implements AsyncDisposable {
     this.#server = server;
   }
 
-  static async mount(): Promise<FaultyFiles> {
+  /** @param modes - "direct", "async", see test/programs/fuse.ts */
+  static async mount(...modes: readonly string[]): Promise<FaultyFiles> {
     const folder = new Folder();
     const path = `${folder.path}/mount`;
     mkdirSync(path);
-    const server = start("fuse", [path]);
+    const server = start("fuse", [path, ...modes]);
     await server.until("mounted\n");
     return new FaultyFiles(folder, path, server);
   }

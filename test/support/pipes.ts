@@ -1,12 +1,17 @@
 /** A pipe: reads of it stay in flight until something is written. */
 
 import { dlopen } from "bun:ffi";
-import { closeSync } from "node:fs";
+import { closeSync, existsSync } from "node:fs";
 
-const { pipe2, socketpair } = dlopen("libc.so.6", {
+const { pipe2, socketpair, posix_openpt, grantpt, unlockpt, ptsname } = dlopen("libc.so.6", {
   pipe2: { args: ["ptr", "i32"], returns: "i32" },
   socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
+  posix_openpt: { args: ["i32"], returns: "i32" },
+  grantpt: { args: ["i32"], returns: "i32" },
+  unlockpt: { args: ["i32"], returns: "i32" },
+  ptsname: { args: ["i32"], returns: "cstring" },
 }).symbols;
+const O_RDWR_NOCTTY_CLOEXEC = 0o2000402;
 const O_CLOEXEC = 0o2000000;
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -27,6 +32,28 @@ export function pipe(): Pipe {
 /** The same of two sockets, which every kernel polls: older ones have a pipe's reads wait in worker threads. */
 export function sockets(): Pipe {
   return made((ends) => socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, ends));
+}
+
+/** A terminal: its path, and the descriptor of who sits at it. */
+export interface Terminal extends Disposable {
+  readonly path: string;
+  readonly fd: number;
+}
+
+/** Whether there are terminals: a small system may have mounted none. */
+export function makesTerminals(): boolean {
+  try {
+    using made = terminal();
+    return existsSync(made.path);
+  } catch {
+    return false;
+  }
+}
+
+export function terminal(): Terminal {
+  const fd = posix_openpt(O_RDWR_NOCTTY_CLOEXEC);
+  if (fd < 0 || grantpt(fd) !== 0 || unlockpt(fd) !== 0) throw new Error("no terminal could be made");
+  return { path: String(ptsname(fd)), fd, [Symbol.dispose]: () => closeSync(fd) };
 }
 
 function made(make: (ends: Int32Array) => number): Pipe {

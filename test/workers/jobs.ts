@@ -144,3 +144,16 @@ export interface RacerAnswer {
   /** What each step came to, until the pool was closed. */
   readonly outcomes: readonly string[];
 }
+
+export interface StreamerJob {
+  readonly way: "reads slots" | "reads copies" | "reads without a pool" | "writes" | "pipes from slot to slot" | "leaves chunks" | "serves";
+  readonly pool: PoolHandle;
+  readonly source: string;
+  readonly target: string;
+}
+
+/** It has begun. */
+export interface StreamerAnswer {
+  /** Of the server, if it is one. */
+  readonly port?: number | undefined;
+}

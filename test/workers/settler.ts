@@ -1,5 +1,5 @@
 /** Runs operations on several rings, aborts a tenth of them at random moments, and tells how each of them settled; then closes the rings. */
-import { BufferPool, type FixedBuffer, Ring, type RingFile } from "bun-uring";
+import type { BufferPool, FixedBuffer, Ring, RingFile } from "bun-uring";
 import { directFlags } from "../support/direct.ts";
 import type { SettlerAnswer, SettlerJob } from "./jobs.ts";
 
@@ -53,6 +53,11 @@ globalThis.Promise = new Proxy(Original, {
     };
   },
 });
+
+// The library takes the engine's own class when it is loaded, from where this puts the counting one meanwhile.
+Reflect.set(Original.prototype, "constructor", globalThis.Promise);
+const library: typeof import("bun-uring") = require("bun-uring");
+Reflect.set(Original.prototype, "constructor", Original);
 
 /** An operation that is ready to start. */
 interface Ready {
@@ -237,9 +242,9 @@ class Tally {
 }
 
 async function work(job: SettlerJob): Promise<{ answer: SettlerAnswer; close(): Promise<void> }> {
-  const pool = BufferPool.attach(job.pool);
+  const pool = library.BufferPool.attach(job.pool);
   const tally = new Tally(job.operations);
-  const rings = job.paths.map(() => new Ring({ pool }));
+  const rings = job.paths.map(() => new library.Ring({ pool }));
   const mixes = await Promise.all(
     rings.map(async (ring, index) => {
       const file = await ring.open(job.paths[index] ?? "", "r+");

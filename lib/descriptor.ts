@@ -1,0 +1,67 @@
+/** What is behind a descriptor, as far as the kernel says without asking a file system's server: one that does not answer would stop the event loop. */
+import { native } from "./native.ts";
+import { field, readProc } from "./proc.ts";
+import { scratch } from "./scratch.ts";
+import { STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE, statxBytes } from "./statx.ts";
+
+/** What a ring has to know of a file. */
+export interface Descriptor {
+  /** It has positions. A pipe, a FIFO, a socket and a terminal have none, and io_uring ignores any that it is given for them. */
+  readonly seekable: boolean;
+  /** Transfers at its own position depend on each other: a regular file or a block device. */
+  readonly ordered: boolean;
+  /**
+   * Its file system is FUSE. There io_uring stops the event loop until the file system's server answers, repeats a file's last bytes where a read goes past the end,
+   * and does not move the file's own position on: transfers go to the threads of node:fs.
+   */
+  readonly fuse: boolean;
+}
+
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_IFBLK = 0o060000;
+const FUSE_SUPER_MAGIC = 0x65735546;
+const SEEK_CUR = 1;
+const ESPIPE = -29;
+
+/** By mount: unique ids are never used again. */
+const fuseMounts = new Map<bigint, boolean>();
+const mostMounts = 1000;
+
+/** By the mount's line in /proc/self/mountinfo: before Linux 6.8, or where a filter refuses statmount(2). */
+function isFuseByName(fd: number): boolean {
+  const { address, longs } = scratch(statxBytes);
+  if (native().fileStatus(fd, STATX_MNT_ID, address) < 0) return false;
+  const type = field(readProc("/proc/self/mountinfo"), new RegExp(`^${longs[18]} .* - (\\S+)`, "m"));
+  return type !== undefined && /^(fuse|virtiofs)/.test(type);
+}
+
+function isFuse(fd: number, uniqueMount: bigint | undefined): boolean {
+  if (uniqueMount === undefined) return isFuseByName(fd);
+  let found = fuseMounts.get(uniqueMount);
+  if (found === undefined) {
+    const magic = native().mountMagic(uniqueMount);
+    found = magic < 0 ? isFuseByName(fd) : magic === FUSE_SUPER_MAGIC;
+    if (fuseMounts.size === mostMounts) fuseMounts.clear();
+    fuseMounts.set(uniqueMount, found);
+  }
+  return found;
+}
+
+/** What is behind an open descriptor; of one that is not open, nothing that matters. */
+export function describe(fd: number): Descriptor {
+  const { address, words, longs } = scratch(statxBytes);
+  const seekable = native().fileSeek(fd, 0, SEEK_CUR) !== ESPIPE;
+  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE, address) < 0) return { seekable, ordered: false, fuse: false };
+  const mask = words[0] ?? 0;
+  const type = (words[7] ?? 0) & S_IFMT;
+  const ordered = type === S_IFREG || type === S_IFBLK;
+  const mount = (mask & STATX_MNT_ID_UNIQUE) === 0 ? undefined : longs[18];
+  return { seekable, ordered, fuse: type === S_IFREG && isFuse(fd, mount) };
+}
+
+/** A file's size in bytes, as the kernel has it now. */
+export function knownSizeOf(fd: number): bigint {
+  const { address, longs } = scratch(statxBytes);
+  return native().fileStatus(fd, STATX_SIZE, address) < 0 ? 0n : (longs[5] ?? 0n);
+}

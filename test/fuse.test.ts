@@ -1,0 +1,148 @@
+import { expect } from "bun:test";
+import { readFileSync, truncateSync } from "node:fs";
+import { BufferPool, hashFile, Ring, type RingFile } from "bun-uring";
+import { needs } from "./support/capabilities.ts";
+import { numbered } from "./support/content.ts";
+import { uringError } from "./support/errors.ts";
+import { FaultyFiles } from "./support/faulty-files.ts";
+import { fdsUnder, leavingNothing } from "./support/resources.ts";
+import { shared } from "./support/rings.ts";
+import { TestWorker } from "./support/workers.ts";
+
+/** No multiple of a chunk, nor of a page. */
+const sizeBytes = 100_003;
+const slotBytes = 65536;
+
+const content = Buffer.from(numbered(2 ** 18)).subarray(0, sizeBytes);
+
+interface Opened {
+  readonly ring: Ring;
+  readonly pool: BufferPool;
+  readonly file: RingFile;
+  readonly path: string;
+}
+
+async function withFile(modes: readonly string[], flags: string, body: (opened: Opened) => Promise<void>): Promise<void> {
+  await leavingNothing(async () => {
+    await using files = await FaultyFiles.mount(...modes);
+    const path = files.of("good");
+    truncateSync(path, sizeBytes);
+    using pool = new BufferPool({ count: 8, size: slotBytes });
+    {
+      await using ring = new Ring({ pool });
+      await using file = await ring.open(path, flags);
+      await body({ ring, pool, file, path });
+      expect(ring.inFlight).toBe(0);
+      expect(pool.available).toBe(8);
+    }
+    expect(fdsUnder(files.path)).toBe(0);
+  });
+}
+
+for (const modes of [[], ["direct"], ["direct", "async"]])
+  needs("mounts of FUSE")(
+    `a file of a FUSE file system is read and written right in every way${modes.length > 0 ? `, ${modes.join(" and ")}` : ""}`,
+    async () => {
+      await withFile(modes, "r+", async ({ ring, pool, file, path }) => {
+        // Past the end.
+        for (const length of [100, 4096, 2 ** 20, 5 * 2 ** 20]) {
+          const { bytesRead, buffer } = await file.read(Buffer.alloc(length, 0xee), 0, length, sizeBytes - 8);
+          expect([length, bytesRead, buffer.toString("hex", 0, 9)]).toEqual([length, 8, `${content.toString("hex", sizeBytes - 8)}ee`]);
+        }
+        using buffer = await pool.acquire();
+        expect(await ring.readFixed(file, buffer, { position: slotBytes })).toBe(sizeBytes - slotBytes);
+        expect(Buffer.compare(buffer.bytes.subarray(0, sizeBytes - slotBytes), content.subarray(slotBytes))).toBe(0);
+        const parts = [shared(4096), shared(2 ** 17)];
+        expect(await ring.readv(file, parts, { position: 0 })).toBe(sizeBytes);
+        expect(Buffer.compare(Buffer.concat(parts).subarray(0, sizeBytes), content)).toBe(0);
+        expect(Buffer.compare(await file.readFile(), content)).toBe(0);
+        for (const options of [{}, { pool }, { pool, depth: 1 }])
+          expect(Buffer.compare(Buffer.concat(await Array.fromAsync(file.readable(options))), content)).toBe(0);
+        expect(await hashFile(path)).toBe(new Bun.CryptoHasher("sha256").update(content).digest("hex"));
+
+        // At the file's own position, which is the end now.
+        await Promise.all(["one ", "two ", "three "].map((text) => file.write(text)));
+        await ring.write(file, Buffer.from(new SharedArrayBuffer(4)).fill("four"));
+        await file.writeDurably(Buffer.from(" five"));
+        expect(readFileSync(path, "latin1").slice(sizeBytes)).toBe("one two three four five");
+      });
+    },
+  );
+
+needs("mounts of FUSE")("chains on a FUSE file run in order, end at the first that is short or fails, and can be aborted and closed", async () => {
+  await withFile(["direct"], "r+", async ({ ring, file, path }) => {
+    const [read, write] = await Promise.all(ring.link([() => file.read(Buffer.alloc(4), 0, 4, 0), () => file.write("AB", 4), () => ring.fsync(file)]));
+    expect([read.bytesRead, write.bytesWritten, readFileSync(path, "latin1").slice(4, 6)]).toEqual([4, 2, "AB"]);
+
+    const short = await Promise.allSettled(
+      ring.link([() => file.read(Buffer.alloc(100), 0, 100, sizeBytes - 5), () => file.write("never", 0), () => ring.nop()]),
+    );
+    expect(short).toMatchObject([{ value: { bytesRead: 5 } }, { reason: { code: "ECANCELED" } }, { reason: { code: "ECANCELED" } }]);
+
+    await using readOnly = await ring.open(path, "r");
+    const failed = await uringError(() => Promise.all(ring.link([() => readOnly.write("x", 0), () => ring.fsync(readOnly), () => ring.nop()])));
+    expect([failed.code, failed.syscall]).toEqual(["EBADF", "write"]);
+
+    const stop = new AbortController();
+    const aborted = ring.link([
+      () => file.read(Buffer.alloc(4), 0, 4, 0),
+      () => ring.write(file, shared(4), { position: 0, signal: stop.signal }),
+      () => ring.nop(),
+    ]);
+    stop.abort(new Error("enough"));
+    expect(await Promise.allSettled(aborted)).toMatchObject([{ status: "fulfilled" }, { reason: { message: "enough" } }, { reason: { code: "ECANCELED" } }]);
+    expect(ring.inFlight).toBe(0);
+
+    const closing = new Ring();
+    const other = await closing.open(path, "r");
+    const outcomes = Promise.allSettled(closing.link([() => other.read(Buffer.alloc(4), 0, 4, 0), () => other.read(Buffer.alloc(4), 0, 4, 0)]));
+    await closing.close();
+    for (const outcome of await outcomes) if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "ECANCELED" });
+    expect(closing.inFlight).toBe(0);
+  });
+});
+
+needs("mounts of FUSE")(
+  "a FUSE file system that does not answer stops no event loop; an abort rejects at once, and the ring closes when it has answered",
+  async () => {
+    await leavingNothing(async () => {
+      await using files = await FaultyFiles.mount("direct");
+      using pool = new BufferPool({ count: 1, size: 4096 });
+      const ring = new Ring({ pool });
+      const file = await ring.open(files.of("read-held"));
+      const stop = new AbortController();
+      const buffer = await pool.acquire();
+      const read = ring.readFixed(file, buffer, { position: 0, signal: stop.signal });
+      await files.held("read-held"); // which the event loop has to hear
+      const reason = new Error("enough");
+      stop.abort(reason);
+      expect(await read.catch((error: unknown) => error)).toBe(reason);
+      buffer.release();
+      expect(pool.available).toBe(0); // still written to
+      expect(ring.inFlight).toBe(1);
+      const closed = ring.close();
+      files.release();
+      await closed;
+      expect(pool.available).toBe(1);
+    });
+  },
+);
+
+needs("mounts of FUSE")(
+  "a Worker that is terminated while a FUSE file system does not answer leaves its slot untouched by what comes late, and nothing open",
+  async () => {
+    await leavingNothing(async () => {
+      await using files = await FaultyFiles.mount("direct");
+      using pool = new BufferPool({ count: 1, size: 4096 });
+      const worker = new TestWorker("holder", { pool: pool.share(), path: files.of("read-held") });
+      await files.held("read-held");
+      const ended = worker.terminate();
+      using buffer = await pool.acquire(); // the teardown has given the slot back, while the thread of node:fs still reads
+      buffer.bytes.fill(0xaa);
+      files.release();
+      await ended; // which waits for that thread
+      expect(buffer.bytes.every((byte) => byte === 0xaa)).toBe(true);
+      expect(fdsUnder(files.path)).toBe(0);
+    });
+  },
+);
