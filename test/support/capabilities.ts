@@ -13,6 +13,9 @@ import { mounts } from "./mounts.ts";
 import { makesTerminals } from "./pipes.ts";
 import { pinsCounted } from "./resources.ts";
 
+/** What has to be there, named and separated by commas: a test that lacks it runs, and fails with the reason. CI installs such things. */
+const required: readonly string[] = (process.env["BUN_URING_TEST_REQUIRES"] ?? "").split(",");
+
 const { available, clone, opcodes, memlock } = probe();
 
 function mayLock(bytes: number): boolean {
@@ -92,9 +95,6 @@ export const needsPlace = { disk: needs("test folders on a disk"), memory: needs
 
 /** How a ring gets one pool, and how it gets several. */
 export const bufferSource = { one: clone.whole ? "cloned" : "registered", several: clone.ranges ? "cloned" : "registered" } as const;
-
-/** What has to be there, named and separated by commas: a test that lacks it runs, and fails with the reason. CI installs such things. */
-const required: readonly string[] = (process.env["BUN_URING_TEST_REQUIRES"] ?? "").split(",");
 
 /** `test`, or a skip that names the first capability that is missing. Where there is no io_uring at all the test runs, and fails with the reason. */
 export function needs(...needed: readonly Capability[]): (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void {
