@@ -26,10 +26,13 @@ export async function readWhole(file: OpenFile, sizeBytes: number, read: ReadPie
   const { positionBytes } = file;
   const aligned = (bytes: number) => Math.ceil(bytes / positionBytes) * positionBytes;
   // One byte more than there seems to be: that there is none is the end. Of what has no size only a read of nothing is.
-  const piece = transferMemory(aligned(sizeBytes === 0 ? unsizedPieceBytes : Math.min(expectedBytes + 1, pieceBytes)), file);
+  let piece = transferMemory(aligned(sizeBytes === 0 ? unsizedPieceBytes : Math.min(expectedBytes + 1, pieceBytes)), file);
   let content: Buffer = Buffer.allocUnsafeSlow(expectedBytes);
   for (let filledBytes = 0; ; ) {
-    const wantedBytes = sizeBytes === 0 ? piece.length : Math.min(piece.length, aligned(Math.max(0, expectedBytes - filledBytes) + 1));
+    const leftBytes = expectedBytes - filledBytes;
+    const hasGrown = leftBytes < 0;
+    if (hasGrown && piece.length < unsizedPieceBytes) piece = transferMemory(aligned(unsizedPieceBytes), file);
+    const wantedBytes = sizeBytes === 0 || hasGrown ? piece.length : Math.min(piece.length, aligned(leftBytes + 1));
     const bytesRead = await read(piece.subarray(0, wantedBytes));
     const endBytes = filledBytes + bytesRead;
     if (endBytes > largestBytes) throw fileTooLarge(endBytes, largestBytes);

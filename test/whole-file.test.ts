@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { appendFileSync, readFileSync, truncateSync } from "node:fs";
 import { Ring } from "bun-uring";
 import { native } from "../lib/native.ts";
+import { numbered } from "./support/content.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { run } from "./support/programs.ts";
@@ -68,6 +69,63 @@ test("readFile gives all there is of a file that grows or shrinks while it is re
     const rest = await shrunk;
     expect(Buffer.compare(rest, content.subarray(0, rest.length))).toBe(0);
     expect([file, again].map(({ closed }) => closed)).toEqual([false, false]);
+  }));
+
+test("readFile takes few requests also of a file that has grown a lot since it was asked for its size", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    await using ring = new Ring();
+    const path = folder.write("file", "0123456789");
+    await using file = await ring.open(path);
+    const more = Buffer.alloc(5_000_000, "more");
+    // Grows behind the size's request, and before the first read.
+    const growing = file.stat().then(() => appendFileSync(path, more));
+    const before = ring.stats().submitted;
+    const whole = await file.readFile();
+    await growing;
+    expect(whole.toString("latin1", 0, 10)).toBe("0123456789");
+    expect(ring.stats().submitted - before).toBeLessThan(200);
+  }));
+
+test("of a file that several calls read at its own position at once each byte goes to one of them", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    await using ring = new Ring();
+    const words = 2 ** 20;
+    const path = folder.write("file", numbered(4 * words));
+    await using file = await ring.open(path);
+    const buffers = Array.from({ length: 40 }, () => Buffer.alloc(4 * 500));
+    const reads = buffers.slice(20).map((buffer) => file.read(buffer));
+    const whole = Promise.all([file.readFile(), file.readFile()]);
+    await Promise.all([...reads, ...buffers.slice(0, 20).map((buffer) => file.read(buffer))]);
+    const pieces = [...(await whole), ...buffers];
+    const seen = new Uint8Array(words);
+    for (const piece of pieces) for (let at = 0; at < piece.length; at += 4) seen[piece.readUInt32LE(at)] = (seen[piece.readUInt32LE(at)] ?? 0) + 1;
+    expect([pieces.reduce((sum, { length }) => sum + length, 0), seen.every((count) => count === 1)]).toEqual([4 * words, true]);
+  }));
+
+test("of several whole writes at once nothing is lost", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    await using ring = new Ring();
+    const path = folder.write("file", "");
+    await using file = await ring.open(path, "r+");
+    const lines = (name: string) => Array.from({ length: 200 }, (_, index) => `${name}${index}\n`);
+    await Promise.all([
+      file.writeFile(lines("a")),
+      file.appendFile(lines("b").values()),
+      ...lines("c").map((line) => file.write(line)),
+      file.writev(Array.from({ length: 2000 }, (_, index) => Buffer.from(`d${index}\n`))),
+    ]);
+    const found = readFileSync(path, "latin1").split("\n").slice(0, -1);
+    expect(found.toSorted()).toEqual(
+      [...["a", "b", "c"].flatMap(lines), ...Array.from({ length: 2000 }, (_, index) => `d${index}\n`)].map((line) => line.trim()).toSorted(),
+    );
+    // Each call's own are in order.
+    for (const name of "abcd") {
+      const own = found.filter((line) => line.startsWith(name)).map((line) => Number(line.slice(1)));
+      expect(own).toEqual(own.toSorted((a, b) => a - b));
+    }
   }));
 
 for (const size of [0, 1, 65_535, 65_536, 65_537, 2 ** 20 - 1, 2 ** 20, 2 ** 20 + 1, 3 * 2 ** 20, 3_456_789]) {
