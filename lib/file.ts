@@ -29,6 +29,7 @@ import type { Alignment, OpenFile } from "./open-file.ts";
 import { type Place, type Reclaimable, track, untrack } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
+import { positionAfter } from "./own-position.ts";
 import { type ReadableOptions, readableOf } from "./readable.ts";
 import type { RequestQueue } from "./request-queue.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, type Lease, noOptions, type RingCore } from "./ring-core.ts";
@@ -36,7 +37,7 @@ import { STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
 import type { StreamedFile } from "./stream-memory.ts";
 import { memoryFor, memoryOf } from "./transfer-memory.ts";
 import { IORING_OP_FTRUNCATE } from "./uapi.ts";
-import { isView } from "./view.ts";
+import { bytesOfView, isView } from "./view.ts";
 import { warn } from "./warn.ts";
 import { readWhole } from "./whole-file.ts";
 import { type WritableChunk, type WritableOptions, writableOf } from "./writable.ts";
@@ -865,8 +866,7 @@ export class RingFile implements AsyncDisposable {
     return {
       fd,
       read: async (buffer, offset, length, position) => (await this.read(buffer, offset, length, positionOf(position))).bytesRead,
-      write: async (buffer, offset, length, position) => (await this.write(buffer, offset, length, positionOf(position))).bytesWritten,
-      writev: async (buffers, position) => (await this.writev(buffers, positionOf(position))).bytesWritten,
+      writeAll: (bytes, position) => this.#writeAll(bytesOfView(bytes), undefined, positionOf(position)),
       sync: () => this.sync(),
       close: () => this.close(),
     };
@@ -884,11 +884,12 @@ export class RingFile implements AsyncDisposable {
     return transferred;
   }
 
-  async #writeAll(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+  async #writeAll(bytes: Uint8Array, signal: AbortSignal | undefined, position?: number | bigint): Promise<void> {
     throwIfAborted(signal); // also where there is nothing to write
     for (let written = 0; written < bytes.length; ) {
       const part = bytes.subarray(written, written + largestTransferBytes);
-      const bytesWritten = await this.#transfer("write", part, undefined, signal);
+      const at = position === undefined ? undefined : positionAfter(position, written);
+      const bytesWritten = await this.#transfer("write", part, at, signal);
       if (bytesWritten === 0) throw operations.noMoreTaken(written, bytes.length);
       written += bytesWritten;
     }
@@ -903,14 +904,14 @@ export class RingFile implements AsyncDisposable {
     let transferred = 0;
     for (let first = 0; first < views.length; first += largestVector) {
       const some = views.slice(first, first + largestVector);
-      const bytes = await this.#transferVector(direction, some, position === undefined ? undefined : BigInt(position) + BigInt(transferred));
+      const bytes = await this.#transferVector(direction, some, position === undefined ? undefined : positionAfter(position, transferred));
       transferred += bytes;
       if (bytes < some.reduce((sum, { length }) => sum + length, 0)) break;
     }
     return transferred; // FileHandle asks nobody for nothing
   }
 
-  async #transferVector(direction: "read" | "write", views: readonly Uint8Array[], position: bigint | undefined): Promise<number> {
+  async #transferVector(direction: "read" | "write", views: readonly Uint8Array[], position: number | bigint | undefined): Promise<number> {
     const memories = views.map((view) => (direction === "read" ? memoryFor : memoryOf)(view, this.#open));
     const transferred = await this.#run(() => operations.vectoredTransfer(direction, this.#opened(`${direction}v`), memories, position));
     let left = direction === "read" ? transferred : 0;

@@ -2,14 +2,14 @@
 import type { ReadStream, WriteStream } from "node:fs";
 import type { CreateReadStreamOptions, CreateWriteStreamOptions } from "node:fs/promises";
 import { checkOptions } from "./arguments.ts";
-import { process } from "./globals.ts";
+import { Buffer, process } from "./globals.ts";
 
 /** What such a stream needs of a file. */
 export interface NodeStreamedFile {
   readonly fd: number;
   read(buffer: Uint8Array, offset: number, length: number, position: unknown): Promise<number>;
-  write(buffer: Uint8Array, offset: number, length: number, position: unknown): Promise<number>;
-  writev(buffers: readonly Uint8Array[], position: unknown): Promise<number>;
+  /** All of the bytes: Bun 1.4.5's stream loses what a short vectored write has left. */
+  writeAll(bytes: Uint8Array, position: unknown): Promise<void>;
   sync(): Promise<void>;
   close(): Promise<void>;
 }
@@ -20,6 +20,10 @@ const common = ["encoding", "autoClose", "emitClose", "start", "highWaterMark", 
 
 /** The functions of node:fs that a stream calls, of this file. */
 function functionsOf(file: NodeStreamedFile) {
+  const writeAll = async (bytes: Uint8Array, position: unknown) => {
+    await file.writeAll(bytes, position);
+    return bytes.length;
+  };
   const settle = (promise: Promise<unknown>, done: Done, buffer?: Uint8Array) => void promise.then((result) => done(null, result, buffer), done);
   return {
     // The file is open: Node requires one all the same.
@@ -27,8 +31,8 @@ function functionsOf(file: NodeStreamedFile) {
     read: (_fd: number, buffer: Uint8Array, offset: number, length: number, position: unknown, done: Done) =>
       settle(file.read(buffer, offset, length, position), done, buffer),
     write: (_fd: number, buffer: Uint8Array, offset: number, length: number, position: unknown, done: Done) =>
-      settle(file.write(buffer, offset, length, position), done),
-    writev: (_fd: number, buffers: readonly Uint8Array[], position: unknown, done: Done) => settle(file.writev(buffers, position), done),
+      settle(writeAll(buffer.subarray(offset, offset + length), position), done),
+    writev: (_fd: number, buffers: readonly Uint8Array[], position: unknown, done: Done) => settle(writeAll(Buffer.concat(buffers), position), done),
     fsync: (_fd: number, done: Done) => settle(file.sync(), done),
     close: (_fd: number, done: Done) => settle(file.close(), done),
   };

@@ -4,8 +4,10 @@ import { readFileSync } from "node:fs";
 import { type CreateWriteStreamOptions, type FileHandle, open as openWithNode } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { Ring, RingFile } from "bun-uring";
+import { needs } from "./support/capabilities.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
+import { Mount, smallest } from "./support/mounts.ts";
 import { leavingNothing } from "./support/resources.ts";
 
 type Either = RingFile | FileHandle;
@@ -148,6 +150,25 @@ test("of a file that is closed there are no streams, and one that it has fails w
     for (const act of [() => file.createReadStream(), () => file.createWriteStream(), () => file.readLines()])
       expect(await uringError(act)).toMatchObject({ code: "EBADF" });
   }));
+
+needs("mounts of tmpfs")(
+  "a stream that a full disk stops has written what there was room for, and says ENOSPC, also where several chunks travel together",
+  () =>
+    leavingNothing(async () => {
+      using mount = new Mount("tmpfs", smallest.tmpfs);
+      await using ring = new Ring();
+      const path = `${mount.path}/file`;
+      const file = await ring.open(path, "w");
+      const stream = file.createWriteStream();
+      stream.cork();
+      for (let chunk = 0; chunk < 5; chunk++) stream.write(Buffer.alloc(smallest.tmpfs / 4, chunk + 1));
+      stream.uncork();
+      expect((await uringError(() => once(stream, "finish"))).code).toBe("ENOSPC");
+      const written = readFileSync(path);
+      expect(written.length).toBeGreaterThan(smallest.tmpfs / 2);
+      expect(written.every((byte, index) => byte === Math.floor(index / (smallest.tmpfs / 4)) + 1)).toBe(true);
+    }),
+);
 
 test("a stream keeps its file: nobody else has to", () =>
   leavingNothing(async () => {
