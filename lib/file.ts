@@ -555,8 +555,8 @@ export class RingFile implements AsyncDisposable {
     this.#requests.assertUnlinked("readFile");
     const { encoding, signal } = fileOptions(options, []);
     const content = await abortable(signal, async () => {
-      const { size } = await this.#fstat();
-      return readWhole(this.#open, Number(size), (memory) => this.#transfer("read", memory, undefined, signal));
+      const { size } = await this.stat();
+      return readWhole(this.#open, size, (memory) => this.#transfer("read", memory, undefined, signal));
     });
     return encoding === undefined ? content : content.toString(encoding);
   }
