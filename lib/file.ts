@@ -1,23 +1,45 @@
-import type { BigIntStats, Stats, TimeLike } from "node:fs";
+import type { BigIntStats, ReadStream, Stats, TimeLike, WriteStream } from "node:fs";
+import type { CreateReadStreamOptions, CreateWriteStreamOptions } from "node:fs/promises";
 import type { Interface } from "node:readline/promises";
-import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, mark } from "./arguments.ts";
+import { reasonOf, throwIfAborted } from "./abort.ts";
+import { checkBoolean, checkOptions, mark } from "./arguments.ts";
 import { UringError } from "./errors.ts";
+import {
+  bytesOfData,
+  type FileData,
+  type FileOptions,
+  fileOptions,
+  isIterable,
+  positionOf,
+  type Range,
+  type ReadOptions,
+  readArguments,
+  truncatedLength,
+  viewsOf,
+  type WriteFileOptions,
+  writeArguments,
+} from "./file-arguments.ts";
 import type { FixedBuffer } from "./fixed-buffer.ts";
 import { Buffer, Promise, process } from "./globals.ts";
 import { kernel } from "./kernel.ts";
-import { largestTransferBytes } from "./limits.ts";
-import { addressOf } from "./native.ts";
+import { largestTransferBytes, largestVector } from "./limits.ts";
+import { aborted, argumentType, invalidState } from "./node-errors.ts";
+import { type NodeStreamedFile, readStreamOf, writeStreamOf } from "./node-streams.ts";
 import type { Alignment, OpenFile } from "./open-file.ts";
 import { type Place, type Reclaimable, track, untrack } from "./open-handles.ts";
 import type { Prepared } from "./operation.ts";
 import * as operations from "./operations.ts";
+import { positionAfter } from "./own-position.ts";
 import { type ReadableOptions, readableOf } from "./readable.ts";
 import type { RequestQueue } from "./request-queue.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, type Lease, noOptions, type RingCore } from "./ring-core.ts";
 import { deviceNumber, STATX_BASIC_STATS, STATX_BTIME, type Statx } from "./statx.ts";
 import type { StreamedFile } from "./stream-memory.ts";
+import { memoryFor, memoryOf } from "./transfer-memory.ts";
 import { IORING_OP_FTRUNCATE } from "./uapi.ts";
+import { bytesOfView, isView } from "./view.ts";
 import { warn } from "./warn.ts";
+import { readWhole } from "./whole-file.ts";
 import { type WritableChunk, type WritableOptions, writableOf } from "./writable.ts";
 
 /** Bytes of a piece that async iteration reads. */
@@ -31,94 +53,18 @@ function promised<Value>(act: (done: (error: Error | null, value: Value) => void
   return new Promise((resolve, reject) => act((error, value) => (error === null ? resolve(value) : reject(error))));
 }
 
-/** Arguments of `RingFile.read` and `RingFile.write`, by name. */
-export interface ReadOptions<View> {
-  /** Any view. Default, where it is read into: one of 16384 bytes. */
-  readonly buffer?: View;
-  /** In the buffer, in bytes. Default 0. */
-  readonly offset?: number | null;
-  /** In bytes. Default: to the buffer's end. */
-  readonly length?: number | null;
-  /** In the file, in bytes. Default null: its own position. */
-  readonly position?: number | bigint | null;
-}
-
-function bytesOf(name: string, view: unknown): Uint8Array {
-  if (!ArrayBuffer.isView(view)) throw invalidType(name, "a view of memory (a Buffer, a typed array, a DataView)", view);
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-}
-
-/** Memory that cannot move: the view itself, or as much elsewhere, aligned as the file wants it. */
-function sharedMemoryFor(view: Uint8Array, file: OpenFile): Uint8Array {
-  if (view.buffer instanceof SharedArrayBuffer) return view;
-  const { memoryBytes } = file;
-  const memory = new SharedArrayBuffer(view.length + memoryBytes - 1);
-  const offset = memoryBytes === 1 ? 0 : -addressOf(memory) & (memoryBytes - 1);
-  return new Uint8Array(memory, offset, view.length);
-}
-
-/** The same content in memory that cannot move. */
-function sharedCopyOf(view: Uint8Array, file: OpenFile): Uint8Array {
-  const memory = sharedMemoryFor(view, file);
-  if (memory !== view) memory.set(view);
-  return memory;
-}
-
-/** What writeFile takes: text, or any view. */
-export type FileData = string | NodeJS.ArrayBufferView;
-
-function isIterable(data: unknown): data is Iterable<FileData> | AsyncIterable<FileData> {
-  return typeof data === "object" && data !== null && (Symbol.iterator in data || Symbol.asyncIterator in data);
-}
-
-function positionOf(position: unknown): number | bigint | undefined {
-  if (position === undefined || position === null || position === -1 || position === -1n) return undefined;
-  checkPosition("position", position, 0);
-  return position;
-}
-
-/** The arguments of a read or a write, in either form. */
-function transferOf(name: string, buffer: unknown, offset: unknown, length: unknown, position: unknown) {
-  if (!ArrayBuffer.isView(buffer) && (buffer === undefined || (typeof buffer === "object" && buffer !== null))) {
-    const options: ReadOptions<NodeJS.ArrayBufferView> = buffer ?? {};
-    checkOptions(options, ["buffer", "offset", "length", "position"]);
-    return rangeOf(name, options.buffer ?? Buffer.alloc(16384), options.offset, options.length, options.position);
-  }
-  if (typeof offset === "object" && offset !== null) {
-    const options: ReadOptions<NodeJS.ArrayBufferView> = offset;
-    checkOptions(options, ["offset", "length", "position"]);
-    return rangeOf(name, buffer, options.offset, options.length, options.position);
-  }
-  return rangeOf(name, buffer, offset, length, position);
-}
-
-function rangeOf(name: string, buffer: unknown, offset: unknown, length: unknown, position: unknown) {
-  const bytes = bytesOf(name, buffer);
-  const from = offset ?? 0;
-  checkInteger("offset", from, 0, bytes.length);
-  const count = length ?? bytes.length - from;
-  checkInteger("length", count, 0, bytes.length - from);
-  return { buffer, bytes: bytes.subarray(from, from + count), position: positionOf(position) };
-}
-
-/** Options of whole-file methods: an encoding, or an object. */
-export interface FileOptions {
-  /** Of text. Default: none for reading, which so gives bytes, "utf8" for writing. */
-  readonly encoding?: BufferEncoding | null;
-  /** Rejects the promise with its reason when aborted; what was read or written by then stays so. */
-  readonly signal?: AbortSignal;
-}
-
-function fileOptions(given: BufferEncoding | FileOptions | null | undefined): { encoding: BufferEncoding | undefined; signal: AbortSignal | undefined } {
-  const options: FileOptions = typeof given === "string" ? { encoding: given } : (given ?? {});
-  checkOptions(options, ["encoding", "signal"]);
-  const { encoding, signal } = options;
-  if (encoding !== undefined && encoding !== null && !Buffer.isEncoding(encoding)) throw invalidType("encoding", "an encoding's name", encoding);
-  if (signal !== undefined) checkSignal(signal);
-  return { encoding: encoding ?? undefined, signal };
-}
-
 const fs = () => process.getBuiltinModule("node:fs"); // loaded when it is needed: it takes longer than making a ring
+
+/** Runs a method that a signal may end: what it then rejects with is what FileHandle's does. */
+async function abortable<Result>(signal: AbortSignal | undefined, run: () => Promise<Result>): Promise<Result> {
+  try {
+    throwIfAborted(signal);
+    return await run();
+  } catch (error) {
+    if (signal?.aborted === true && error === reasonOf(signal)) throw aborted(error);
+    throw error;
+  }
+}
 
 function statsOf(found: Statx): Stats {
   const ms = (ns: bigint) => Number(ns / 1_000_000n) + Number(ns % 1_000_000n) / 1e6;
@@ -180,6 +126,15 @@ class FileLife implements Reclaimable {
 /**
  * A file opened by `Ring.open`. It belongs to that ring, whose close closes it.
  *
+ * It has the methods of node:fs/promises' FileHandle, with their arguments, results and errors. What it is not:
+ * - a FileHandle for node:fs: its functions and streams take `file.fd`, but not the file as their `fd`. `createReadStream` and `createWriteStream` make Node's streams.
+ * - an EventEmitter: there is no "close" event; await `close()`. A stream of a file that is closed fails with EBADF.
+ * - silent about options: one that it does not know is refused, where FileHandle ignores it.
+ * - blind to bigints: a position may be one in every method, where FileHandle's `write`, `readv` and `writev` take it for none.
+ * - a thing to hand to another thread, as FileHandle is with postMessage: each thread opens files with a ring of its own.
+ *
+ * Errors are UringErrors, with Node's `code`, `errno` and `syscall`, and with the path, which FileHandle's lack.
+ *
  * @example
  * ```ts
  * import { Ring } from "bun-uring";
@@ -195,6 +150,8 @@ export class RingFile implements AsyncDisposable {
   readonly #lease: Lease;
   readonly #open: OpenFile;
   readonly #life: FileLife;
+  /** Its readableWebStream was taken. */
+  #isLocked = false;
 
   /** Rings make these: `Ring.open`. @internal */
   constructor(lease: Lease, open: OpenFile, place: Place) {
@@ -245,17 +202,17 @@ export class RingFile implements AsyncDisposable {
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: View }>;
-  read<View extends NodeJS.ArrayBufferView = Buffer>(options?: ReadOptions<View>): Promise<{ bytesRead: number; buffer: View }>;
+  read<View extends NodeJS.ArrayBufferView = Buffer>(options?: ReadOptions<View> | null): Promise<{ bytesRead: number; buffer: View }>;
   async read<View extends NodeJS.ArrayBufferView = Buffer>(
-    buffer?: View | ReadOptions<View>,
+    buffer?: View | ReadOptions<View> | null,
     offset?: number | Omit<ReadOptions<View>, "buffer"> | null,
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: View }> {
-    const given = transferOf("buffer", buffer, offset, length, position);
+    this.#opened("read");
+    const given = readArguments(buffer, offset, length, position);
     // FileHandle asks nobody for nothing.
-    if (given.bytes.length === 0 && !this.closed) return { bytesRead: 0, buffer: given.buffer as View };
-    const bytesRead = await this.#transfer("read", given.bytes, given.position);
+    const bytesRead = given.range === undefined ? 0 : await this.#transferRange("read", given.range);
     return { bytesRead, buffer: given.buffer as View };
   }
 
@@ -263,8 +220,8 @@ export class RingFile implements AsyncDisposable {
    * Writes a buffer, or part of one, or a string, as FileHandle.write does.
    * @param buffer - any view, or a string
    * @param offset - in the buffer, in bytes, or an object with the other arguments; for a string its position in the file
-   * @param length - in bytes, default: to the buffer's end; for a string its encoding
-   * @param position - in the file, in bytes; null: its own position, which moves on. Default null.
+   * @param length - in bytes, default: to the buffer's end; for a string its encoding, default "utf8"
+   * @param position - in the file, in bytes; null, and what is no position: its own position, which moves on. Default null.
    * @returns how many bytes were written, which may be fewer than asked for; and the buffer
    * @throws TypeError, RangeError: an argument's type or value
    * @throws UringError EBADF: the file or its ring is closed, or it is not open for writing; ENOSPC, EDQUOT, EFBIG: no room
@@ -285,21 +242,15 @@ export class RingFile implements AsyncDisposable {
     length?: number | BufferEncoding | null,
     position?: number | bigint | null,
   ): Promise<{ bytesWritten: number; buffer: Data }> {
-    if (typeof buffer === "string") {
-      if (typeof offset === "object" && offset !== null) throw invalidType("position", "a number", offset);
-      const encoded = Buffer.from(buffer, typeof length === "string" ? length : "utf8");
-      return { bytesWritten: await this.#transfer("write", encoded, positionOf(offset)), buffer };
-    }
-    if (typeof length === "string") throw invalidType("length", "a number", length);
-    const given = transferOf("buffer", buffer, offset, length, position);
-    if (ArrayBuffer.isView(buffer) && buffer.byteLength === 0 && !this.closed) return { bytesWritten: 0, buffer };
-    return { bytesWritten: await this.#transfer("write", given.bytes, given.position), buffer };
+    this.#opened("write");
+    const range = writeArguments(buffer, offset, length, position);
+    return { bytesWritten: range === undefined ? 0 : await this.#transferRange("write", range), buffer };
   }
 
   /**
-   * Reads into several buffers, one after the other, as FileHandle.readv does.
-   * @param buffers - up to 1024 views
-   * @param position - in the file, in bytes; null: its own position, which moves on. Default null.
+   * Reads into several buffers, one after the other, as FileHandle.readv does: 1024 a request.
+   * @param buffers - views
+   * @param position - in the file, in bytes; null, and what is no position: its own position, which moves on. Default null.
    * @throws TypeError, RangeError, UringError: as read
    * @example
    * ```ts
@@ -405,11 +356,13 @@ export class RingFile implements AsyncDisposable {
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesWritten: number; buffer: View }> {
-    const given = transferOf("buffer", buffer, offset, length, position);
-    const memory = sharedCopyOf(given.bytes, this.#open);
+    this.#opened("write");
+    if (!isView(buffer)) throw argumentType("buffer", "an instance of Buffer, TypedArray, or DataView", buffer);
+    const range = writeArguments(buffer, offset, length, position);
+    const memory = range === undefined ? new Uint8Array(new SharedArrayBuffer(0)) : memoryOf(range.bytes, this.#open);
     for (let written = 0; ; ) {
       const part = memory.subarray(written, written + largestTransferBytes);
-      const at = given.position === undefined ? undefined : BigInt(given.position) + BigInt(written);
+      const at = range?.position === undefined ? undefined : BigInt(range.position) + BigInt(written);
       const [writing, syncing] = this.#requests.link([
         () => this.#run<number | undefined>(() => operations.transfer("write", this.#opened("write"), part, at)),
         () => this.#run<number | undefined>(() => operations.sync("fdatasync", this.#opened("fdatasync"))),
@@ -440,9 +393,9 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_ftruncate(3)
    */
-  async truncate(length?: number | null): Promise<void> {
-    if (length !== undefined && length !== null) checkInteger("length", length, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
-    const bytes = Math.max(0, length ?? 0);
+  async truncate(length?: number): Promise<void> {
+    this.#opened("ftruncate");
+    const bytes = truncatedLength(length);
     if (kernel().opcodes.has(IORING_OP_FTRUNCATE)) return this.#run(() => operations.ftruncate(this.#opened("ftruncate"), bytes));
     return this.#requests.outside(this.#open, "ftruncate", (fd) => promised<void>((done) => fs().ftruncate(fd, bytes, done)));
   }
@@ -559,22 +512,27 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_statx(3)
    */
-  stat(options?: { readonly bigint?: false }): Promise<Stats>;
+  stat(options?: { readonly bigint?: false } | null): Promise<Stats>;
   stat(options: { readonly bigint: true }): Promise<BigIntStats>;
-  stat(options?: { readonly bigint?: boolean }): Promise<Stats | BigIntStats>;
-  async stat(options: { readonly bigint?: boolean } = noOptions): Promise<Stats | BigIntStats> {
-    checkOptions(options, ["bigint"]);
-    const { bigint = false } = options;
+  stat(options?: { readonly bigint?: boolean } | null): Promise<Stats | BigIntStats>;
+  async stat(options?: { readonly bigint?: boolean } | null): Promise<Stats | BigIntStats> {
+    this.#opened("fstat");
+    const given = typeof options === "object" && options !== null ? options : noOptions; // FileHandle heeds nothing else
+    checkOptions(given, ["bigint"]);
+    const { bigint = false }: { readonly bigint?: boolean } = given;
     checkBoolean("options.bigint", bigint);
     if (bigint) return this.#requests.outside(this.#open, "fstat", (fd) => promised<BigIntStats>((done) => fs().fstat(fd, { bigint }, done)));
-    return statsOf(await this.#run(() => operations.statx(this.#opened("statx"), STATX_BASIC_STATS | STATX_BTIME, 0)));
+    return statsOf(await this.#fstat());
   }
 
   /**
    * All of the file from its own position on, as FileHandle.readFile has it.
+   * It takes memory of once the content's size, which is refused before it is read where no Buffer can be so large.
    * @param options - an encoding, or an object with `encoding` and `signal`
    * @returns a Buffer; a string, where an encoding is given
    * @throws TypeError: an option's type or value; or the call is an operation of a chain
+   * @throws RangeError ERR_FS_FILE_TOO_LARGE: there is more than a Buffer can hold, 4 GiB
+   * @throws AbortError, with the code ABORT_ERR and the signal's reason as its cause: it was aborted
    * @throws UringError: as read
    * @example
    * ```ts
@@ -587,38 +545,27 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read(3)
    */
-  readFile(options?: (FileOptions & { readonly encoding?: null }) | null): Promise<Buffer>;
+  readFile(options?: "buffer" | (Omit<FileOptions, "encoding"> & { readonly encoding?: "buffer" | null }) | null): Promise<Buffer>;
   readFile(options: BufferEncoding | (FileOptions & { readonly encoding: BufferEncoding })): Promise<string>;
-  async readFile(options?: BufferEncoding | FileOptions | null): Promise<Buffer | string> {
+  async readFile(
+    options?: BufferEncoding | "buffer" | (Omit<FileOptions, "encoding"> & { readonly encoding?: BufferEncoding | "buffer" | null }) | null,
+  ): Promise<Buffer | string> {
+    this.#opened("readFile");
     this.#requests.assertUnlinked("readFile");
-    const { encoding, signal } = fileOptions(options);
-    const { size } = await this.stat();
-    const parts: Uint8Array[] = [];
-    const { positionBytes } = this.#open;
-    let readBytes = 0;
-    // One byte more than there seems to be: that there is none is the end. Of what has no size, as in /proc, only a read of nothing is.
-    for (
-      let expected = Math.max(Math.ceil((size + 1) / positionBytes) * positionBytes, 65536);
-      ;
-      expected = Math.max(Math.ceil((size + 1 - readBytes) / positionBytes) * positionBytes, 65536)
-    ) {
-      const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(expected, largestTransferBytes)));
-      const bytesRead = await this.#transfer("read", bytes, undefined, signal);
-      parts.push(bytes.subarray(0, bytesRead));
-      readBytes += bytesRead;
-      // Where O_DIRECT cannot go on from, the end was: what has grown behind it since comes too late.
-      const isEnd = bytesRead === 0 || bytesRead % positionBytes !== 0;
-      if (isEnd || (size > 0 && readBytes >= size && bytesRead < bytes.length)) break;
-    }
-    const content = Buffer.concat(parts);
-    return encoding ? content.toString(encoding) : content;
+    const { encoding, signal } = fileOptions(options, []);
+    const content = await abortable(signal, async () => {
+      const { size } = await this.stat();
+      return readWhole(this.#open, size, (memory) => this.#transfer("read", memory, undefined, signal));
+    });
+    return encoding === undefined ? content : content.toString(encoding);
   }
 
   /**
    * Writes all of the data, from the file's own position on, as FileHandle.writeFile does. It does not cut the file off.
-   * @param data - a string, any view, or an iterable or stream of those
-   * @param options - an encoding, or an object with `encoding` and `signal`
+   * @param data - a string, any view or memory, or an iterable or stream of those
+   * @param options - an encoding, or an object with `encoding`, `signal` and `flush`
    * @throws TypeError, RangeError: an argument's type or value
+   * @throws AbortError, with the code ABORT_ERR and the signal's reason as its cause: it was aborted
    * @throws UringError: as write; EIO: also where the file takes no more
    * @example
    * ```ts
@@ -631,13 +578,17 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_write(3)
    */
-  async writeFile(data: FileData | Iterable<FileData> | AsyncIterable<FileData>, options?: BufferEncoding | FileOptions | null): Promise<void> {
-    const { encoding, signal } = fileOptions(options);
-    this.#opened("write"); // also where there is nothing to write
-    if (typeof data === "string" || ArrayBuffer.isView(data)) return this.#writeAll(data, encoding, signal);
-    this.#requests.assertUnlinked("writeFile");
-    if (!isIterable(data)) throw invalidType("data", "a string, a view of memory (a Buffer, a typed array, a DataView), or an iterable of those", data);
-    for await (const part of data) await this.#writeAll(part, encoding, signal);
+  async writeFile(data: FileData | Iterable<FileData> | AsyncIterable<FileData>, options?: BufferEncoding | WriteFileOptions | null): Promise<void> {
+    this.#opened("writeFile"); // also where there is nothing to write
+    const { encoding, signal, flush } = fileOptions(options, ["mode", "flush"]);
+    const isWhole = !isIterable(data);
+    const bytes = isWhole ? bytesOfData(data, encoding) : undefined;
+    if (flush || !isWhole) this.#requests.assertUnlinked("writeFile");
+    await abortable(signal, async () => {
+      if (bytes !== undefined) await this.#writeAll(bytes, signal);
+      else if (!isWhole) for await (const part of data) await this.#writeAll(bytesOfData(part, encoding), signal);
+      if (flush) await this.#flush();
+    });
   }
 
   /**
@@ -745,9 +696,78 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * The content's lines from the file's own position on, as FileHandle.readLines has them, but that the file stays open.
-   * @param options.encoding - of the text. Default "utf8".
+   * The content as Node's stream, as FileHandle.createReadStream has it: from the file's own position on, or from `start`, one read at a time.
+   * @param options - `start` and `end`, inclusive, in bytes; `highWaterMark`, in bytes, default 65536; `encoding`, default none: Buffers; `autoClose`, whether the stream's end
+   * closes the file, default true; `emitClose`, default true; `signal`
+   * @throws TypeError, RangeError: an option's type or value
+   * @throws UringError EBADF: the file is closed; what reading reports is the stream's error
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * const file = await ring.open("notes.txt");
+   * for await (const text of file.createReadStream({ start: 4, encoding: "utf8" })) console.log(text);
+   * console.log(file.closed); // true
+   * ```
+   * @see io_uring_prep_read(3)
+   */
+  createReadStream(options?: CreateReadStreamOptions | null): ReadStream {
+    return readStreamOf(this.#nodeStreamed("createReadStream"), options);
+  }
+
+  /**
+   * Node's stream into the file, as FileHandle.createWriteStream has it: at the file's own position, or from `start` on, one write at a time.
+   * @param options - `start`, in bytes; `encoding` of strings, default "utf8"; `highWaterMark`, in bytes; `autoClose`, whether the stream's end closes the file, default true;
+   * `emitClose`, default true; `flush`, whether content and metadata are on stable storage before that, default false; `signal`
+   * @throws TypeError, RangeError: an option's type or value
+   * @throws UringError EBADF: the file is closed; what writing reports is the stream's error
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   * import { createReadStream } from "node:fs";
+   * import { pipeline } from "node:stream/promises";
+   *
+   * await using ring = new Ring();
+   * const file = await ring.open("copy.txt", "w");
+   * await pipeline(createReadStream("notes.txt"), file.createWriteStream({ flush: true }));
+   * ```
+   * @see io_uring_prep_write(3), io_uring_prep_fsync(3)
+   */
+  createWriteStream(options?: (CreateWriteStreamOptions & { signal?: AbortSignal }) | null): WriteStream {
+    return writeStreamOf(this.#nodeStreamed("createWriteStream"), options);
+  }
+
+  /**
+   * The content from the file's own position on as a stream of bytes, once, as FileHandle.readableWebStream has it. `readable` has more options, and several reads in flight.
+   * @param options.type - "bytes", which it is in any case
+   * @param options.autoClose - close the file when the stream ends, fails or is cancelled. Default false.
    * @throws TypeError: an option's name or type
+   * @throws Error ERR_INVALID_STATE: the file is closed, or has had such a stream
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("notes.txt");
+   * console.log(await new Response(file.readableWebStream()).text());
+   * ```
+   * @see io_uring_prep_read(3)
+   */
+  readableWebStream(options: { readonly type?: "bytes"; readonly autoClose?: boolean } | null = noOptions): ReadableStream<Uint8Array> {
+    if (this.closed) throw invalidState("The FileHandle is closed");
+    if (this.#isLocked) throw invalidState("The FileHandle is locked");
+    checkOptions(options ?? noOptions, ["type", "autoClose"]);
+    const stream = readableOf(this.#streamed("read"), { position: null, autoClose: options?.autoClose ?? false });
+    this.#isLocked = true;
+    return stream;
+  }
+
+  /**
+   * The content's lines from the file's own position on, or from `start`, as FileHandle.readLines has them.
+   * @param options - those of createReadStream: the file is closed at its end, unless `autoClose` is false
+   * @throws TypeError, RangeError: an option's name, type or value
+   * @throws UringError EBADF: the file is closed; what reading reports comes from the iteration
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -758,14 +778,9 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read(3)
    */
-  readLines(options: { readonly encoding?: BufferEncoding } = noOptions): Interface {
-    checkOptions(options, ["encoding"]);
-    // Loaded when they are needed: the two take longer than all of this library.
-    const { Readable } = process.getBuiltinModule("node:stream");
-    const { createInterface } = process.getBuiltinModule("node:readline/promises");
-    const input = Readable.from(this, { objectMode: false });
-    input.setEncoding(options.encoding ?? "utf8");
-    return createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+  readLines(options?: CreateReadStreamOptions | null): Interface {
+    const { createInterface } = process.getBuiltinModule("node:readline/promises"); // loaded when it is needed: it takes longer than all of this library
+    return createInterface({ input: this.createReadStream(options), crlfDelay: Number.POSITIVE_INFINITY });
   }
 
   /**
@@ -829,35 +844,79 @@ export class RingFile implements AsyncDisposable {
     return this.#lease.core.transferFixed(direction, open, buffer, options);
   }
 
+  async #fstat(): Promise<Statx> {
+    return this.#run(() => {
+      const { request, result } = operations.statx(this.#opened("fstat"), STATX_BASIC_STATS | STATX_BTIME, 0);
+      return { request: { ...request, syscall: "fstat" }, result };
+    });
+  }
+
+  /** sync(), where there is something to sync: a pipe has no storage. */
+  async #flush(): Promise<void> {
+    try {
+      await this.sync();
+    } catch (error) {
+      if (!(error instanceof UringError && error.code === "EINVAL")) throw error;
+    }
+  }
+
+  #nodeStreamed(syscall: string): NodeStreamedFile {
+    const { fd } = this.#opened(syscall);
+    return {
+      fd,
+      read: async (buffer, offset, length, position) => (await this.read(buffer, offset, length, positionOf(position))).bytesRead,
+      writeAll: (bytes, position) => this.#writeAll(bytesOfView(bytes), undefined, positionOf(position)),
+      sync: () => this.sync(),
+      close: () => this.close(),
+    };
+  }
+
+  #transferRange(direction: "read" | "write", { bytes, position }: Range): Promise<number> {
+    return this.#transfer(direction, bytes, position);
+  }
+
   /** Memory that can move is copied: out of it before a write, into it after a read. */
   async #transfer(direction: "read" | "write", bytes: Uint8Array, position: number | bigint | undefined, signal?: AbortSignal): Promise<number> {
-    const memory = (direction === "read" ? sharedMemoryFor : sharedCopyOf)(bytes, this.#open);
+    const memory = (direction === "read" ? memoryFor : memoryOf)(bytes, this.#open);
     const transferred = await this.#run(() => operations.transfer(direction, this.#opened(direction), memory, position), signal);
     if (direction === "read" && memory !== bytes) bytes.set(memory.subarray(0, transferred));
     return transferred;
   }
 
-  async #writeAll(data: FileData, encoding: BufferEncoding | undefined, signal: AbortSignal | undefined): Promise<void> {
-    const bytes = typeof data === "string" ? Buffer.from(data, encoding ?? "utf8") : bytesOf("data", data);
+  async #writeAll(bytes: Uint8Array, signal: AbortSignal | undefined, position?: number | bigint): Promise<void> {
+    throwIfAborted(signal); // also where there is nothing to write
     for (let written = 0; written < bytes.length; ) {
       const part = bytes.subarray(written, written + largestTransferBytes);
-      const bytesWritten = await this.#transfer("write", part, undefined, signal);
+      const at = position === undefined ? undefined : positionAfter(position, written);
+      const bytesWritten = await this.#transfer("write", part, at, signal);
       if (bytesWritten === 0) throw operations.noMoreTaken(written, bytes.length);
       written += bytesWritten;
     }
   }
 
-  async #transferSeveral(direction: "read" | "write", buffers: readonly NodeJS.ArrayBufferView[], at: unknown): Promise<number> {
-    if (Array.isArray(buffers) && buffers.length === 0 && !this.closed) return 0; // FileHandle asks nobody for nothing
-    operations.checkVector(buffers);
-    const views = buffers.map((view, index) => bytesOf(`buffers[${index}]`, view));
+  /** As many requests as there are vectors of the largest size; one that is short is the last. */
+  async #transferSeveral(direction: "read" | "write", buffers: unknown, at: unknown): Promise<number> {
+    this.#opened(`${direction}v`);
+    const views = viewsOf(buffers);
     const position = positionOf(at);
-    const copies = views.map((view) => (direction === "read" ? sharedMemoryFor : sharedCopyOf)(view, this.#open));
-    const transferred = await this.#run(() => operations.vectoredTransfer(direction, this.#opened(`${direction}v`), copies, position));
+    if (views.length > largestVector) this.#requests.assertUnlinked(`${direction}v`);
+    let transferred = 0;
+    for (let first = 0; first < views.length; first += largestVector) {
+      const some = views.slice(first, first + largestVector);
+      const bytes = await this.#transferVector(direction, some, position === undefined ? undefined : positionAfter(position, transferred));
+      transferred += bytes;
+      if (bytes < some.reduce((sum, { length }) => sum + length, 0)) break;
+    }
+    return transferred; // FileHandle asks nobody for nothing
+  }
+
+  async #transferVector(direction: "read" | "write", views: readonly Uint8Array[], position: number | bigint | undefined): Promise<number> {
+    const memories = views.map((view) => (direction === "read" ? memoryFor : memoryOf)(view, this.#open));
+    const transferred = await this.#run(() => operations.vectoredTransfer(direction, this.#opened(`${direction}v`), memories, position));
     let left = direction === "read" ? transferred : 0;
-    for (const [index, copy] of copies.entries()) {
-      if (copy !== views[index]) views[index]?.set(copy.subarray(0, left));
-      left = Math.max(0, left - copy.length);
+    for (const [index, memory] of memories.entries()) {
+      if (memory !== views[index]) views[index]?.set(memory.subarray(0, left));
+      left = Math.max(0, left - memory.length);
     }
     return transferred;
   }

@@ -7,7 +7,8 @@
  */
 export { type CopyFileOptions, type CopyFileResult, type CopyProgress, copyFile } from "./copy-file.ts";
 export { UringError } from "./errors.ts";
-export { type FileData, type FileOptions, type ReadOptions, RingFile } from "./file.ts";
+export { RingFile } from "./file.ts";
+export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./file-arguments.ts";
 export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";
 export { type HashFileOptions, type HashProgress, hashFile } from "./hash-file.ts";
 export type { Memlock } from "./memlock.ts";
