@@ -57,11 +57,11 @@ describe("a signal", () => {
       for (const start of [
         () => ring.nop({ signal }),
         () => pool.acquire({ signal }),
-        () => file.readFile({ signal }),
         () => ring.readFixed(file, buffer, { signal }),
         () => file.writable({ signal }),
       ])
         expect(await thrown(start)).toBe(reason);
+      expect(await thrown(() => file.readFile({ signal }))).toMatchObject({ code: "ABORT_ERR", cause: reason }); // as FileHandle's
       await ring.close();
       expect(ring.inFlight).toBe(0);
     });
