@@ -11,6 +11,11 @@ export interface Descriptor {
   /** Transfers at its own position depend on each other: a regular file or a block device. */
   readonly ordered: boolean;
   /**
+   * It has no file: an eventfd, an epoll, a timerfd. What the kernel queues for a ring while somebody writes to an eventfd it may signal to nobody (Linux 6.18), for the
+   * ring's own eventfd cannot be signalled in there.
+   */
+  readonly anonymous: boolean;
+  /**
    * Its file system is FUSE. There io_uring stops the event loop until the file system's server answers, repeats a file's last bytes where a read goes past the end,
    * and does not move the file's own position on: transfers go to the threads of node:fs.
    */
@@ -52,12 +57,12 @@ function isFuse(fd: number, uniqueMount: bigint | undefined): boolean {
 export function describe(fd: number): Descriptor {
   const { address, words, longs } = scratch(statxBytes);
   const seekable = native().fileSeek(fd, 0, SEEK_CUR) !== ESPIPE;
-  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE, address) < 0) return { seekable, ordered: false, fuse: false };
+  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE, address) < 0) return { seekable, ordered: false, anonymous: false, fuse: false };
   const mask = words[0] ?? 0;
   const type = (words[7] ?? 0) & S_IFMT;
   const ordered = type === S_IFREG || type === S_IFBLK;
   const mount = (mask & STATX_MNT_ID_UNIQUE) === 0 ? undefined : longs[18];
-  return { seekable, ordered, fuse: type === S_IFREG && isFuse(fd, mount) };
+  return { seekable, ordered, anonymous: type === 0, fuse: type === S_IFREG && isFuse(fd, mount) };
 }
 
 /** A file's size in bytes, as the kernel has it now. */

@@ -46,6 +46,7 @@ export class OpenFile implements Descriptor {
   readonly alignment: Alignment | undefined;
   readonly seekable: boolean;
   readonly ordered: boolean;
+  readonly anonymous: boolean;
   readonly fuse: boolean;
   /** New requests are refused. */
   closing = false;
@@ -54,7 +55,7 @@ export class OpenFile implements Descriptor {
   #givenUp = false;
   #whenIdle: (() => void) | undefined;
 
-  constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined, { seekable, ordered, fuse }: Descriptor) {
+  constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined, { seekable, ordered, anonymous, fuse }: Descriptor) {
     this.fd = fd;
     this.entry = entry;
     this.path = path;
@@ -62,6 +63,7 @@ export class OpenFile implements Descriptor {
     this.alignment = alignment;
     this.seekable = seekable;
     this.ordered = ordered;
+    this.anonymous = anonymous;
     this.fuse = fuse;
   }
 

@@ -97,6 +97,8 @@ export class Operation {
   beginsAt: number | bigint = -1;
   /** It is such a write, and goes to the file's end. */
   appends = false;
+  /** Waits for what may signal nobody, see `Descriptor.anonymous`. */
+  anonymous = false;
   /** Carried out by a thread of node:fs, see `Descriptor.fuse`. */
   onThread = false;
   /** What it uses is counted as in use. */
@@ -180,6 +182,7 @@ export class Operation {
       this.beginsAt = -1;
       this.appends = false;
     }
+    this.anonymous = false;
     this.onThread = false;
     if (this.forget !== undefined) this.signal = this.forget = undefined;
   }

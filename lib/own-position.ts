@@ -9,7 +9,7 @@ import { O_APPEND } from "./open-flags.ts";
 import type { Operation } from "./operation.ts";
 import { canTransferOnThread } from "./threads.ts";
 import { isTransfer, isWrite, RWF_APPEND, transferBytes } from "./transfers.ts";
-import { IORING_OP_SPLICE } from "./uapi.ts";
+import { IORING_OP_POLL_ADD, IORING_OP_SPLICE } from "./uapi.ts";
 
 const SEEK_SET = 0;
 const SEEK_CUR = 1;
@@ -80,12 +80,14 @@ class Line {
   }
 }
 
-/** The files whose own positions a request moves, by descriptor. */
+/** The files whose own positions a request moves, by descriptor. Notes what else matters of the descriptor, which is looked at here. */
 function positionsOf(operation: Operation): readonly number[] {
   const { opcode, position, address, fd, spliceFd, file } = operation;
-  if (isTransfer(opcode)) {
-    if (position !== -1) return [];
-    const { ordered, fuse } = file ?? describe(fd);
+  if (isTransfer(opcode) || opcode === IORING_OP_POLL_ADD) {
+    if (position !== -1 && opcode !== IORING_OP_POLL_ADD) return [];
+    const { ordered, fuse, anonymous } = file ?? describe(fd);
+    operation.anonymous = anonymous;
+    if (opcode === IORING_OP_POLL_ADD) return [];
     operation.onThread ||= fuse && canTransferOnThread(operation);
     return ordered ? [fd] : [];
   }

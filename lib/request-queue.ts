@@ -71,10 +71,10 @@ function userDataOf({ kind, generation, index }: Operation): number {
   return kind * kindUnit + generation * indexSpan + index;
 }
 
-/** Whether it is an operation that uses no file's own position, and whose file is as any other: most are. */
+/** Whether nothing has to be known of the operation's descriptor: it uses no file's own position, and waits for no readiness. Most do not. */
 function isPositioned({ opcode, position, chain, file }: Operation): boolean {
   if (chain !== undefined) return false;
-  return isTransfer(opcode) ? position !== -1 && file?.fuse !== true : opcode !== IORING_OP_SPLICE;
+  return isTransfer(opcode) ? position !== -1 && file?.fuse !== true : opcode !== IORING_OP_SPLICE && opcode !== IORING_OP_POLL_ADD;
 }
 
 function pathsOf({ path: given, destination, file }: Operation): { path?: string; destination?: string } {
@@ -127,6 +127,8 @@ export class RequestQueue {
   /** Cancellations without room: what they wait behind may wait for them, so they go first. */
   readonly #cancels = new Fifo<Operation>();
   #cancelsInKernel = 0;
+  /** Of those in the kernel, what waits for what may signal nobody. */
+  #anonymous = 0;
   #flushing = false;
   #continuing = false;
   #looking = false;
@@ -436,6 +438,7 @@ export class RequestQueue {
     this.#inKernel++;
     if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
     else this.#waiting--;
+    if (operation.anonymous) this.#anonymous++;
     if (operation.kind === requestKind.close) this.files.closing(operation.fileEntry, index);
     if (operation.onThread) {
       const written = isWrite(operation.opcode) ? file?.entry : undefined;
@@ -482,7 +485,7 @@ export class RequestQueue {
     if (this.#inKernel > 0) {
       this.#wakeup.arm();
       if (holdsBack(this.raw)) this.#lookSoon();
-      else if (skipsSignals()) this.#watch();
+      else if (this.#maySkipSignals) this.#watch();
       return;
     }
     this.#wakeup.disarm();
@@ -514,13 +517,18 @@ export class RequestQueue {
     });
   }
 
+  /** Whether the kernel may queue work for the ring, and signal that to nobody. */
+  get #maySkipSignals(): boolean {
+    return this.#anonymous > 0 || skipsSignals();
+  }
+
   /** Looks, without a system call, whether the kernel has work that it has not signalled. */
   #watch(): void {
     if (this.#watching) return;
     this.#watching = true;
     later(watchMs, () => {
       this.#watching = false;
-      if (this.raw.closed || this.#broken !== undefined || this.#inKernel === 0) return;
+      if (this.raw.closed || this.#broken !== undefined || this.#inKernel === 0 || !this.#maySkipSignals) return;
       if (!holdsBack(this.raw)) {
         this.#watch();
         return;
@@ -640,6 +648,7 @@ export class RequestQueue {
       this.#operations[operation.index] = undefined;
       this.#unused.push(operation.index);
       this.#inKernel--;
+      if (operation.anonymous) this.#anonymous--;
       if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
       if (operation.beginsAt !== -1) moveOwnPosition(operation);
       operation.end();

@@ -170,3 +170,9 @@ export interface ModeWatcherJob {
   readonly path: string;
   readonly stop: Int32Array;
 }
+
+/** What eventfd-writer.ts does. */
+export interface EventfdWriterJob {
+  readonly fd: number;
+  readonly word: Int32Array;
+}
