@@ -5,6 +5,7 @@
 
 const { isView: isArrayBufferView } = ArrayBuffer;
 const PlainBytes = Uint8Array;
+const SharedMemory = SharedArrayBuffer;
 
 type Getter<Value> = (this: unknown) => Value;
 
@@ -44,9 +45,9 @@ export function isBytes(value: unknown): value is Uint8Array {
   return isView(value) && value instanceof PlainBytes && has(typedArrayByteLength, value);
 }
 
-/** Whether it is a SharedArrayBuffer, whatever its prototype. */
+/** Whether it is a SharedArrayBuffer. That its getter throws for what is none takes longer than all else, so its class is looked at first. */
 export function isSharedMemory(value: unknown): value is SharedArrayBuffer {
-  return has(sharedByteLength, value);
+  return value instanceof SharedMemory && has(sharedByteLength, value);
 }
 
 /** Bytes of a SharedArrayBuffer, by now. */
@@ -62,11 +63,6 @@ export function isGrowable(memory: SharedArrayBuffer): boolean {
 /** Whether it is an ArrayBuffer, whatever its prototype. */
 export function isUnsharedMemory(value: unknown): value is ArrayBuffer {
   return has(unsharedByteLength, value);
-}
-
-/** Also of one whose memory was detached, whose getters throw. */
-function isDataView(view: NodeJS.ArrayBufferView): boolean {
-  return isView(view) && !has(typedArrayByteLength, view);
 }
 
 /** Bytes of a Uint8Array, or -1 where it is none: for where each nanosecond counts. */
@@ -99,6 +95,11 @@ export function byteOffsetOf(bytes: Uint8Array): number {
  * @throws TypeError: a DataView whose memory was detached
  */
 export function bytesOfView(view: NodeJS.ArrayBufferView): Uint8Array {
-  if (isDataView(view)) return new PlainBytes(dataViewBuffer.call(view), dataViewByteOffset.call(view), dataViewByteLength.call(view));
-  return new PlainBytes(typedArrayBuffer.call(view), typedArrayByteOffset.call(view), typedArrayByteLength.call(view));
+  let buffer: ArrayBufferLike;
+  try {
+    buffer = typedArrayBuffer.call(view);
+  } catch {
+    return new PlainBytes(dataViewBuffer.call(view), dataViewByteOffset.call(view), dataViewByteLength.call(view));
+  }
+  return new PlainBytes(buffer, typedArrayByteOffset.call(view), typedArrayByteLength.call(view));
 }
