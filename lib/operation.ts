@@ -22,7 +22,22 @@ export interface Usable {
 }
 
 const noUses: readonly Usable[] = [];
-const noTurns: readonly Turn[] = [];
+
+/** What matters of an operation whose descriptor is not as most are, or whose position is the file's own. */
+export class Particulars {
+  /** Its places in the lines for files' own positions. */
+  turns: readonly Turn[] = [];
+  /** Of an operation, or a chain's first: the lines in which others are before it. */
+  ahead = 0;
+  /** Where the transfer begins, if that is the file's own position and known here; or -1. */
+  beginsAt: number | bigint = -1;
+  /** It is such a write, and goes to the file's end. */
+  appends = false;
+  /** Waits for what may signal nobody, see `Descriptor.anonymous`. */
+  anonymous = false;
+  /** Carried out by a thread of node:fs, see `Descriptor.fuse`. */
+  onThread = false;
+}
 
 /** What is asked of the kernel: all but opcode and name have defaults. */
 export type Request = Pick<Operation, "opcode" | "syscall"> &
@@ -89,18 +104,8 @@ export class Operation {
   kind: (typeof requestKind)[keyof typeof requestKind] = requestKind.plain;
   /** Of the file table: what a close closes, or an open has opened. */
   fileEntry = -1;
-  /** Its places in the lines for files' own positions. */
-  turns: readonly Turn[] = noTurns;
-  /** Of an operation, or a chain's first: the lines in which others are before it. */
-  ahead = 0;
-  /** Where the transfer begins, if that is the file's own position and known here; or -1. */
-  beginsAt: number | bigint = -1;
-  /** It is such a write, and goes to the file's end. */
-  appends = false;
-  /** Waits for what may signal nobody, see `Descriptor.anonymous`. */
-  anonymous = false;
-  /** Carried out by a thread of node:fs, see `Descriptor.fuse`. */
-  onThread = false;
+  /** What only some operations have. */
+  particulars: Particulars | undefined = undefined;
   /** What it uses is counted as in use. */
   begun = false;
   /** The promise has settled, though the kernel may not be done. */
@@ -129,6 +134,12 @@ export class Operation {
     return Object.assign(new Operation(), request);
   }
 
+  /** Its particulars, from now on. */
+  get ownParticulars(): Particulars {
+    this.particulars ??= new Particulars();
+    return this.particulars;
+  }
+
   /** @throws UringError: something that it uses is closed, or given back */
   assertUsable(): void {
     this.file?.assertUsable(this.syscall);
@@ -149,7 +160,7 @@ export class Operation {
     this.file?.endUse();
     this.slot?.endUse();
     if (this.uses !== noUses) for (const use of this.uses) use.endUse();
-    if (this.turns !== noTurns) for (const turn of this.turns) turn.end();
+    if (this.particulars !== undefined) for (const turn of this.particulars.turns) turn.end();
   }
 
   /** What it uses will never be given back. */
@@ -176,14 +187,7 @@ export class Operation {
     this.index = -1;
     this.begun = false;
     this.settled = false;
-    if (this.turns !== noTurns) {
-      this.turns = noTurns;
-      this.ahead = 0;
-      this.beginsAt = -1;
-      this.appends = false;
-    }
-    this.anonymous = false;
-    this.onThread = false;
+    this.particulars = undefined;
     if (this.forget !== undefined) this.signal = this.forget = undefined;
   }
 }

@@ -6,7 +6,7 @@ import { describe, knownSizeOf } from "./descriptor.ts";
 import { Fifo } from "./fifo.ts";
 import { native } from "./native.ts";
 import { O_APPEND } from "./open-flags.ts";
-import type { Operation } from "./operation.ts";
+import type { Operation, Particulars } from "./operation.ts";
 import { canTransferOnThread } from "./threads.ts";
 import { isTransfer, isWrite, RWF_APPEND, transferBytes } from "./transfers.ts";
 import { IORING_OP_POLL_ADD, IORING_OP_SPLICE } from "./uapi.ts";
@@ -60,7 +60,7 @@ class Line {
   join(unit: Operation): Turn {
     if (this.#last?.unit === unit) return this.#last;
     const turn = new Turn(this.#fd, unit, this);
-    if (this.#turns.size > 0) unit.ahead++;
+    if (this.#turns.size > 0) unit.ownParticulars.ahead++;
     this.#turns.push(turn);
     this.#last = turn;
     return turn;
@@ -72,7 +72,7 @@ class Line {
     while (this.#turns.peek()?.left === 0) this.#turns.shift();
     const first = this.#turns.peek();
     if (first === undefined) this.#lines.remove(this.#fd);
-    else if (--first.unit.ahead === 0) this.#lines.begin(first.unit);
+    else if (--first.unit.ownParticulars.ahead === 0) this.#lines.begin(first.unit);
   }
 
   *[Symbol.iterator](): Generator<Turn> {
@@ -86,13 +86,18 @@ function positionsOf(operation: Operation): readonly number[] {
   if (isTransfer(opcode) || opcode === IORING_OP_POLL_ADD) {
     if (position !== -1 && opcode !== IORING_OP_POLL_ADD) return [];
     const { ordered, fuse, anonymous } = file ?? describe(fd);
-    operation.anonymous = anonymous;
+    if (anonymous) operation.ownParticulars.anonymous = true;
     if (opcode === IORING_OP_POLL_ADD) return [];
-    operation.onThread ||= fuse && canTransferOnThread(operation);
+    if (fuse && canTransferOnThread(operation)) operation.ownParticulars.onThread = true;
     return ordered ? [fd] : [];
   }
   if (opcode !== IORING_OP_SPLICE) return [];
   return [...(position === -1 && describe(fd).ordered ? [fd] : []), ...(address === -1 && describe(spliceFd).ordered ? [spliceFd] : [])];
+}
+
+/** Whether others are before it. */
+function isBehind({ particulars }: Operation): boolean {
+  return particulars !== undefined && particulars.ahead > 0;
 }
 
 /** The lines of a ring's files. */
@@ -116,16 +121,17 @@ export class OwnPositions {
         }
         const turn = line.join(unit);
         turn.left++;
-        one.turns = [...one.turns, turn];
+        const particulars = one.ownParticulars;
+        particulars.turns = [...particulars.turns, turn];
       }
     }
-    return unit.ahead === 0;
+    return !isBehind(unit);
   }
 
   /** Those that wait for their turn. */
   waiting(): Set<Operation> {
     const found = new Set<Operation>();
-    for (const line of this.#lines.values()) for (const { unit, left } of line) if (left > 0 && unit.ahead > 0) found.add(unit);
+    for (const line of this.#lines.values()) for (const { unit, left } of line) if (left > 0 && isBehind(unit)) found.add(unit);
     return found;
   }
 
@@ -135,19 +141,19 @@ export class OwnPositions {
 }
 
 /** Finds out where a transfer at a file's own position begins. Its turn has come. */
-export function placeAtOwnPosition(operation: Operation): void {
-  const [turn] = operation.turns;
-  if (turn === undefined || !isTransfer(operation.opcode) || operation.onThread) return;
+export function placeAtOwnPosition(operation: Operation, particulars: Particulars): void {
+  const [turn] = particulars.turns;
+  if (turn === undefined || !isTransfer(operation.opcode) || particulars.onThread) return;
   turn.next ??= native().fileSeek(turn.fd, 0, SEEK_CUR);
   if (turn.next < 0) return; // not known here: the kernel takes its own
-  operation.beginsAt = turn.next;
-  operation.appends = appends(operation);
+  particulars.beginsAt = turn.next;
+  particulars.appends = appends(operation);
   // Where the file's end will be is the kernel's to know.
-  turn.next = operation.appends ? -1 : positionAfter(turn.next, transferBytes(operation));
+  turn.next = particulars.appends ? -1 : positionAfter(turn.next, transferBytes(operation));
 }
 
 /** Moves the file's own position on to where a transfer at it has ended. */
-export function moveOwnPosition({ fd, beginsAt, appends, result }: Operation): void {
+export function moveOwnPosition({ fd, result }: Operation, { beginsAt, appends }: Particulars): void {
   if (beginsAt === -1 || result <= 0) return;
   if (!appends) native().fileSeek(fd, positionAfter(beginsAt, result), SEEK_SET);
   // The kernel has moved it, unless the write was past the page cache.

@@ -229,7 +229,7 @@ export class RequestQueue {
       throw error;
     }
     if (operation.file?.fuse === true && isTransfer(operation.opcode)) {
-      operation.onThread = canTransferOnThread(operation);
+      if (canTransferOnThread(operation)) operation.ownParticulars.onThread = true;
       operation.sqeFlags |= IOSQE_ASYNC;
     }
     operation.begin();
@@ -371,7 +371,7 @@ export class RequestQueue {
   #admit(unit: Operation): void {
     this.#waiting += unit.chain?.operations.length ?? 1;
     const isFirst = isPositioned(unit) || this.#positions.enter(unit);
-    if (unit.chain !== undefined) unit.chain.isStepwise = unit.chain.operations.some(({ onThread }) => onThread);
+    if (unit.chain !== undefined) unit.chain.isStepwise = unit.chain.operations.some(({ particulars }) => particulars?.onThread === true);
     if (isFirst) this.#enqueue(unit);
   }
 
@@ -412,23 +412,26 @@ export class RequestQueue {
    * the operation, before anything of it is written.
    */
   #prepare(unit: Operation): boolean {
-    const isStepwise = unit.chain?.isStepwise === true;
-    const count = isStepwise ? 1 : (unit.chain?.operations.length ?? 1);
+    const { chain, particulars } = unit;
+    const isOne = chain === undefined || chain.isStepwise;
+    const count = isOne ? 1 : chain.operations.length;
     const isCancel = unit.opcode === IORING_OP_ASYNC_CANCEL;
     if (!hasSubmissionSpace(this.raw, count) || (!isCancel && this.#inKernel - this.#cancelsInKernel + count > this.raw.cqEntries)) return false;
-    const end = isStepwise ? unit.next : undefined;
+    const operations = isOne ? undefined : chain.operations;
     try {
-      for (let one: Operation | undefined = unit; one !== end; one = one?.next) if (one !== undefined && one.turns.length > 0) placeAtOwnPosition(one);
+      if (particulars !== undefined) placeAtOwnPosition(unit, particulars);
+      if (operations !== undefined) for (const one of operations) if (one !== unit && one.particulars !== undefined) placeAtOwnPosition(one, one.particulars);
     } catch (error) {
       this.#dismiss(unit, () => error);
       return true;
     }
-    for (let one: Operation | undefined = unit; one !== end; one = one?.next) if (one !== undefined) this.#write(one, isStepwise);
+    if (operations === undefined) this.#write(unit, isOne);
+    else for (const one of operations) this.#write(one, false);
     return true;
   }
 
-  #write(operation: Operation, isStepwise: boolean): void {
-    const { file, next } = operation;
+  #write(operation: Operation, isOne: boolean): void {
+    const { file, next, particulars } = operation;
     const index = this.#unused.pop() ?? this.#operations.length;
     assert(index < indexSpan, "operations have an index of 24 bits");
     this.#generation = (this.#generation + 1) % generationSpan;
@@ -438,9 +441,9 @@ export class RequestQueue {
     this.#inKernel++;
     if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel++;
     else this.#waiting--;
-    if (operation.anonymous) this.#anonymous++;
+    if (particulars?.anonymous === true) this.#anonymous++;
     if (operation.kind === requestKind.close) this.files.closing(operation.fileEntry, index);
-    if (operation.onThread) {
+    if (particulars?.onThread === true) {
       const written = isWrite(operation.opcode) ? file?.entry : undefined;
       if (written !== undefined) this.files.writeOutside(written);
       transferOnThread(operation, (result) => {
@@ -455,9 +458,9 @@ export class RequestQueue {
     prepareRequest(
       this.raw,
       operation.opcode,
-      operation.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined || isStepwise ? 0 : IOSQE_IO_LINK),
+      operation.sqeFlags | (isFixed ? IOSQE_FIXED_FILE : 0) | (next === undefined || isOne ? 0 : IOSQE_IO_LINK),
       isFixed ? file.entry : operation.fd,
-      operation.beginsAt !== -1 && !operation.appends ? operation.beginsAt : operation.position,
+      particulars !== undefined && particulars.beginsAt !== -1 && !particulars.appends ? particulars.beginsAt : operation.position,
       operation.address,
       operation.length,
       operation.operationFlags,
@@ -648,9 +651,12 @@ export class RequestQueue {
       this.#operations[operation.index] = undefined;
       this.#unused.push(operation.index);
       this.#inKernel--;
-      if (operation.anonymous) this.#anonymous--;
       if (operation.opcode === IORING_OP_ASYNC_CANCEL) this.#cancelsInKernel--;
-      if (operation.beginsAt !== -1) moveOwnPosition(operation);
+      const { particulars } = operation;
+      if (particulars !== undefined) {
+        if (particulars.anonymous) this.#anonymous--;
+        moveOwnPosition(operation, particulars);
+      }
       operation.end();
     }
     for (const operation of settling) {
@@ -723,7 +729,7 @@ export class RequestQueue {
     if (operation.settled) return;
     operation.fail(reason);
     if (operation.index !== -1) {
-      if (!operation.onThread) this.#cancel(userDataOf(operation), 0);
+      if (operation.particulars?.onThread !== true) this.#cancel(userDataOf(operation), 0);
       return;
     }
     operation.end();
