@@ -105,7 +105,7 @@ interface Paths {
 }
 
 /** System calls on one of the two, of which an error names both. */
-const callsOnFiles = ["openat", "open", "statx", "read", "write", "read_fixed", "write_fixed", "ftruncate", "fsync", "fchmod", "ioctl_ficlone"];
+const callsOnFiles = ["openat", "open", "statx", "read", "write", "read_fixed", "write_fixed", "ftruncate", "fsync", "fchmod", "close", "ioctl_ficlone"];
 
 /** What the library itself refused says why, and stays as it is. */
 function named(error: unknown, paths: Paths): unknown {
@@ -182,7 +182,7 @@ async function setPermissions(file: RingFile, permissions: number): Promise<void
 }
 
 /** What a reflink says that changed nothing. */
-const noReflink = ["EOPNOTSUPP", "EXDEV", "EINVAL", "ENOTTY", "EBADF", "EMFILE"];
+const noReflink = ["EOPNOTSUPP", "EXDEV", "EINVAL", "ENOTTY", "EBADF", "EMFILE", "EAGAIN", "ENOMEM"];
 
 /** Has the destination share the source's blocks. */
 async function shareBlocks(copy: Copy): Promise<void> {
@@ -205,8 +205,9 @@ async function shareBlocks(copy: Copy): Promise<void> {
     await destination.truncate(size);
     await share();
   }
-  // Of a longer one the rest is there still.
-  if (oldSize > size) await destination.truncate(Math.min(size, await sizeOf(source)));
+  // Of a longer one the rest is there still; the source may have become shorter since it was looked at.
+  const end = Math.min(size, await sizeOf(source));
+  if (oldSize > end) await destination.truncate(end);
 }
 
 async function sizeOf(file: RingFile): Promise<number> {
@@ -325,6 +326,41 @@ async function copyContent(copy: Copy, ring: Ring, options: CopyFileOptions): Pr
 /** Of node:fs, which opens nothing for these; the ring may be closed by then. It is loaded when it is needed: importing it takes a while. */
 const files = () => process.getBuiltinModule("node:fs/promises");
 
+/** A destination's path, while copies of this thread write there: whoever tries again after an abort may open the file that the aborted copy is about to remove. */
+interface Target {
+  readonly path: string;
+  users: number;
+  /** The file that one of the copies has made, as long as none has succeeded. */
+  unfinished: Statx | undefined;
+  /** The last of them has failed. */
+  removing: Promise<void> | undefined;
+}
+
+const targets = new Map<string, Target>();
+
+/** Joins those that write there; what is being removed is gone first. */
+async function joinTarget(given: string): Promise<Target> {
+  const path = process.getBuiltinModule("node:path").resolve(given);
+  let target = targets.get(path);
+  while (target?.removing !== undefined) {
+    await target.removing;
+    target = targets.get(path);
+  }
+  target ??= { path, users: 0, unfinished: undefined, removing: undefined };
+  targets.set(path, target);
+  target.users++;
+  return target;
+}
+
+/** The last to leave, where all have failed, removes what one of them made. */
+async function leaveTarget(target: Target): Promise<void> {
+  if (target.users === 1 && target.unfinished !== undefined) {
+    target.removing = removeSame(target.path, target.unfinished);
+    await target.removing;
+  }
+  if (--target.users === 0) targets.delete(target.path);
+}
+
 /** Removes a file, unless somebody has put another in its place. */
 async function removeSame(path: string, { ino, devMajor, devMinor }: Statx): Promise<void> {
   try {
@@ -341,12 +377,24 @@ async function syncFolder(ring: Ring, path: string): Promise<void> {
 }
 
 async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
+  const target = await joinTarget(paths.destination);
+  try {
+    const result = await copyTo(target, paths, ring, options);
+    target.unfinished = undefined;
+    return result;
+  } finally {
+    await leaveTarget(target);
+  }
+}
+
+async function copyTo(target: Target, paths: Paths, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
   const { depth = 8, mode = 0, durable = false, signal, onProgress } = options;
   const [from, to] = await Promise.all([lookAt(ring, paths.path), lookAt(ring, paths.destination)]);
   const { file, stats } = await openRegular(ring, paths, "path", O_RDONLY, from);
   await using source = file;
   const permissions = stats.mode & copiedPermissions;
   const { file: destination, stats: old, created } = await openDestination(ring, paths, permissions, (mode & COPYFILE_EXCL) !== 0, to);
+  if (created) target.unfinished = old;
   const oldPermissions = old.mode & allPermissions;
   const narrowed = oldPermissions & permissions;
   let copy: Copy | undefined;
@@ -380,8 +428,7 @@ async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Pr
     if (durable && created) await syncFolder(ring, process.getBuiltinModule("node:path").dirname(paths.destination));
     return result;
   } catch (error) {
-    if (created) await removeSame(paths.destination, old);
-    else if (oldPermissions !== narrowed && copy?.replaced === false) await setPermissions(destination, oldPermissions).catch(() => undefined);
+    if (!created && oldPermissions !== narrowed && copy?.replaced === false) await setPermissions(destination, oldPermissions).catch(() => undefined);
     await destination.close().catch(() => undefined);
     throw error;
   }

@@ -613,8 +613,8 @@ export class RingFile implements AsyncDisposable {
    * The content as a stream, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
    * keep chunks.
    *
-   * With `zeroCopy` the chunks are views of the pool's slots: for consumers that are done with a chunk before they ask for the next, as Bun.serve is, and not for tee() or
-   * `Response.bytes()`. A chunk is the consumer's until it asks for the next, also when the stream is cancelled, aborted or fails meanwhile. Then its slot is given back when
+   * With `zeroCopy` the chunks are views of the pool's slots: for consumers that are done with a chunk before they ask for the next, as Bun.serve is, and not for tee(), pipeThrough(), `Readable.fromWeb()` or
+   * `Response.bytes()`, which ask for the next chunk before whoever is behind them has looked at this one. A chunk is the consumer's until it asks for the next, also when the stream is cancelled, aborted or fails meanwhile. Then its slot is given back when
    * the chunk and its subarrays are collected, or at once where it is let go of: by `for await (using chunk of …)`, or by `chunk[Symbol.dispose]()`.
    *
    * A stream waits for no slot, and takes none where only one is free: there it reads on into up to 64 KiB of memory of its own. So a consumer that does not read, a
@@ -885,11 +885,13 @@ export class RingFile implements AsyncDisposable {
 
   async #writeAll(bytes: Uint8Array, signal: AbortSignal | undefined, position?: number | bigint): Promise<void> {
     throwIfAborted(signal); // also where there is nothing to write
-    for (let written = 0; written < bytes.length; ) {
+    const totalBytes = bytes.length; // of memory that is detached or shrinks meanwhile it would be less, and the rest left out
+    for (let written = 0; written < totalBytes; ) {
+      if (bytes.length !== totalBytes) throw invalidState(`data was detached or resized when ${written} of its ${totalBytes} bytes were written`);
       const part = bytes.subarray(written, written + largestTransferBytes);
       const at = position === undefined ? undefined : positionAfter(position, written);
       const bytesWritten = await this.#transfer("write", part, at, signal);
-      if (bytesWritten === 0) throw operations.noMoreTaken(written, bytes.length);
+      if (bytesWritten === 0) throw operations.noMoreTaken(written, totalBytes);
       written += bytesWritten;
     }
   }

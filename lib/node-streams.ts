@@ -39,8 +39,8 @@ function functionsOf(file: NodeStreamedFile) {
 }
 
 function streamOf(method: "createReadStream" | "createWriteStream", file: NodeStreamedFile, given: unknown, known: readonly string[]) {
-  const options: object = typeof given === "object" && given !== null ? given : {};
-  checkOptions(given ?? {}, [...common, ...known]);
+  const options = typeof given === "string" ? { encoding: given } : (given ?? {});
+  checkOptions(options, [...common, ...known]);
   const fs = process.getBuiltinModule("node:fs");
   return Reflect.apply(fs[method], fs, ["", { ...options, fd: file.fd, fs: functionsOf(file) }]);
 }

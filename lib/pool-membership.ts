@@ -191,7 +191,11 @@ export class PoolMembership implements Reclaimable {
    * @param place - where it is asked for, if that is not here
    */
   tryAcquireSparing(place?: Place): FixedBuffer | undefined {
-    if (this.#slots.hasSeveralFree()) return this.tryAcquire(place);
+    if (this.#slots.hasFree(2)) {
+      const buffer = this.tryAcquire(place);
+      if (buffer === undefined || this.#slots.hasFree(1)) return buffer;
+      buffer.release(); // another thread has taken the other meanwhile
+    }
     this.assertOpen("acquire");
     this.#exhaustions++;
     return undefined;
@@ -291,7 +295,7 @@ export class PoolMembership implements Reclaimable {
   /** A free slot's index, or -1: there is none, or only the one that is kept for another thread, whose turn it is. That may be busy with other things for long. */
   #take(): number {
     const { turns } = this.control;
-    if (!turns.mayTakeLast(this.#participant) && !this.#slots.hasSeveralFree()) return -1;
+    if (!turns.mayTakeLast(this.#participant) && !this.#slots.hasFree(2)) return -1;
     const index = this.#slots.tryAcquire(this.#owner);
     if (index !== -1 && turns.end(this.#participant)) this.#wakeOthers();
     return index;

@@ -56,13 +56,13 @@ export class Slots {
     return -1;
   }
 
-  /** Whether two slots or more are free, as far as one look can tell. */
-  hasSeveralFree(): boolean {
+  /** Whether so many slots or more are free, as far as one look can tell. */
+  hasFree(count: number): boolean {
     let free = 0;
     for (let block = 0; block < this.#hints.length; block++) {
       if (Atomics.load(this.#hints, block) === 0) continue;
       const end = Math.min((block + 1) * slotsPerBlock, this.#owners.length);
-      for (let index = block * slotsPerBlock; index < end; index++) if (Atomics.load(this.#owners, index) === 0 && ++free === 2) return true;
+      for (let index = block * slotsPerBlock; index < end; index++) if (Atomics.load(this.#owners, index) === 0 && ++free === count) return true;
     }
     return false;
   }

@@ -405,6 +405,49 @@ for (const kind of ["btrfs", "xfs"] as const) {
   });
 }
 
+for (const kind of ["xfs", "btrfs"] as const)
+  needs(`mounts of ${kind}`)(
+    `on ${kind} a source that becomes shorter before its blocks are shared leaves nothing of the old destination behind its end`,
+    async () => {
+      using mount = new Mount(kind, smallest[kind]);
+      const [from, to] = [`${mount.path}/from`, `${mount.path}/to`];
+      writeFileSync(from, Buffer.alloc(2 ** 20, "N"));
+      writeFileSync(to, Buffer.alloc(2 ** 19, "O"));
+      let shortened = false;
+      const onProgress = () => {
+        if (!shortened) truncateSync(from, 65536);
+        shortened = true;
+      };
+      expect(await copyFile(from, to, { onProgress })).toEqual({ copiedBytes: 65536, method: "reflink" });
+      expect(Buffer.compare(readFileSync(to), readFileSync(from))).toBe(0);
+    },
+  );
+
+needs("a test folder without reflinks")("a copy that is tried again at once, before the aborted one has ended, has its file", async () => {
+  using folder = new Folder();
+  const { path, content } = folder.random("file", 128 * chunkBytes);
+  const to = `${folder.path}/copy`;
+  for (let round = 0; round < times(20); round++) {
+    rmSync(to, { force: true });
+    const stop = new AbortController();
+    const { promise: again, resolve } = Promise.withResolvers<unknown>();
+    const onProgress = ({ copiedBytes }: CopyProgress) => {
+      if (copiedBytes < 16 * chunkBytes || stop.signal.aborted) return;
+      stop.abort();
+      resolve(copyFile(path, to));
+    };
+    const first = thrown(() => copyFile(path, to, { signal: stop.signal, onProgress }));
+    await again;
+    expect((await first).name).toBe("AbortError");
+    expect(Buffer.compare(readFileSync(to), content)).toBe(0);
+  }
+  const stop = new AbortController();
+  rmSync(to);
+  const copies = [1, 2, 3].map(() => thrown(() => copyFile(path, to, { signal: stop.signal, onProgress: () => stop.abort() })));
+  await Promise.all(copies);
+  expect(existsSync(to)).toBe(false); // of those that all fail the last removes it
+});
+
 needs("mounts of xfs")("timers and sockets have their turns while the page cache has and takes everything at once", async () => {
   using mount = new Mount("xfs", smallest.xfs);
   using folder = new Folder();

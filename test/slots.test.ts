@@ -136,11 +136,11 @@ test("several slots are free from two on, in whichever blocks", () => {
   const found: boolean[] = [];
   for (let acquired = 0; acquired < count; acquired++) {
     slots.tryAcquire(1);
-    if (acquired >= count - 3) found.push(slots.hasSeveralFree());
+    if (acquired >= count - 3) found.push(slots.hasFree(2));
   }
   expect(found).toEqual([true, false, false]);
   slots.release(0, 1);
-  expect(slots.hasSeveralFree()).toBe(false);
+  expect(slots.hasFree(2)).toBe(false);
   slots.release(count - 1, 1);
-  expect(slots.hasSeveralFree()).toBe(true);
+  expect(slots.hasFree(2)).toBe(true);
 });

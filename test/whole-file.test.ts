@@ -5,8 +5,10 @@ import { native } from "../lib/native.ts";
 import { numbered } from "./support/content.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
+import { pipe } from "./support/pipes.ts";
 import { run } from "./support/programs.ts";
 import { leavingNothing } from "./support/resources.ts";
+import { shared } from "./support/rings.ts";
 
 const largest = 2 ** 32;
 
@@ -175,3 +177,24 @@ test("flush has writeFile and appendFile wait for the storage, where there is on
   await using device = await ring.open("/dev/null", "w");
   await device.appendFile("x", { flush: true });
 });
+
+for (const way of ["detached", "made shorter"])
+  test(`memory that is ${way} while it is written fails the write, and is not left out without a word`, () =>
+    leavingNothing(async () => {
+      using ends = pipe();
+      await using ring = new Ring();
+      await using file = await ring.open(`/proc/self/fd/${ends.writeFd}`, "w");
+      const memory = new ArrayBuffer(2 ** 20, { maxByteLength: 2 ** 20 });
+      const writing = thrown(() => file.writeFile(new Uint8Array(memory)));
+      const piece = shared(65536);
+      let readBytes = await ring.read(ends.readFd, piece); // a part of it is on its way
+      if (way === "detached") memory.transfer();
+      else memory.resize(10);
+      let failed = false;
+      const end = writing.finally(() => {
+        failed = true;
+      });
+      while (!failed) readBytes += await Promise.race([ring.read(ends.readFd, piece), end.then(() => 0)]);
+      expect(await end).toMatchObject({ code: "ERR_INVALID_STATE" });
+      expect(readBytes).toBeLessThan(2 ** 20);
+    }));
