@@ -2,12 +2,10 @@
 import { native } from "./native.ts";
 import { field, readProc } from "./proc.ts";
 import { scratch } from "./scratch.ts";
-import { STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE, statxBytes } from "./statx.ts";
+import { STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE, statxBytes } from "./statx.ts";
 
 /** What a ring has to know of a file. */
 export interface Descriptor {
-  /** It has positions. A pipe, a FIFO, a socket and a terminal have none, and io_uring ignores any that it is given for them. */
-  readonly seekable: boolean;
   /** Transfers at its own position depend on each other: a regular file or a block device. */
   readonly ordered: boolean;
   /**
@@ -56,13 +54,23 @@ function isFuse(fd: number, uniqueMount: bigint | undefined): boolean {
 /** What is behind an open descriptor; of one that is not open, nothing that matters. */
 export function describe(fd: number): Descriptor {
   const { address, words, longs } = scratch(statxBytes);
-  const seekable = native().fileSeek(fd, 0, SEEK_CUR) !== ESPIPE;
-  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE, address) < 0) return { seekable, ordered: false, anonymous: false, fuse: false };
+  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE, address) < 0) return { ordered: false, anonymous: false, fuse: false };
   const mask = words[0] ?? 0;
   const type = (words[7] ?? 0) & S_IFMT;
   const ordered = type === S_IFREG || type === S_IFBLK;
   const mount = (mask & STATX_MNT_ID_UNIQUE) === 0 ? undefined : longs[18];
-  return { seekable, ordered, anonymous: type === 0, fuse: type === S_IFREG && isFuse(fd, mount) };
+  return { ordered, anonymous: type === 0, fuse: type === S_IFREG && isFuse(fd, mount) };
+}
+
+/** Whether it has positions. A pipe, a FIFO, a socket and a terminal have none, and io_uring ignores any that it is given for them. */
+export function isSeekable(fd: number): boolean {
+  return native().fileSeek(fd, 0, SEEK_CUR) !== ESPIPE;
+}
+
+/** Device and inode: descriptors that share a position have them in common. */
+export function identityOf(fd: number): string {
+  const { address, words, longs } = scratch(statxBytes);
+  return native().fileStatus(fd, STATX_INO, address) < 0 ? "" : `${words[34]}:${words[35]}:${longs[4]}`;
 }
 
 /** A file's size in bytes, as the kernel has it now. */

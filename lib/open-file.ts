@@ -1,4 +1,4 @@
-import type { Descriptor } from "./descriptor.ts";
+import { type Descriptor, identityOf } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { O_APPEND, O_DIRECT } from "./open-flags.ts";
 import { isTransfer, isVectored } from "./transfers.ts";
@@ -44,18 +44,28 @@ export class OpenFile implements Descriptor {
   readonly flags: number;
   /** Of a file opened with O_DIRECT. */
   readonly alignment: Alignment | undefined;
+  /** Whether it has positions. */
   readonly seekable: boolean;
   readonly ordered: boolean;
   readonly anonymous: boolean;
   readonly fuse: boolean;
   /** New requests are refused. */
   closing = false;
+  #identity: string | undefined;
   #pending = 0;
   /** What uses the file will never end. */
   #givenUp = false;
   #whenIdle: (() => void) | undefined;
 
-  constructor(fd: number, entry: number, path: string, flags: number, alignment: Alignment | undefined, { seekable, ordered, anonymous, fuse }: Descriptor) {
+  constructor(
+    fd: number,
+    entry: number,
+    path: string,
+    flags: number,
+    alignment: Alignment | undefined,
+    seekable: boolean,
+    { ordered, anonymous, fuse }: Descriptor,
+  ) {
     this.fd = fd;
     this.entry = entry;
     this.path = path;
@@ -65,6 +75,12 @@ export class OpenFile implements Descriptor {
     this.ordered = ordered;
     this.anonymous = anonymous;
     this.fuse = fuse;
+  }
+
+  /** See `identityOf`. */
+  get identity(): string {
+    this.#identity ??= identityOf(this.fd);
+    return this.#identity;
   }
 
   /** Past the page cache (O_DIRECT). */

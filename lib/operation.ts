@@ -188,6 +188,7 @@ export class Operation {
     this.begun = false;
     this.settled = false;
     this.particulars = undefined;
+    this.uses = noUses;
     if (this.forget !== undefined) this.signal = this.forget = undefined;
   }
 }
@@ -229,6 +230,11 @@ export class Chain {
     }
   }
 
+  /** One was aborted, and has run to its end all the same: what comes after it is not begun. */
+  aborted({ signal }: Operation): void {
+    this.#failure ??= { reason: signal && reasonOf(signal) };
+  }
+
   /** One more is through; `why` the rest was cancelled, where nothing has failed. */
   completed(why: string): void {
     this.#completed++;
@@ -236,10 +242,15 @@ export class Chain {
     this.#failCancelled(this.#cancelled.splice(0), why);
   }
 
-  /** Lets go of what comes after an operation that was aborted before the kernel had any. Returns how many had not settled. */
-  truncate(): number {
+  /** Lets go of what comes after the first that was aborted, before any was begun. */
+  truncate(): void {
     const broken = this.operations.findIndex(({ settled }) => settled);
-    return broken === -1 ? 0 : this.#cut(broken, undefined);
+    if (broken !== -1) this.#cut(broken, undefined);
+  }
+
+  /** Lets go of an operation that was aborted before it was begun, and of what comes after it. Returns how many others had not settled. */
+  cutAt(operation: Operation): number {
+    return this.#cut(this.operations.indexOf(operation), undefined);
   }
 
   /** Lets go of what comes after an operation that did not succeed, or was short. Returns how many had not settled. */

@@ -2,14 +2,14 @@
  * Files' own positions: where transfers without one of their own begin. read(2) takes the position and moves it on under a lock; io_uring does not lock, and with O_DIRECT
  * does not move it on. So transfers at one file's own position run one after the other, each at the position where the one before has ended, and the position is moved here.
  */
-import { describe, knownSizeOf } from "./descriptor.ts";
+import { describe, identityOf, knownSizeOf } from "./descriptor.ts";
 import { Fifo } from "./fifo.ts";
 import { native } from "./native.ts";
+import type { OpenFile } from "./open-file.ts";
 import { O_APPEND } from "./open-flags.ts";
 import type { Operation, Particulars } from "./operation.ts";
-import { canTransferOnThread } from "./threads.ts";
 import { isTransfer, isWrite, RWF_APPEND, transferBytes } from "./transfers.ts";
-import { IORING_OP_POLL_ADD, IORING_OP_SPLICE } from "./uapi.ts";
+import { IORING_OP_SPLICE } from "./uapi.ts";
 
 const SEEK_SET = 0;
 const SEEK_CUR = 1;
@@ -21,9 +21,8 @@ export function positionAfter(position: number | bigint, bytes: number): number 
   return Number.isSafeInteger(end) ? end : BigInt(position) + BigInt(bytes);
 }
 
-/** The place of an operation, or of a chain, in the line for one file's own position. */
+/** The place of an operation, or of a chain, in a line. */
 export class Turn {
-  readonly fd: number;
   /** The operation, or the chain's first. */
   readonly unit: Operation;
   /** Operations of the unit at this position that have not ended. */
@@ -32,8 +31,7 @@ export class Turn {
   next: number | bigint | undefined;
   readonly #line: Line;
 
-  constructor(fd: number, unit: Operation, line: Line) {
-    this.fd = fd;
+  constructor(unit: Operation, line: Line) {
     this.unit = unit;
     this.#line = line;
   }
@@ -44,22 +42,25 @@ export class Turn {
   }
 }
 
-/** Those who use one file's own position, in order. The first has its turn. */
+/** Those who use one position, in order. The first has its turn. */
 class Line {
+  /** Of the file. */
+  readonly identity: string;
+  readonly #key: Key;
+  readonly #lines: OwnPositions;
   readonly #turns = new Fifo<Turn>();
   #last: Turn | undefined;
-  readonly #lines: OwnPositions;
-  readonly #fd: number;
 
-  constructor(lines: OwnPositions, fd: number) {
+  constructor(lines: OwnPositions, key: Key, identity: string) {
     this.#lines = lines;
-    this.#fd = fd;
+    this.#key = key;
+    this.identity = identity;
   }
 
   /** The unit's turn, which is a new one unless the unit came last. */
   join(unit: Operation): Turn {
     if (this.#last?.unit === unit) return this.#last;
-    const turn = new Turn(this.#fd, unit, this);
+    const turn = new Turn(unit, this);
     if (this.#turns.size > 0) unit.ownParticulars.ahead++;
     this.#turns.push(turn);
     this.#last = turn;
@@ -69,10 +70,13 @@ class Line {
   /** Goes on to the first turn that has not ended, if another's has. */
   advance(): void {
     if (this.#turns.peek()?.left !== 0) return;
-    while (this.#turns.peek()?.left === 0) this.#turns.shift();
-    const first = this.#turns.peek();
-    if (first === undefined) this.#lines.remove(this.#fd);
-    else if (--first.unit.ownParticulars.ahead === 0) this.#lines.begin(first.unit);
+    this.#turns.shift();
+    for (let turn = this.#turns.peek(); turn !== undefined; turn = this.#turns.peek()) {
+      if (--turn.unit.ownParticulars.ahead === 0 && !turn.unit.settled) this.#lines.begin(turn.unit);
+      if (turn.left > 0) return;
+      this.#turns.shift(); // aborted before its turn: what is left of its chain does not use this position
+    }
+    this.#lines.remove(this.#key);
   }
 
   *[Symbol.iterator](): Generator<Turn> {
@@ -80,19 +84,20 @@ class Line {
   }
 }
 
-/** The files whose own positions a request moves, by descriptor. Notes what else matters of the descriptor, which is looked at here. */
-function positionsOf(operation: Operation): readonly number[] {
-  const { opcode, position, address, fd, spliceFd, file } = operation;
-  if (isTransfer(opcode) || opcode === IORING_OP_POLL_ADD) {
-    if (position !== -1 && opcode !== IORING_OP_POLL_ADD) return [];
-    const { ordered, fuse, anonymous } = file ?? describe(fd);
-    if (anonymous) operation.ownParticulars.anonymous = true;
-    if (opcode === IORING_OP_POLL_ADD) return [];
-    if (fuse && canTransferOnThread(operation)) operation.ownParticulars.onThread = true;
-    return ordered ? [fd] : [];
-  }
+/** A RingFile has a position of its own, by its descriptor; a number may be a duplicate of any descriptor of the same file. */
+type Key = number | string;
+
+/** An own position that a request moves. */
+interface Used {
+  readonly fd: number;
+  readonly file: OpenFile | undefined;
+}
+
+function usedBy({ opcode, position, address, fd, spliceFd, file }: Operation): readonly Used[] {
+  if (isTransfer(opcode)) return position === -1 && (file ?? describe(fd)).ordered ? [{ fd, file }] : [];
   if (opcode !== IORING_OP_SPLICE) return [];
-  return [...(position === -1 && describe(fd).ordered ? [fd] : []), ...(address === -1 && describe(spliceFd).ordered ? [spliceFd] : [])];
+  const given = [...(position === -1 ? [fd] : []), ...(address === -1 ? [spliceFd] : [])];
+  return given.filter((one) => describe(one).ordered).map((one) => ({ fd: one, file: undefined }));
 }
 
 /** Whether others are before it. */
@@ -102,7 +107,7 @@ function isBehind({ particulars }: Operation): boolean {
 
 /** The lines of a ring's files. */
 export class OwnPositions {
-  readonly #lines = new Map<number, Line>();
+  readonly #lines = new Map<Key, Line>();
   /** Called with an operation, or a chain's first, when it is its turn everywhere. */
   readonly begin: (unit: Operation) => void;
 
@@ -110,19 +115,20 @@ export class OwnPositions {
     this.begin = begin;
   }
 
-  /** Has an operation, or a chain, stand in line for each own position that it uses. Returns whether it may begin at once. */
+  /**
+   * Has an operation, or a chain, stand in line for each own position that it uses. Returns whether it may begin at once. A chain that moves one file's position in
+   * different ways, by a splice or by several descriptors, is begun step by step: where each of it begins is known only then.
+   */
   enter(unit: Operation): boolean {
+    const descriptors = new Map<string, number>();
     for (let one: Operation | undefined = unit; one !== undefined; one = one.next) {
-      for (const fd of positionsOf(one)) {
-        let line = this.#lines.get(fd);
-        if (line === undefined) {
-          line = new Line(this, fd);
-          this.#lines.set(fd, line);
-        }
-        const turn = line.join(unit);
-        turn.left++;
+      for (const { fd, file } of usedBy(one)) {
+        const identity = file?.identity ?? identityOf(fd);
+        const { chain } = one;
+        if (chain !== undefined && (one.opcode === IORING_OP_SPLICE || (descriptors.get(identity) ?? fd) !== fd)) chain.isStepwise = true;
+        descriptors.set(identity, fd);
         const particulars = one.ownParticulars;
-        particulars.turns = [...particulars.turns, turn];
+        particulars.turns = [...particulars.turns, ...this.#linesOf(fd, file, identity).map((line) => this.#join(line, unit))];
       }
     }
     return !isBehind(unit);
@@ -135,8 +141,30 @@ export class OwnPositions {
     return found;
   }
 
-  remove(fd: number): void {
-    this.#lines.delete(fd);
+  remove(key: Key): void {
+    this.#lines.delete(key);
+  }
+
+  #join(line: Line, unit: Operation): Turn {
+    const turn = line.join(unit);
+    turn.left++;
+    return turn;
+  }
+
+  #linesOf(fd: number, file: OpenFile | undefined, identity: string): Line[] {
+    const ofNumbers = this.#lines.get(identity);
+    if (file !== undefined) return [this.#lineOf(fd, identity), ...(ofNumbers === undefined ? [] : [ofNumbers])];
+    const ofFiles = Array.from(this.#lines.values()).filter((line) => line !== ofNumbers && line.identity === identity);
+    return [ofNumbers ?? this.#lineOf(identity, identity), ...ofFiles];
+  }
+
+  #lineOf(key: Key, identity: string): Line {
+    let line = this.#lines.get(key);
+    if (line === undefined) {
+      line = new Line(this, key, identity);
+      this.#lines.set(key, line);
+    }
+    return line;
   }
 }
 
@@ -144,7 +172,8 @@ export class OwnPositions {
 export function placeAtOwnPosition(operation: Operation, particulars: Particulars): void {
   const [turn] = particulars.turns;
   if (turn === undefined || !isTransfer(operation.opcode) || particulars.onThread) return;
-  turn.next ??= native().fileSeek(turn.fd, 0, SEEK_CUR);
+  if (operation.chain?.isStepwise === true) turn.next = undefined; // what came before has ended, and may have moved it elsewhere
+  turn.next ??= native().fileSeek(operation.fd, 0, SEEK_CUR);
   if (turn.next < 0) return; // not known here: the kernel takes its own
   particulars.beginsAt = turn.next;
   particulars.appends = appends(operation);

@@ -1,6 +1,7 @@
 import { onAbort, reasonOf, throwIfAborted } from "./abort.ts";
 import { checkSignal, invalidValue, outOfRange } from "./arguments.ts";
 import { assert } from "./assert.ts";
+import type { Descriptor } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
 import { FileTable } from "./file-table.ts";
@@ -8,6 +9,7 @@ import { Bun, Promise, processors } from "./globals.ts";
 import { hold, letGo } from "./hold.ts";
 import { skipsSignals } from "./kernel.ts";
 import { assertNotOfChain, startAsOfChain } from "./linking.ts";
+import { NumberedFiles } from "./numbered-file.ts";
 import { explainOpen, type OpenFile } from "./open-file.ts";
 import { Chain, Operation, type Prepared, requestKind } from "./operation.ts";
 import { moveOwnPosition, OwnPositions, placeAtOwnPosition } from "./own-position.ts";
@@ -71,10 +73,9 @@ function userDataOf({ kind, generation, index }: Operation): number {
   return kind * kindUnit + generation * indexSpan + index;
 }
 
-/** Whether nothing has to be known of the operation's descriptor: it uses no file's own position, and waits for no readiness. Most do not. */
-function isPositioned({ opcode, position, chain, file }: Operation): boolean {
-  if (chain !== undefined) return false;
-  return isTransfer(opcode) ? position !== -1 && file?.fuse !== true : opcode !== IORING_OP_SPLICE && opcode !== IORING_OP_POLL_ADD;
+/** Whether it may use a file's own position: a chain has to be looked at. */
+function mayUseOwnPosition({ opcode, position, chain }: Operation): boolean {
+  return chain !== undefined || opcode === IORING_OP_SPLICE || (position === -1 && isTransfer(opcode));
 }
 
 function pathsOf({ path: given, destination, file }: Operation): { path?: string; destination?: string } {
@@ -115,6 +116,7 @@ export class RequestQueue {
   #generation = 0;
   /** Without room in the ring yet, in order, chains by their first; those that have settled are skipped. */
   readonly #backlog = new Fifo<Operation>();
+  readonly #numbered = new NumberedFiles();
   /** At a file's own position, behind others that are. */
   readonly #positions = new OwnPositions((unit) => {
     this.#backlog.push(unit);
@@ -228,13 +230,24 @@ export class RequestQueue {
       operation.forget?.();
       throw error;
     }
-    if (operation.file?.fuse === true && isTransfer(operation.opcode)) {
-      if (canTransferOnThread(operation)) operation.ownParticulars.onThread = true;
-      operation.sqeFlags |= IOSQE_ASYNC;
-    }
+    if (isTransfer(operation.opcode) || operation.opcode === IORING_OP_POLL_ADD) this.#noteDescriptor(operation);
     operation.begin();
     if (this.#chain === undefined) this.#admit(operation);
     else this.#chain.add(operation);
+  }
+
+  /** Notes what is not as with most descriptors. */
+  #noteDescriptor(operation: Operation): void {
+    let descriptor: Descriptor | undefined = operation.file;
+    if (descriptor === undefined) {
+      const numbered = this.#numbered.of(operation.fd);
+      operation.uses = operation.uses.length === 0 ? numbered.asUses : [...operation.uses, numbered];
+      descriptor = numbered.descriptor;
+    }
+    if (descriptor.anonymous) operation.ownParticulars.anonymous = true;
+    if (!descriptor.fuse || operation.opcode === IORING_OP_POLL_ADD) return;
+    if (canTransferOnThread(operation)) operation.ownParticulars.onThread = true;
+    operation.sqeFlags |= IOSQE_ASYNC;
   }
 
   /** Has the operation fail when the signal aborts. The signal's methods may be the program's own, and do anything. */
@@ -370,9 +383,8 @@ export class RequestQueue {
   /** Has an operation, or a chain, wait for its turn at files' own positions, or go on at once. */
   #admit(unit: Operation): void {
     this.#waiting += unit.chain?.operations.length ?? 1;
-    const isFirst = isPositioned(unit) || this.#positions.enter(unit);
-    if (unit.chain !== undefined) unit.chain.isStepwise = unit.chain.operations.some(({ particulars }) => particulars?.onThread === true);
-    if (isFirst) this.#enqueue(unit);
+    if (unit.chain?.operations.some(({ particulars }) => particulars?.onThread === true)) unit.chain.isStepwise = true;
+    if (!mayUseOwnPosition(unit) || this.#positions.enter(unit)) this.#enqueue(unit);
   }
 
   #enqueue(unit: Operation): void {
@@ -604,6 +616,7 @@ export class RequestQueue {
       if (operation === undefined) continue;
       operation.fail(error);
       operation.giveUp();
+      if (operation.chain?.isStepwise === true && operation.next !== undefined) this.#dismiss(operation.next, () => error);
     }
     for (const unit of this.#takeWaiting()) this.#dismiss(unit, () => error);
     this.#idle?.();
@@ -661,13 +674,14 @@ export class RequestQueue {
     }
     for (const operation of settling) {
       const { result, chain } = operation;
+      const wasAborted = operation.settled;
       if (result < 0 && result !== operation.expectedErrno) this.#fail(operation, result);
       else if (!operation.settled) {
         this.#succeed(operation);
       } else if (operation.kind === requestKind.open) {
         this.#closeUnseen(result, operation.fileEntry);
       }
-      if (chain !== undefined) this.#advanceChain(operation, chain);
+      if (chain !== undefined) this.#advanceChain(operation, chain, wasAborted);
       else if (operation.isReusable && this.#spare.length < this.raw.cqEntries) {
         operation.reset();
         this.#spare.push(operation);
@@ -693,18 +707,18 @@ export class RequestQueue {
     else chain.failed(operation, error);
   }
 
-  /** The kernel has begun what comes next in the chain, or given it up. A cancellation before that has missed it. */
-  #advanceChain(operation: Operation, chain: Chain): void {
+  /** @param wasAborted - before its completion */
+  #advanceChain(operation: Operation, chain: Chain, wasAborted: boolean): void {
     const { next } = operation;
     const why = this.closed ? "the ring was closed" : "an earlier read or write of its chain was short";
-    chain.completed(why);
-    if (next === undefined) return;
-    if (chain.isStepwise) {
-      if (operation.isWhole() && !this.closed) this.#enqueue(next);
+    if (chain.isStepwise && next !== undefined) {
+      if (wasAborted) chain.aborted(operation);
+      if (operation.isWhole() && !wasAborted && !this.closed) this.#enqueue(next);
       else this.#waiting -= chain.cutAfter(operation, why);
-      return;
     }
-    if (this.#operations[next.index] !== next) return;
+    chain.completed(why);
+    // The kernel has begun what comes next, or given it up. A cancellation before that has missed it.
+    if (chain.isStepwise || next === undefined || this.#operations[next.index] !== next) return;
     if (this.closed) this.#cancelAll();
     else if (next.settled) this.#cancel(userDataOf(next), 0);
   }
@@ -735,7 +749,7 @@ export class RequestQueue {
     operation.end();
     const { chain } = operation;
     if (chain !== undefined && chain === this.#chain) return;
-    const rest = chain?.truncate() ?? 0; // which may end a file's last use, and so queue its close
+    const rest = chain?.cutAt(operation) ?? 0; // which may end a file's last use, and so queue its close
     this.#waiting -= 1 + rest;
     this.#flushSoon(); // what waits behind it may have room now
   }

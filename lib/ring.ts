@@ -1,5 +1,5 @@
 import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "./arguments.ts";
-import { describe } from "./descriptor.ts";
+import { describe, isSeekable } from "./descriptor.ts";
 import { UringError } from "./errors.ts";
 import { openFileOf, RingFile } from "./file.ts";
 import { FixedBuffer } from "./fixed-buffer.ts";
@@ -172,7 +172,7 @@ export class Ring implements AsyncDisposable {
     );
     const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
     requests.files.install(fileEntry);
-    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment, describe(fd)), place);
+    return new RingFile(this.#lease, new OpenFile(fd, fileEntry, text, openedWith, alignment, isSeekable(fd), describe(fd)), place);
   }
 
   /**

@@ -2,6 +2,7 @@
 
 /** What every file system knows, when the file was born, and how O_DIRECT wants to be aligned. @see statx(2) */
 export const STATX_TYPE = 1;
+export const STATX_INO = 0x100;
 export const STATX_SIZE = 0x200;
 export const STATX_BASIC_STATS = 0x7ff;
 export const STATX_BTIME = 0x800;

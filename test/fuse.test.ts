@@ -1,5 +1,5 @@
 import { expect } from "bun:test";
-import { readFileSync, truncateSync } from "node:fs";
+import { closeSync, openSync, readFileSync, truncateSync } from "node:fs";
 import { BufferPool, hashFile, Ring, type RingFile } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
 import { numbered } from "./support/content.ts";

@@ -16,6 +16,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     "descriptor",
     "file-table",
     "linking",
+    "numbered-file",
     "open-file",
     "open-flags",
     "operation",

@@ -1,5 +1,6 @@
+import { dlopen } from "bun:ffi";
 import { describe, expect, test } from "bun:test";
-import { closeSync, constants, openSync, readFileSync, readSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, readSync, statSync, unlinkSync, writeFileSync, writeSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { BufferPool, Ring, type RingFile } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
@@ -10,6 +11,8 @@ import { Mount, smallest } from "./support/mounts.ts";
 import { pipe } from "./support/pipes.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 import { shared } from "./support/rings.ts";
+
+const { dup } = dlopen("libc.so.6", { dup: { args: ["i32"], returns: "i32" } }).symbols;
 
 const pieceBytes = 65536;
 const pieceCount = 10;
@@ -289,4 +292,71 @@ test("splices at a file's own position begin where the one before has ended", as
     expect(Buffer.compare(got, bytes)).toBe(0);
   });
   unlinkSync(path);
+});
+
+test("descriptors that share a position share its line: duplicates, and a RingFile with its own number", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "");
+  await withFile(path, "w+", false, async ({ ring, file }) => {
+    const twin = dup(file.fd);
+    const text = (round: number, who: string) => sharedCopy(Buffer.from(`${who}${round} `));
+    for (let round = 0; round < 20; round++)
+      await Promise.all([
+        ring.write(file, text(round, "a")),
+        ring.write(twin, text(round, "b")),
+        ring.write(file.fd, text(round, "c")),
+        ring.write(twin, text(round, "d")),
+        ring.write(file, text(round, "e")),
+      ]);
+    await Promise.all(ring.link([() => ring.write(file, text(20, "a")), () => ring.write(twin, text(20, "b")), () => ring.write(file, text(20, "c"))]));
+    closeSync(twin);
+  });
+  const rounds = Array.from({ length: 20 }, (_, round) => ["a", "b", "c", "d", "e"].map((who) => `${who}${round} `).join(""));
+  expect(readFileSync(path, "latin1")).toBe(`${rounds.join("")}a20 b20 c20 `);
+});
+
+test("files that are opened apart have a position each, and do not wait for each other", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "abcdef");
+  await withFile(path, "r", false, async ({ ring, file }) => {
+    await using other = await ring.open(path);
+    const read = async (from: RingFile) => (await from.read(Buffer.alloc(2))).buffer.toString();
+    expect(await Promise.all([read(file), read(other), read(file), read(other)])).toEqual(["ab", "ab", "cd", "cd"]);
+  });
+});
+
+test("a splice within a chain begins where the one before has ended, and the one behind it where that has", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "0123456789abcdef");
+  using ends = pipe();
+  await withFile(path, "r+", false, async ({ ring, file }) => {
+    const parts = [shared(4), shared(4)] as const;
+    await Promise.all(ring.link([() => ring.read(file, parts[0]), () => ring.splice(file, ends.writeFd, 4), () => ring.read(file, parts[1])]));
+    const spliced = Buffer.alloc(4);
+    readSync(ends.readFd, spliced);
+    expect([...parts, spliced].map((part) => Buffer.from(part).toString())).toEqual(["0123", "89ab", "4567"]);
+  });
+  writeSync(ends.writeFd, "SSSS");
+  await withFile(path, "r+", false, async ({ ring, file }) => {
+    const write = (text: string) => () => ring.write(file, sharedCopy(Buffer.from(text)));
+    await Promise.all(ring.link([write("AAAA"), () => ring.splice(ends.readFd, file, 4), write("BBBB")]));
+  });
+  expect(readFileSync(path, "latin1")).toBe("AAAASSSSBBBBcdef");
+});
+
+test("a chain that waits for its turn goes on where what it waited with is aborted", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "");
+  await withFile(path, "w", false, async ({ ring, file }) => {
+    const first = file.write("first");
+    const stop = new AbortController();
+    const [sync, write] = ring.link([() => ring.fsync(file), () => ring.write(file, shared(4), { signal: stop.signal })]);
+    const behind = file.write(" last");
+    const reason = new Error("enough");
+    const aborted = write.catch((error: unknown) => error);
+    stop.abort(reason);
+    expect(await aborted).toBe(reason);
+    await Promise.all([first, sync, behind]);
+  });
+  expect(readFileSync(path, "latin1")).toBe("first last");
 });
