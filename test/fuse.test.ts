@@ -128,6 +128,84 @@ needs("mounts of FUSE")(
   },
 );
 
+for (const modes of [[], ["direct"], ["direct", "async"]])
+  needs("mounts of FUSE")(`descriptors given as numbers are read right, too${modes.length > 0 ? `, ${modes.join(" and ")}` : ""}`, async () => {
+    await withFile(modes, "r+", async ({ ring, pool, path }) => {
+      const fd = openSync(path, "r+");
+      using buffer = await pool.acquire();
+      const bytes = shared(4096);
+      const [fixed, plain, past] = await Promise.all([
+        ring.readFixed(fd, buffer, { position: slotBytes }),
+        ring.read(fd, bytes, { position: sizeBytes - 8 }),
+        ring.read(fd, shared(10), { position: sizeBytes }),
+      ]);
+      expect([fixed, plain, past]).toEqual([sizeBytes - slotBytes, 8, 0]);
+      expect(Buffer.compare(buffer.bytes.subarray(0, fixed), content.subarray(slotBytes))).toBe(0);
+      expect(Buffer.compare(bytes.subarray(0, 8), content.subarray(-8))).toBe(0);
+      closeSync(fd);
+    });
+  });
+
+needs("mounts of FUSE")("a chain begins each at the own position where the one before has ended, whether the kernel or a thread writes", async () => {
+  await withFile(["direct"], "r+", async ({ ring, pool, file, path }) => {
+    using buffer = await pool.acquire();
+    buffer.bytes.set(Buffer.from("AAAABBBBCCCC"));
+    const write = (offset: number, dsync: boolean) => () => ring.writeFixed(file, buffer, { offset, length: 4, dsync });
+    await Promise.all(ring.link([write(0, true), write(4, false), write(8, true)]));
+    expect(readFileSync(path, "latin1").slice(0, 12)).toBe("AAAABBBBCCCC");
+  });
+});
+
+needs("mounts of FUSE")(
+  "of a chain that is aborted while a thread has one of it, that one keeps its slot to its end, and nothing behind it is begun",
+  async () => {
+    await leavingNothing(async () => {
+      await using files = await FaultyFiles.mount("direct");
+      using pool = new BufferPool({ count: 2, size: 4096 });
+      await using ring = new Ring({ pool });
+      await using held = await ring.open(files.of("read-held"), "r+");
+      await using good = await ring.open(files.of("good"), "r+");
+      const before = readFileSync(files.of("good"));
+      const [into, from] = [await pool.acquire(), await pool.acquire()];
+      const stop = new AbortController();
+      const { signal } = stop;
+      const outcomes = Promise.allSettled(
+        ring.link([
+          () => ring.nop(),
+          () => ring.readFixed(held, into, { position: 0, signal }),
+          () => ring.writeFixed(good, from, { position: 0, signal }),
+          () => ring.nop(),
+        ]),
+      );
+      await files.held("read-held");
+      stop.abort(new Error("enough"));
+      expect((await outcomes).map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "rejected"]);
+      into.release();
+      from.release();
+      expect([pool.available, ring.inFlight]).toEqual([1, 1]); // the read has its slot still
+      using other = await pool.acquire();
+      other.bytes.fill(0x5a);
+      const again = pool.acquire();
+      files.release();
+      (await again).release(); // the read has ended
+      expect(ring.inFlight).toBe(0);
+      expect(other.bytes.every((byte) => byte === 0x5a)).toBe(true);
+      expect(Buffer.compare(readFileSync(files.of("good")), before)).toBe(0);
+    });
+  },
+);
+
+needs("mounts of FUSE")("a ring that closes settles all of a chain with a FUSE file, what is in the kernel's hands and what is not begun", async () => {
+  await withFile(["direct"], "r", async ({ path }) => {
+    const ring = new Ring();
+    const file = await ring.open(path);
+    const outcomes = Promise.allSettled(ring.link([() => ring.timeout(1e6), () => file.read(Buffer.alloc(4)), () => ring.nop()]));
+    await ring.close();
+    for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: "rejected", reason: { code: "ECANCELED" } });
+    expect(ring.inFlight).toBe(0);
+  });
+});
+
 needs("mounts of FUSE")(
   "a Worker that is terminated while a FUSE file system does not answer leaves its slot untouched by what comes late, and nothing open",
   async () => {
