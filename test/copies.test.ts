@@ -10,6 +10,7 @@ const folder = new Folder();
 afterAll(() => folder[Symbol.dispose]());
 const here = new URL("../", import.meta.url).pathname;
 for (const part of ["lib", "c"]) cpSync(`${here}${part}`, `${folder.path}/other/${part}`, { recursive: true });
+const path = folder.write("file", "content");
 const other: typeof import("bun-uring") = await import(`${folder.path}/other/lib/index.ts`);
 
 function foreign(kind: string): string {
@@ -19,18 +20,18 @@ function foreign(kind: string): string {
 test("a pool, a slot, a file, a ring of another copy is named as that, with where both are", async () => {
   using otherPool = new other.BufferPool({ count: 1, size: 4096 });
   await using otherRing = new other.Ring({ pool: otherPool });
-  await using otherFile = await otherRing.open("/etc/passwd");
+  await using otherFile = await otherRing.open(path);
   using otherBuffer = await otherPool.acquire();
   using pool = new BufferPool({ count: 1, size: 4096 });
   using buffer = await pool.acquire();
   await using ring = new Ring({ pool });
-  await using file = await ring.open("/etc/passwd");
+  await using file = await ring.open(path);
 
   const uses: Record<string, () => unknown> = {
     BufferPool: () => new Ring({ pool: otherPool }),
     FixedBuffer: () => ring.readFixed(file, otherBuffer),
     RingFile: () => ring.readFixed(otherFile, buffer),
-    Ring: () => copyFile("/etc/passwd", `${folder.path}/copy`, { ring: otherRing, pool }),
+    Ring: () => copyFile(path, `${folder.path}/copy`, { ring: otherRing, pool }),
   };
   for (const [kind, use] of Object.entries(uses)) {
     const error = await thrown(use);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { open as openWithNode } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { Ring } from "bun-uring";
@@ -171,15 +171,21 @@ function plain(value: unknown): unknown {
   return value;
 }
 
+/** What a file holds; of a large one, which is sparse, how much: no machine need have the memory. */
+function contentOf(path: string): string {
+  const { size } = statSync(path);
+  return size > 2 ** 20 ? `${size} bytes` : readFileSync(path, "latin1");
+}
+
 /** What a call brings, and what the file holds afterwards. */
 async function outcome(act: Call[1], file: Loose, path: string): Promise<unknown> {
   const [result] = await Promise.allSettled([(async () => plain(await act(file)))()]);
-  if (result.status === "fulfilled") return { value: result.value, holds: readFileSync(path, "latin1") };
+  if (result.status === "fulfilled") return { value: result.value, holds: contentOf(path) };
   const error: unknown = result.reason;
   if (!(error instanceof Error)) throw new Error(`not an Error: ${error}`);
   const { code, syscall } = error as NodeJS.ErrnoException;
   const isSystem = syscall !== undefined; // UringError, and what node and Bun call it
-  return { name: isSystem ? "Error" : error.name, code, syscall, cause: error.cause, holds: readFileSync(path, "latin1") };
+  return { name: isSystem ? "Error" : error.name, code, syscall, cause: error.cause, holds: contentOf(path) };
 }
 
 test("what FileHandle takes, ignores and refuses, a RingFile takes, ignores and refuses, in every form of every method", () =>

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { transformSync } from "esbuild";
+import { needs } from "./support/capabilities.ts";
 import { partsOf } from "./support/exercise.ts";
 import { Folder } from "./support/files.ts";
 import { run } from "./support/programs.ts";
@@ -28,7 +29,7 @@ const whens = (what: string) => (what === "errors for all" ? ["before"] : ["befo
 describe("what waits comes to its end, while globals are replaced and when they are back:", () => {
   for (const what of Object.keys(replacements))
     for (const when of whens(what))
-      test(`${what}, with the library loaded ${when}`, async () => {
+      needs("a processor that is not emulated")(`${what}, with the library loaded ${when}`, async () => {
         using folder = new Folder();
         const names = Object.keys(partsOf(await import("bun-uring"), folder.path));
         const { exitCode, stdout, stderr } = await run("replaced", {
@@ -42,7 +43,7 @@ describe("what waits comes to its end, while globals are replaced and when they 
 });
 
 describe("of the files in lib", () => {
-  test("none asks for a global that programs replace, but for those that are listed with a reason", () => {
+  needs("a processor that is not emulated")("none asks for a global that programs replace, but for those that are listed with a reason", () => {
     const files = readdirSync(lib).filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"));
     const users = files.flatMap((name) => {
       const file = name.slice(0, -".ts".length);
@@ -52,7 +53,7 @@ describe("of the files in lib", () => {
     expect(users).toEqual([]);
   });
 
-  test("one that does is seen, and types and its own names are not", () => {
+  needs("a processor that is not emulated")("one that does is seen, and types and its own names are not", () => {
     const source = 'import { Bun } from "./globals.ts";\nconst f = (url: URL): Promise<void> => Promise.resolve(Bun.sleep(1, url.Date));\nexport { f };\n';
     expect(globalsOf(source)).toEqual(["Promise"]);
   });

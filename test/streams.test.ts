@@ -308,6 +308,7 @@ test("clients that do not read keep nobody from being served, however many: neit
     await using server = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",
+      idleTimeout: 0, // they stall for as long as it takes
       async fetch(request) {
         const { pathname } = new URL(request.url);
         if (pathname === "/slot") {
