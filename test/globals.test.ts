@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { transformSync } from "esbuild";
 import { needs } from "./support/capabilities.ts";
