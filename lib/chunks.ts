@@ -3,7 +3,7 @@
 const largestBytes = 2 ** 18;
 const smallestBytes = 2 ** 14;
 
-/** How much of a file is transferred at once: as much as a small file needs, and the byte behind it. What is in the page cache is copied on the event loop, which has other work too. */
+/** Bytes that are transferred at once: all of a small file, and the byte behind it; no more than the event loop should copy from the page cache at a time. */
 export function chunkBytesOf(sizeBytes: number): number {
   return Math.min(Math.ceil((sizeBytes + 1) / smallestBytes) * smallestBytes, largestBytes);
 }

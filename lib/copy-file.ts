@@ -443,9 +443,9 @@ async function copyTo(target: Target, paths: Paths, ring: Ring, options: CopyFil
  * what it holds by then. A source that grows or shrinks meanwhile is copied up to where its end was met. For large files: one of a few KiB is copied sooner by
  * node:fs.
  *
- * At no moment does the destination let anybody do what the source does not: a new one is its owner's alone until all is there, and one that was there loses what the source does not
- * allow before it gets the first byte. (If the copy fails before that, it gets its permissions back; later, or where a Worker ends, they stay narrow.) setuid and setgid are not copied, nor kept. Where permissions cannot
- * be changed, of somebody else's file or on a file system without any, they stay, as with cp(1), and the copy is done all the same.
+ * The destination is at no moment more permissive than the source. A new file is readable by its owner alone until the copy is complete. An existing one loses what the source does not
+ * allow before its first byte is replaced; if the copy fails before that, it gets its permissions back, and later they stay narrow. setuid and setgid are neither copied nor kept. Where
+ * permissions cannot be changed, as those of somebody else's file, they stay as they are, as with cp(1), and the copy succeeds.
  *
  * @param from - a regular file: a path, or a file: URL
  * @param to - a path, or a file: URL

@@ -613,9 +613,10 @@ export class RingFile implements AsyncDisposable {
    * The content as a stream, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
    * keep chunks.
    *
-   * With `zeroCopy` the chunks are views of the pool's slots: for consumers that are done with a chunk before they ask for the next, as Bun.serve is, and not for tee(), pipeThrough(), `Readable.fromWeb()` or
-   * `Response.bytes()`, which ask for the next chunk before whoever is behind them has looked at this one. A chunk is the consumer's until it asks for the next, also when the stream is cancelled, aborted or fails meanwhile. Then its slot is given back when
-   * the chunk and its subarrays are collected, or at once where it is let go of: by `for await (using chunk of …)`, or by `chunk[Symbol.dispose]()`.
+   * With `zeroCopy` the chunks are views of the pool's slots. This is for consumers that are done with a chunk before they ask for the next, as Bun.serve is; not for tee(),
+   * pipeThrough(), `Readable.fromWeb()` or `Response.bytes()`, which ask for the next chunk before whoever is behind them has seen this one. A chunk is the consumer's until it asks
+   * for the next, also when the stream is cancelled, aborted or fails meanwhile. Then its slot is given back when the chunk and its subarrays are collected, or at once by
+   * `for await (using chunk of …)` or `chunk[Symbol.dispose]()`.
    *
    * A stream waits for no slot, and takes none where only one is free: there it reads on into up to 64 KiB of memory of its own. So a consumer that does not read, a
    * client for instance, keeps one slot and what was read ahead, and keeps nobody waiting.
@@ -648,8 +649,8 @@ export class RingFile implements AsyncDisposable {
 
   /**
    * A stream that writes the file, with several writes in flight, each at the position after the one before, so that chunks land in order. A chunk is copied, and may
-   * be used again when the promise of its write has resolved; one whose memory is detached or shrinks before fails with a TypeError. Where every write goes to the file's end ("a"), one is in flight at a time. With O_DIRECT
-   * each chunk has to be a multiple of the alignment.
+   * be used again when the promise of its write has resolved; one whose memory is detached or shrinks before that fails with a TypeError. Where every write goes to the file's end
+   * ("a"), one is in flight at a time. With O_DIRECT each chunk has to be a multiple of the alignment.
    * @param options.pool - of the ring; its slots are the writes' memory. Default none.
    * @param options.position - in the file, in bytes; null: its own position, one write at a time. Default 0; null of what has no positions: a pipe, a FIFO, a socket, a tty.
    * @param options.depth - writes in flight, 1 to 1024. Default 4.

@@ -36,9 +36,9 @@ export function isLimited({ limitBytes, unlimited }: Memlock): boolean {
 const longestWaitMs = 256;
 
 /**
- * Calls what takes of the limit, for promises. What is closed gives its part back at once, but for two pages a ring, and the queues of a ring without IORING_SETUP_DEFER_TASKRUN:
- * those come back from a worker of the kernel, within 100 ms on an idle machine. Where the limit is in the way, waits for that and calls again, for half a second at most. A constructor
- * cannot wait without stopping the event loop, so it does not.
+ * Calls what takes locked memory, and calls it again where the limit is in the way, for half a second at most. What is closed gives its part back at once, but for two pages a ring,
+ * and the queues of a ring without IORING_SETUP_DEFER_TASKRUN: a kernel worker gives those back, within 100 ms on an idle machine. Constructors cannot wait without stopping the event
+ * loop, so they do not.
  * @param call - throws a UringError with the code ENOMEM where it has to be called again
  * @param bytes - what it takes at least
  */

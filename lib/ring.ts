@@ -101,7 +101,8 @@ export class Ring implements AsyncDisposable {
   /**
    * Sets up a ring and gives it the pools' buffers.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone, or the process has changed its user since the pool was made; and the errors of `new RawRing()`
+   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone, or the process has changed its user since the pool was made; and the
+   * errors of `new RawRing()`
    */
   constructor(options: RingOptions = {}) {
     if (options instanceof BufferPool) throw invalidType("options", "an object, as in `new Ring({ pool })`", options);
