@@ -27,7 +27,7 @@ export interface FileOptions {
   readonly encoding?: BufferEncoding | null;
   /** Rejects the promise when aborted, with an AbortError whose cause is the signal's reason; what was read or written by then stays so. */
   readonly signal?: AbortSignal;
-  /** Means nothing: the file is open. */
+  /** Ignored, for the file is open; FileHandle takes it, too. */
   readonly flag?: string | number;
 }
 
@@ -35,7 +35,7 @@ export interface FileOptions {
 export interface WriteFileOptions extends FileOptions {
   /** Resolve only when content and metadata are on stable storage, where there is one. Default false. */
   readonly flush?: boolean | null;
-  /** Means nothing: the file is there. */
+  /** Ignored, for the file exists; FileHandle takes it, too. */
   readonly mode?: number | string;
 }
 

@@ -127,7 +127,7 @@ class FileLife implements Reclaimable {
  * A file opened by `Ring.open`. It belongs to that ring, whose close closes it.
  *
  * It has the methods of node:fs/promises' FileHandle, with their arguments, results and errors. What it is not:
- * - a FileHandle for node:fs: its functions and streams take `file.fd`, but not the file as their `fd`. `createReadStream` and `createWriteStream` make Node's streams.
+ * - a FileHandle for node:fs: its functions and streams take `file.fd`, but not the file as their `fd`, and move its own position without regard to this ring. `createReadStream` and `createWriteStream` make Node's streams.
  * - an EventEmitter: there is no "close" event; await `close()`. A stream of a file that is closed fails with EBADF.
  * - silent about options: one that it does not know is refused, where FileHandle ignores it.
  * - blind to bigints: a position may be one in every method, where FileHandle's `write`, `readv` and `writev` take it for none.
@@ -335,7 +335,7 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Writes all of a buffer, or of a part of one, and resolves when that is on stable storage: a write and an fdatasync in one chain, one system call. Arguments
+   * Writes all of a buffer, or of a part of one, and resolves when that is on stable storage: a write and an fdatasync, submitted together as a chain. Arguments
    * are those of write.
    * @returns how many bytes were written, which is all; and the buffer
    * @throws TypeError, RangeError, UringError: as write; EIO: also where the file takes no more
@@ -610,7 +610,7 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * The content as a stream, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
+   * The content as a stream, from the file's beginning unless `position` says otherwise, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
    * keep chunks.
    *
    * With `zeroCopy` the chunks are views of the pool's slots. This is for consumers that are done with a chunk before they ask for the next, as Bun.serve is; not for tee(),

@@ -6,7 +6,7 @@ import { describe, identityOf, knownSizeOf } from "./descriptor.ts";
 import { Fifo } from "./fifo.ts";
 import { native } from "./native.ts";
 import type { OpenFile } from "./open-file.ts";
-import { O_APPEND } from "./open-flags.ts";
+import { O_ACCMODE, O_APPEND, O_DIRECT, O_WRONLY } from "./open-flags.ts";
 import type { Operation, Particulars } from "./operation.ts";
 import { isTransfer, isWrite, RWF_APPEND, transferBytes } from "./transfers.ts";
 import { IORING_OP_SPLICE } from "./uapi.ts";
@@ -93,8 +93,15 @@ interface Used {
   readonly file: OpenFile | undefined;
 }
 
-function usedBy({ opcode, position, address, fd, spliceFd, file }: Operation): readonly Used[] {
-  if (isTransfer(opcode)) return position === -1 && (file ?? describe(fd)).ordered ? [{ fd, file }] : [];
+/** Whether nothing begins at the file's own position: it is open for nothing but writes that go to its end, in the page cache and under a lock of the kernel's. */
+function appendsOnly({ file, fd }: Operation): boolean {
+  const flags = file?.flags ?? Math.max(0, native().descriptorFlags(fd));
+  return (flags & (O_ACCMODE | O_APPEND | O_DIRECT)) === (O_WRONLY | O_APPEND);
+}
+
+function usedBy(operation: Operation): readonly Used[] {
+  const { opcode, position, address, fd, spliceFd, file } = operation;
+  if (isTransfer(opcode)) return position === -1 && (file ?? describe(fd)).ordered && !appendsOnly(operation) ? [{ fd, file }] : [];
   if (opcode !== IORING_OP_SPLICE) return [];
   const given = [...(position === -1 ? [fd] : []), ...(address === -1 ? [spliceFd] : [])];
   return given.filter((one) => describe(one).ordered).map((one) => ({ fd: one, file: undefined }));

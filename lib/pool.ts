@@ -206,7 +206,7 @@ export class BufferPool implements Disposable {
 
   /**
    * The pool of another thread, here. It costs neither memory nor a registration. Each attachment is a holder of its own, the same handle's second one too: it has slots
-   * and waits of its own, and is closed for itself. At once with a close of the pool it either succeeds, and is closed then, or is refused.
+   * and waits of its own, and is closed for itself. Where the pool is closed at the same moment it is refused, or is a pool that is closed already.
    * @param handle - what `share` returned
    * @throws TypeError: not a handle, or one of another version of this library
    * @throws UringError EBADF: the pool is closed, or every thread that had it has ended; EMFILE; EUSERS: 1024 have it
@@ -274,7 +274,7 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * A slot, if one is free and nobody of this thread waits for it, nor is it the last and somebody of another thread has waited for it for a hundred releases.
+   * A slot; undefined where none is free, where somebody of this thread waits, or where only one is left and another thread has waited for it through a hundred releases.
    * @throws UringError EBADF: the pool is closed
    * @example
    * ```ts
@@ -369,8 +369,8 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * Ends the pool: no ring can join it and no slot can be acquired any more, pending acquires reject with EBADF, in every thread. Never waits but for a clone or an
-   * attachment that another thread is in the middle of, microseconds: rings that have it go on, slots that are out or on their way stay valid until they are released,
+   * Ends the pool: no ring can join it and no slot can be acquired any more, pending acquires reject with EBADF, in every thread. Returns immediately, but for the
+   * microseconds of a clone or an attachment that is in progress in another thread. Rings that have it go on, slots that are out or on their way stay valid until they are released,
    * and the memory goes with the last of them. It stays closed, to old handles too, whatever its descriptor's number is by then. On an attached pool it ends that attachment
    * only, and the same handle's others go on. Again: nothing.
    * @example

@@ -5,7 +5,7 @@ import { Ring } from "./ring.ts";
 
 /** Options of functions that need a ring. */
 export interface RingAndPool {
-  /** Does the work. It has to have `pool`, which is to be given with it. Default: a small one, which all such calls of a thread share while there are any. */
+  /** Does the work. It has to have `pool`, which is to be given with it. Default: a small one per thread, shared by calls that overlap and closed after the last. */
   readonly ring?: Ring;
   /** Its slots carry the bytes. Default: some memory of the call's own, which is not registered and counts against no limit. */
   readonly pool?: BufferPool;

@@ -23,8 +23,8 @@ export interface OperationOptions {
 /** Options of reads and writes. */
 export interface TransferOptions extends OperationOptions {
   /**
-   * In the file, in bytes. Omitted: the file's own position, which moves on: such transfers of one ring run one after the other, as FileHandle's do. What has no
-   * positions, a pipe, a FIFO, a socket or a terminal, refuses one with ESPIPE where it is a RingFile.
+   * In the file, in bytes. Omitted: the file's own position, which moves on. Such transfers of one ring run one after the other, in the order of the calls; to a file that is open for
+   * appending only they go to the end. A RingFile that has no positions, a pipe, a FIFO or a terminal, refuses one with ESPIPE.
    */
   readonly position?: number | bigint;
 }

@@ -70,8 +70,8 @@ const transferOptions = ["position", "signal"];
 
 /**
  * An io_uring on Bun's event loop: operations are promises, those of one tick travel in one system call, and the process lives exactly as long as one is
- * in flight. For the thread that made it. Of a tick's transfers on RingFiles that are open with O_DIRECT every 16 travel at once, and the device works while
- * the rest is made.
+ * in flight. For the thread that made it. Transfers on RingFiles that are open with O_DIRECT are submitted in groups of 16, so that
+ * the device begins early.
  *
  * What fails rejects with a UringError: EBADF where the ring is closed, otherwise the errno of the request. A wrong argument rejects with a TypeError or a
  * RangeError, an abort with the signal's reason.
@@ -652,9 +652,9 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Starts several operations as a chain, which travels in one system call: the kernel begins each when the one before has succeeded. Returns their promises, in
+   * Starts several operations as a chain, submitted together: the kernel begins each when the one before has succeeded. Returns their promises, in
    * order. When one fails, or reads or writes fewer bytes than asked for, the rest is not done: it rejects with ECANCELED, and the first failure as
-   * its cause. An operation whose signal aborts before its turn is cancelled when that comes, if the kernel has not done it by then, and what comes after it.
+   * its cause. An operation whose signal aborts before its turn, and all that come after it, are cancelled when the turn comes, unless the kernel has done it by then.
    * An error that the kernel finds beforehand, as in a path that is too long, ends the whole chain.
    * @param operations - functions that each start one operation of this ring: `() => ring.write(…)`. No more than the ring's entries.
    * @throws TypeError, RangeError, UringError: what one of the operations refuses, or does not start just one request; then none of the chain's requests is started

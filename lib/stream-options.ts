@@ -15,8 +15,8 @@ export interface StreamOptions {
   /** How many transfers are in flight at most, 1 to 1024. Default 4. */
   readonly depth?: number;
   /**
-   * Close the file when the stream ends, fails or is cancelled. Default false. What is neither, as Bun 1.4.0 leaves the body of a response whose client is gone
-   * already, has it open until it is collected.
+   * Close the file when the stream ends, fails or is cancelled. Default false. The file of a stream that is neither read nor cancelled stays open until it is
+   * collected: Bun 1.4.0 leaves the body of a response so whose client has gone already.
    */
   readonly autoClose?: boolean;
   /** Ends the stream with its reason when aborted. */

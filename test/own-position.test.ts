@@ -102,6 +102,14 @@ for (const [name, { needed, make }] of Object.entries(byFileSystem))
           });
           expect([writer, Buffer.compare(readFileSync(path), numbered)]).toEqual([writer, 0]);
         }
+        const appended = `${place.path}/log`;
+        await withFile(appended, "a", past, async (opened) => {
+          await Promise.all(Object.values(writers).flatMap((write) => Array.from({ length: pieceCount }, (_, index) => write(opened, piece(index)))));
+        });
+        const records = readFileSync(appended);
+        expect(records.length).toBe(Object.keys(writers).length * numbered.length);
+        for (const [index] of Array.from({ length: pieceCount }).entries())
+          expect(records.filter((byte) => byte === index + 1).length).toBe(Object.keys(writers).length * pieceBytes);
         for (const [reader, read] of Object.entries(readers))
           await withFile(path, "r+", past, async (opened) => {
             await opened.file.sync();
