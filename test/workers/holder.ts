@@ -8,7 +8,8 @@ self.addEventListener("message", async ({ data }: MessageEvent<{ pool: PoolHandl
   const ring = new Ring({ pool });
   const file = await ring.open(data.path, data.writes === true ? "r+" : "r");
   using buffer = await pool.acquire();
-  const transfer = data.writes === true ? ring.writeFixed(file, buffer, { position: 0, length: 4096, dsync: true }) : ring.readFixed(file, buffer, { position: 0 });
+  const transfer =
+    data.writes === true ? ring.writeFixed(file, buffer, { position: 0, length: 4096, dsync: true }) : ring.readFixed(file, buffer, { position: 0 });
   self.postMessage("reading");
   await transfer;
 });
