@@ -41,6 +41,14 @@ function distribute(bytes: Uint8Array, parts: readonly Uint8Array[]): void {
  * thread may have the slot: there the bytes go by way of memory that is nobody else's.
  */
 export function transferOnThread(operation: Operation, settle: (result: number) => void): void {
+  try {
+    transfer(operation, settle);
+  } catch {
+    settle(EIO); // no memory for it, say: nothing was begun
+  }
+}
+
+function transfer(operation: Operation, settle: (result: number) => void): void {
   const { fd, opcode, position } = operation;
   const at = position === -1 ? null : Number(position);
   const parts = partsOf(operation);
@@ -54,5 +62,5 @@ export function transferOnThread(operation: Operation, settle: (result: number) 
   };
   const memory = own === undefined ? parts : [own];
   if (isRead) fs().readv(fd, memory, at, done);
-  else fs().writev(fd, memory, at, done);
+  else fs().writev(fd, memory, at, done); // the last that may throw: `done` is not called then
 }
