@@ -31,24 +31,37 @@ const ESPIPE = -29;
 const fuseMounts = new Map<bigint, boolean>();
 const mostMounts = 1000;
 
-/** By the mount's line in /proc/self/mountinfo: before Linux 6.8, or where a filter refuses statmount(2). */
+/** By the mount's number and device: both may be another mount's later, which is then taken for what this was. */
+const fuseNames = new Map<string, boolean>();
+
+/** By the mount's line in /proc/self/mountinfo: before Linux 6.8, or where a filter refuses statmount(2). A file system with a block device is taken for none of FUSE's. */
 function isFuseByName(fd: number): boolean {
-  const { address, longs } = scratch(statxBytes);
+  const { address, words, longs } = scratch(statxBytes);
   if (native().fileStatus(fd, STATX_MNT_ID, address) < 0) return false;
-  const type = field(readProc("/proc/self/mountinfo"), new RegExp(`^${longs[18]} .* - (\\S+)`, "m"));
-  return type !== undefined && /^(fuse|virtiofs)/.test(type);
+  const [major, minor, mount] = [words[34], words[35], longs[18]];
+  if (major !== 0) return false;
+  return remembered(fuseNames, `${mount}:${minor}`, () => {
+    const type = field(readProc("/proc/self/mountinfo"), new RegExp(`^${mount} .* - (\\S+)`, "m"));
+    return type !== undefined && /^(fuse|virtiofs)/.test(type);
+  });
+}
+
+function remembered<Key>(map: Map<Key, boolean>, key: Key, find: () => boolean): boolean {
+  let found = map.get(key);
+  if (found === undefined) {
+    found = find();
+    if (map.size === mostMounts) map.clear();
+    map.set(key, found);
+  }
+  return found;
 }
 
 function isFuse(fd: number, uniqueMount: bigint | undefined): boolean {
   if (uniqueMount === undefined) return isFuseByName(fd);
-  let found = fuseMounts.get(uniqueMount);
-  if (found === undefined) {
+  return remembered(fuseMounts, uniqueMount, () => {
     const magic = native().mountMagic(uniqueMount);
-    found = magic < 0 ? isFuseByName(fd) : magic === FUSE_SUPER_MAGIC;
-    if (fuseMounts.size === mostMounts) fuseMounts.clear();
-    fuseMounts.set(uniqueMount, found);
-  }
-  return found;
+    return magic < 0 ? isFuseByName(fd) : magic === FUSE_SUPER_MAGIC;
+  });
 }
 
 /** What is behind an open descriptor; of one that is not open, nothing that matters. */
