@@ -5,6 +5,7 @@ import { needs } from "./support/capabilities.ts";
 import { numbered } from "./support/content.ts";
 import { uringError } from "./support/errors.ts";
 import { FaultyFiles } from "./support/faulty-files.ts";
+import { start } from "./support/programs.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 import { shared } from "./support/rings.ts";
 import { TestWorker } from "./support/workers.ts";
@@ -204,6 +205,18 @@ needs("mounts of FUSE")("a ring that closes settles all of a chain with a FUSE f
     for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: "rejected", reason: { code: "ECANCELED" } });
     expect(ring.inFlight).toBe(0);
   });
+});
+
+needs("mounts of FUSE")("where the kernel takes nothing of a ring any more, all of a chain rejects, what is not begun too", async () => {
+  await using files = await FaultyFiles.mount("direct");
+  const program = start("broken", [files.of("read-held"), files.of("good")]);
+  await program.until("started\n");
+  await files.held("read-held");
+  program.tell("go\n");
+  await program.until("]\n");
+  files.release();
+  const { stdout, exitCode } = await program.outcome();
+  expect([stdout, exitCode]).toEqual([`started\n${JSON.stringify(["EBADF", "EBADF", "EBADF", "EBADF", "EBADF"])}\n`, 0]);
 });
 
 needs("mounts of FUSE")(
