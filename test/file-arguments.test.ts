@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync, statSync } from "node:fs";
 import { open as openWithNode } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { Ring } from "bun-uring";
+import { probe, Ring } from "bun-uring";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { type Loose, loose } from "./support/loose.ts";
@@ -221,12 +221,12 @@ test("where Bun's FileHandle is not as Node documents it, a RingFile is", () =>
       [() => loose(file)["appendFile"]?.("", { signal: aborted }), "ABORT_ERR"],
     ];
     for (const [act, code] of refused) expect([act.toString(), (await thrown(act)).code]).toEqual([act.toString(), code]);
-    // A file in memory may be so long.
+    // A file in memory may be so long. Before Linux 6.9 Bun's node:fs truncates, which takes less than 2^52.
     const outcome = await file.truncate(2 ** 53 - 1).then(
       () => "done",
       ({ code }: { code: string }) => code,
     );
-    expect(["EFBIG", "done"]).toContain(outcome);
+    expect(probe().opcodes.includes("FTRUNCATE") ? ["EFBIG", "done"] : ["ERR_OUT_OF_RANGE"]).toContain(outcome);
     if (outcome === "done") await file.truncate(content.length);
     expect(readFileSync(path, "latin1")).toBe(content);
   }));
