@@ -38,9 +38,9 @@ async function tighten(file: string): Promise<void> {
 
 async function bundles(): Promise<void> {
   await bundle("lib/index.ts", library, external(/\/shim-source\.ts$/, "./shim-source.js"));
-  // What only the doctor looks at and says is with it: programs need not load it. Of what keeps nothing it has a copy; all else it has to find among the public names.
+  // What only the doctor looks at and says is with it: programs need not load it. Of what shares nothing it has a copy; all else it has to find among the public names.
   const own = "doctor|steps|surroundings|trial";
-  const copied = "assert|globals|hints|limits|memlock|proc|refusal|remedies|requirements";
+  const copied = "assert|globals|hints|limits|memlock|proc|refusal|remedies|requirements|timers";
   await bundle("bin/bun-uring.ts", "cli.js", external(new RegExp(`^\\.\\.?/(lib/)?(?!(${own}|${copied})\\.ts$)[\\w-]+\\.ts$`), `./${library}`));
   // The next bundler has to see that this is required.
   edit(library, /__require\("\.\/shim-source\.js"\)/, 'require("./shim-source.js")');
