@@ -1,10 +1,11 @@
 /** In a control group of 256 MiB: makes pools, and prints what came of each. Arguments: MiB of a file to fill the page cache with first, then MiB of a pool each. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { fsyncSync, openSync } from "node:fs";
 import { BufferPool, UringError } from "bun-uring";
+import { Folder } from "../support/files.ts";
 
 const [fileMiB = 0, ...poolsMiB] = process.argv.slice(2).map(Number);
-const folder = mkdtempSync(`${process.env["BUN_URING_TEST_DISK"] ?? "/var/tmp"}/bun-uring-cgroup-`);
-if (fileMiB > 0) writeFileSync(`${folder}/file`, new Uint8Array(fileMiB * 2 ** 20), { flush: true });
+using folder = new Folder();
+fsyncSync(openSync(folder.write("file", new Uint8Array(fileMiB * 2 ** 20)), "r"));
 for (const count of poolsMiB) {
   const makers = { sync: () => new BufferPool({ count, size: 2 ** 20 }), async: () => BufferPool.create({ count, size: 2 ** 20 }) };
   for (const [name, make] of Object.entries(makers)) {
@@ -19,4 +20,3 @@ for (const count of poolsMiB) {
     }
   }
 }
-rmSync(folder, { recursive: true });

@@ -30,6 +30,12 @@ function switchesCompilerOff(): boolean {
   return Bun.spawnSync([process.execPath, "--no-ffi-cc", "-e", program], { stderr: "ignore" }).exitCode === 0;
 }
 
+/** Bun 1.4.0 cannot load node:worker_threads, which has the only MessageChannel left, once a program has taken MessagePort away. */
+function loadsWorkerThreadsAlone(): boolean {
+  const program = 'globalThis.MessagePort = undefined; process.getBuiltinModule("node:worker_threads")';
+  return Bun.spawnSync([process.execPath, "-e", program], { stderr: "ignore" }).exitCode === 0;
+}
+
 /** Whether giving a table up posts its tags: older kernels post those of entries that are replaced. */
 function unregisteringPostsTags(): boolean {
   using ring = new RawRing({ entries: 1 });
@@ -69,6 +75,7 @@ const capabilities = {
   "tmpfs on /dev/shm": () => hasPlace("memory"),
   "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
+  "node:worker_threads without MessagePort (not Bun 1.4.0)": loadsWorkerThreadsAlone,
   "a loopback interface": () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
   // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
   "root, to become another user": () => process.getuid?.() === 0,
