@@ -24,7 +24,7 @@ const kinds: Record<string, { state?: object; outcome: object }> = {
   SQPOLL: { outcome: { right: true, rings: 0 } },
 };
 
-// All these programs at once starve the one emulated processor of Linux 7: its kernel reports RCU stalls.
+// Emulated, with one processor, Linux 7 reports RCU stalls before these programs have begun.
 needs("mounts of FUSE", "a processor that is not emulated")(
   "close() of a Ring, with fake timers as well, of each kind of RawRing, and terminate() of a Worker warn once, after 5 s, that a request cannot be cancelled, wait for it, and end as ever",
   async () => {

@@ -77,8 +77,8 @@ const capabilities = {
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
   "node:worker_threads without MessagePort (not Bun 1.4.0)": loadsWorkerThreadsAlone,
   "a loopback interface": () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
-  // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
   "root, to become another user": () => process.getuid?.() === 0,
+  // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
   "a processor that is not emulated": () => process.env["BUN_URING_TEST_EMULATED"] === undefined,
   "the folder bench": () => existsSync(new URL("../../bench/", import.meta.url)),
   "all documents": () => hasAllDocuments,
