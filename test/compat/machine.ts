@@ -26,7 +26,7 @@ export async function packInitramfs(root: string, file: string, command: string,
     init,
     `#!/usr/bin/busybox sh
 /usr/bin/busybox --install -s /usr/bin
-export PATH=/usr/bin HOME=/root TMPDIR=/tmp NO_COLOR=1 BUN_URING_TEST_EFFORT=0.05 BUN_URING_TEST_EMULATED=1 BUN_URING_TEST_OWN_MACHINE=1 BUN_JSC_useConcurrentJIT=0
+export PATH=/usr/bin HOME=/root TMPDIR=/tmp NO_COLOR=1 BUN_URING_TEST_EFFORT=0.05 BUN_URING_TEST_EMULATED=1 BUN_URING_TEST_OWN_MACHINE=1 BUN_JSC_useConcurrentJIT=0 BUN_JSC_useDFGJIT=0
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
