@@ -1,8 +1,8 @@
 #!/usr/bin/env bun
 /** The command line: `bun-uring doctor`. */
 import { parseArgs, styleText } from "node:util";
-import { diagnose, type Finding, works } from "../lib/doctor.ts";
-import { examine } from "../lib/surroundings.ts";
+import { diagnose, type Finding, works } from "../lib/doctor/doctor.ts";
+import { examine } from "../lib/doctor/surroundings.ts";
 
 const usage = `Usage: bun-uring doctor [options]
 

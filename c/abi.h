@@ -99,7 +99,7 @@ struct dl_info {
 
 enum { CLONES_WHOLE = 1, CLONES_RANGES = 2, REPLACE_KEEPS_TAIL = 4, REPLACE_UNTRIED = 8 };
 
-/* What probe() finds, for lib/kernel.ts. */
+/* What probe() finds, for lib/uring/kernel.ts. */
 struct probed {
 	u32 features, clone_ability;
 	const char *liburing_path;

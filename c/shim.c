@@ -204,7 +204,7 @@ static int probe(struct probed *out)
 	return 0;
 }
 
-/* ---- what JavaScript binds: the order is that of lib/native.ts ---- */
+/* ---- what JavaScript binds: the order is that of lib/uring/native.ts ---- */
 
 static u64 abi[] = {
 	sizeof(struct io_uring), OFFSET(struct io_uring, sq.sqes), OFFSET(struct io_uring, sq.sqe_tail),

@@ -5,7 +5,7 @@
  * two instructions but never a C call, is here as well: a resource is recorded in the call that makes it.
  */
 
-/* A ring and what goes with it. `files` is a table in JavaScript's memory, see lib/file-table.ts. */
+/* A ring and what goes with it. `files` is a table in JavaScript's memory, see lib/engines/file-table.ts. */
 struct file_slot {
 	int fd_plus_one, closing_plus_one;
 };
@@ -19,7 +19,7 @@ struct ring {
 	int finishing; /* its drained NOP is on its way */
 };
 
-/* The head of a pool's shared memory, see lib/pool-control.ts. */
+/* The head of a pool's shared memory, see lib/pool/control.ts. */
 struct participant {
 	int in_use, ring_fd_plus_one, eventfd_plus_one, waiting;
 };

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { IntersectionType, ReflectionKind, ReflectionType } from "typedoc";
 import { MarkdownTheme, MarkdownThemeContext } from "typedoc-plugin-markdown";
 
-const constantsSource = new URL("../lib/uapi.ts", import.meta.url);
+const constantsSource = new URL("../lib/uring/uapi.ts", import.meta.url);
 
 /** Names of manual pages, as "io_uring_enter(2)", as links. */
 function linkManualPages(text) {

@@ -5,24 +5,27 @@
  * @module
  * @mergeModuleWith <project>
  */
-export { type CopyFileOptions, type CopyFileResult, type CopyProgress, copyFile } from "./copy-file.ts";
-export { UringError } from "./errors.ts";
-export { RingFile } from "./file.ts";
-export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./file-arguments.ts";
-export { FixedBuffer, type SlotToken } from "./fixed-buffer.ts";
-export { type HashFileOptions, type HashProgress, hashFile } from "./hash-file.ts";
-export type { Memlock } from "./memlock.ts";
-export type { Alignment } from "./open-file.ts";
-export { assertNoOpenHandles, type OpenHandle, openHandles, trackHandles } from "./open-handles.ts";
-export type { Advice } from "./operations.ts";
-export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool.ts";
-export { type Probe, probe } from "./probe.ts";
-export { type CloneOptions, RawRing, type RawRingOptions, type Registrable } from "./raw-ring.ts";
-export type { ReadableOptions } from "./readable.ts";
-export { type FixedPart, type OpenOptions, Ring, type RingOptions, type RingStats } from "./ring.ts";
-export type { RingAndPool } from "./ring-and-pool.ts";
-export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, TransferOptions } from "./ring-core.ts";
-export type { Statx } from "./statx.ts";
-export type { StreamOptions } from "./stream-options.ts";
-export * from "./uapi.ts";
-export type { WritableChunk, WritableOptions } from "./writable.ts";
+
+export { assertNoOpenHandles, type OpenHandle, openHandles, trackHandles } from "./base/handles.ts";
+export { UringError } from "./errors/uring-error.ts";
+export { type CopyFileOptions, type CopyFileResult, type CopyProgress, copyFile } from "./files/copy.ts";
+export { type HashFileOptions, type HashProgress, hashFile } from "./files/hash.ts";
+export type { RingAndPool } from "./files/ring-and-pool.ts";
+export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool/buffer-pool.ts";
+export { FixedBuffer, type SlotToken } from "./pool/fixed-buffer.ts";
+export type { Alignment } from "./requests/open-file.ts";
+export type { Advice } from "./requests/operations.ts";
+export type { Statx } from "./requests/statx.ts";
+export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, TransferOptions } from "./ring/core.ts";
+export { RingFile } from "./ring/file.ts";
+export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./ring/file-arguments.ts";
+export type { ReadableOptions } from "./ring/readable.ts";
+export { type FixedPart, type OpenOptions, Ring, type RingOptions, type RingStats } from "./ring/ring.ts";
+export type { StreamOptions } from "./ring/stream-options.ts";
+export type { WritableChunk, WritableOptions } from "./ring/writable.ts";
+export type { Memlock } from "./uring/memlock.ts";
+export type { RawRingOptions } from "./uring/options.ts";
+export { type Probe, probe } from "./uring/probe.ts";
+export { type CloneOptions, RawRing } from "./uring/raw-ring.ts";
+export type { Registrable } from "./uring/registration.ts";
+export * from "./uring/uapi.ts";

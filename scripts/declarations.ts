@@ -1,6 +1,6 @@
 /** Of the declarations that tsc makes, what the public names need. */
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 
 /** One declaration, with its doc comment. */
 interface Statement {
@@ -47,15 +47,16 @@ class Declarations {
     );
     // TypeScript takes it for a module that exports all it declares, without.
     const end = kept.some(({ text }) => text.startsWith("export {}")) ? "" : "export {};\n";
-    return (lines.join("") + kept.map(({ text }) => text).join("") + end).replaceAll(/(["'])(\.\/[\w-]+)\.ts\1/g, '"$2.js"');
+    return (lines.join("") + kept.map(({ text }) => text).join("") + end).replaceAll(/(["'])(\.{1,2}\/[\w/-]+)\.ts\1/g, '"$2.js"');
   }
 }
 
 /** Leaves in `folder` what is reachable from the names that its index.d.ts exports. */
 export function prune(folder: string): void {
   const modules = new Map<string, Declarations>();
-  const moduleAt = (specifier: string) => {
-    const path = join(folder, specifier.replace(/\.ts$/, ".d.ts"));
+  /** The module that another, by its path, calls so. */
+  const moduleAt = (specifier: string, from = join(folder, "index.d.ts")) => {
+    const path = join(dirname(from), specifier.replace(/\.ts$/, ".d.ts"));
     const module = modules.get(path) ?? new Declarations(path);
     modules.set(path, module);
     return module;
@@ -68,11 +69,12 @@ export function prune(folder: string): void {
     for (const word of one.words) {
       want(module, word);
       const from = module.imports.get(word);
-      if (from === undefined || !from.module.startsWith("./")) continue;
-      if (from.name !== "*") want(moduleAt(from.module), from.name);
-      else for (const [, name = ""] of one.text.matchAll(new RegExp(`\\b${word}\\.(\\w+)`, "g"))) want(moduleAt(from.module), name);
+      if (from === undefined || !from.module.startsWith(".")) continue;
+      const other = moduleAt(from.module, module.path);
+      if (from.name !== "*") want(other, from.name);
+      else for (const [, name = ""] of one.text.matchAll(new RegExp(`\\b${word}\\.(\\w+)`, "g"))) want(other, name);
     }
-    for (const [, specifier = "", name = ""] of one.text.matchAll(/import\("(\.\/[\w-]+\.ts)"\)\.(\w+)/g)) want(moduleAt(specifier), name);
+    for (const [, specifier = "", name = ""] of one.text.matchAll(/import\("(\.{1,2}\/[\w/-]+\.ts)"\)\.(\w+)/g)) want(moduleAt(specifier, module.path), name);
   };
   const index = moduleAt("./index.ts");
   for (const one of index.statements) {
@@ -81,6 +83,10 @@ export function prune(folder: string): void {
     const [, names = "*", specifier = ""] = /^export (?:type )?(?:\*|\{([^}]*)\}) from "([^"]*)";$/m.exec(one.text) ?? [];
     for (const name of names.replaceAll("type ", "").split(",")) want(moduleAt(specifier), name.trim());
   }
-  for (const file of readdirSync(folder).filter((name) => name.endsWith(".d.ts"))) rmSync(join(folder, file));
-  for (const module of modules.values()) writeFileSync(module.path, module.text());
+  for (const entry of readdirSync(folder, { withFileTypes: true }))
+    if (entry.isDirectory() || entry.name.endsWith(".d.ts")) rmSync(join(folder, entry.name), { recursive: true });
+  for (const module of modules.values()) {
+    mkdirSync(dirname(module.path), { recursive: true });
+    writeFileSync(module.path, module.text());
+  }
 }

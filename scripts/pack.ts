@@ -3,18 +3,27 @@
  * Then puts the package's package.json in the place of the repository's, which scripts/pack.sh brings back when npm has packed.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import type { BunPlugin } from "bun";
 import { transform } from "esbuild";
 import { prune } from "./declarations.ts";
 import { stub } from "./stub.ts";
 
 const root = join(import.meta.dir, "..");
+const lib = join(root, "lib");
 const dist = join(root, "dist");
 const library = "bun-uring.js";
 
-function external(filter: RegExp, path: string): BunPlugin {
-  return { name: path, setup: ({ onResolve }) => void onResolve({ filter }, () => ({ path, external: true })) };
+/** Leaves out those files of lib, by their paths in it, and has the bundle import `path` in their place. */
+function external(isExternal: (file: string) => boolean, path: string): BunPlugin {
+  return {
+    name: path,
+    setup: ({ onResolve }) =>
+      void onResolve({ filter: /^\.{1,2}\/.*\.ts$/ }, ({ path: specifier, importer }) => {
+        const file = relative(lib, join(dirname(importer), specifier));
+        return isExternal(file) ? { path, external: true } : undefined;
+      }),
+  };
 }
 
 async function bundle(entry: string, naming: string, plugin: BunPlugin): Promise<void> {
@@ -37,16 +46,23 @@ async function tighten(file: string): Promise<void> {
 }
 
 async function bundles(): Promise<void> {
-  await bundle("lib/index.ts", library, external(/\/shim-source\.ts$/, "./shim-source.js"));
+  await bundle(
+    "lib/index.ts",
+    library,
+    external((file) => file === "uring/shim-source.ts", "./shim-source.js"),
+  );
   // What only the doctor looks at and says is with it: programs need not load it. Of what shares nothing it has a copy; all else it has to find among the public names.
-  const own = "doctor|steps|surroundings|trial";
-  const copied = "assert|globals|hints|limits|memlock|proc|refusal|remedies|requirements|timers";
-  await bundle("bin/bun-uring.ts", "cli.js", external(new RegExp(`^\\.\\.?/(lib/)?(?!(${own}|${copied})\\.ts$)[\\w-]+\\.ts$`), `./${library}`));
+  const copied = /^(doctor\/.*|base\/(assert|globals|proc|timers)|errors\/(hints|refusal|remedies|requirements)|uring\/(limits|memlock))\.ts$/;
+  await bundle(
+    "bin/bun-uring.ts",
+    "cli.js",
+    external((file) => !copied.test(file), `./${library}`),
+  );
   // The next bundler has to see that this is required.
   edit(library, /__require\("\.\/shim-source\.js"\)/, 'require("./shim-source.js")');
   await tighten(library);
   await tighten("cli.js");
-  const source = readFileSync(join(root, "lib/shim-source.ts"), "utf8");
+  const source = readFileSync(join(lib, "uring/shim-source.ts"), "utf8").replaceAll("../../c/", "../c/");
   writeFileSync(join(dist, "shim-source.js"), new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(source));
 }
 

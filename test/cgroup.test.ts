@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { cgroupWithout } from "../lib/cgroup.ts";
+import { cgroupWithout } from "../lib/pool/cgroup.ts";
 import { needs } from "./support/capabilities.ts";
 import { MemoryCgroup } from "./support/cgroups.ts";
 

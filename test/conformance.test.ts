@@ -14,10 +14,11 @@ import {
   IOSQE_FIXED_FILE,
   RawRing,
 } from "bun-uring";
-import { kernel } from "../lib/kernel.ts";
-import { addressOf } from "../lib/native.ts";
-import { prepareRequest, registerAny } from "../lib/raw-ring.ts";
-import { scratch } from "../lib/scratch.ts";
+import { checked } from "../lib/errors/uring-error.ts";
+import { kernel } from "../lib/uring/kernel.ts";
+import { addressOf } from "../lib/uring/native.ts";
+import { uringOf } from "../lib/uring/raw-ring.ts";
+import { scratch } from "../lib/uring/scratch.ts";
 import { needs } from "./support/capabilities.ts";
 import { directFlags } from "./support/direct.ts";
 import { thrown, uringError } from "./support/errors.ts";
@@ -41,6 +42,11 @@ function use(ring: RawRing, bytes: Uint8Array | undefined, index: number): numbe
   const result = resultOf(ring);
   expect(result < 0 || Buffer.compare(bytes.subarray(0, 32), content) === 0).toBe(true);
   return result < 0 ? result : 0;
+}
+
+/** What io_uring_register(2) throws with any opcode and argument. */
+function registerAny(ring: RawRing, opcode: number, address: number, count: number): number {
+  return checked(uringOf(ring).register(opcode, address, count), "io_uring_register");
 }
 
 /** `code` of what a call throws. */
@@ -248,10 +254,11 @@ describe("tables", () => {
     update.words[0] = 3;
     update.longs[1] = BigInt(update.address + 32);
     update.words[6] = 1;
-    expect(await codeOf(() => registerAny(ring, IORING_REGISTER_BUFFERS_UPDATE, update.address, 32, "io_uring_register_buffers_update"))).toBe("EFAULT");
+    expect(await codeOf(() => registerAny(ring, IORING_REGISTER_BUFFERS_UPDATE, update.address, 32))).toBe("EFAULT");
     for (const length of [10, 0]) {
       using ends = pipe();
-      prepareRequest(ring, IORING_OP_READ_FIXED, 0, ends.readFd, -1, 4096, length, 0, 1, 2);
+      const sqe = { opcode: IORING_OP_READ_FIXED, flags: 0, fd: ends.readFd, off: -1, addr: 4096, len: length, opFlags: 0, bufIndex: 2, spliceFdIn: 0 };
+      uringOf(ring).prepare(sqe, sqe.flags, sqe.fd, 1);
       expect(resultOf(ring)).toBe(EFAULT);
     }
   });
@@ -275,7 +282,7 @@ describe("tables", () => {
     broken.longs[2] = BigInt(broken.address + 32);
     broken.longs[3] = BigInt(broken.address + 64);
     const fd = openSync(folder.write("file", "x"), "r");
-    expect(await codeOf(() => registerAny(ring, IORING_REGISTER_BUFFERS2, broken.address, 32, "io_uring_register_buffers"))).toBe("EFAULT");
+    expect(await codeOf(() => registerAny(ring, IORING_REGISTER_BUFFERS2, broken.address, 32))).toBe("EFAULT");
     expect(await codeOf(() => ring.registerFiles([fd, 2 ** 31 - 1], [3, 4]))).toBe("EBADF");
     closeSync(fd);
     // A tag that does come, after the time that theirs would have taken.
@@ -327,7 +334,7 @@ describe("tables", () => {
 describe("registering", () => {
   test("with an opcode that there is not is EINVAL", async () => {
     using ring = new RawRing({ entries: 1 });
-    expect(await codeOf(() => registerAny(ring, 0x7fff, 0, 0, "io_uring_register"))).toBe("EINVAL");
+    expect(await codeOf(() => registerAny(ring, 0x7fff, 0, 0))).toBe("EINVAL");
   });
 
   needs("256 MiB of locked memory")("takes 1024 buffers and 16384, and not one more", async () => {
@@ -350,7 +357,7 @@ describe("registering", () => {
       [4096, 8192], // below where anything may be mapped
     ] as const) {
       const { address } = iovecs(0, entry);
-      expect(await codeOf(() => registerAny(ring, IORING_REGISTER_BUFFERS, address, 1, "io_uring_register_buffers"))).toBe("EFAULT");
+      expect(await codeOf(() => registerAny(ring, IORING_REGISTER_BUFFERS, address, 1))).toBe("EFAULT");
     }
   });
 
@@ -377,7 +384,12 @@ describe("registering", () => {
       using ring = new RawRing({ entries: 2, flags });
       const POLLIN = 1;
       const POLLOUT = 4;
-      prepareRequest(ring, IORING_OP_POLL_ADD, 0, ring.fd, 0, 0, 0, POLLIN | POLLOUT, 1, 0);
+      uringOf(ring).prepare(
+        { opcode: IORING_OP_POLL_ADD, flags: 0, fd: 0, off: 0, addr: 0, len: 0, opFlags: POLLIN | POLLOUT, bufIndex: 0, spliceFdIn: 0 },
+        0,
+        ring.fd,
+        1,
+      );
       expect(resultOf(ring) & POLLOUT).toBe(POLLOUT);
     });
   }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Fifo } from "../lib/fifo.ts";
+import { Fifo } from "../lib/base/fifo.ts";
 import { fc } from "./support/properties.ts";
 
 test("a queue gives back what was put in, in order, however long it gets", () => {

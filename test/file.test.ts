@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { constants, readFileSync, statSync } from "node:fs";
 import { open as openWithNode } from "node:fs/promises";
 import { BufferPool, IORING_OP_FTRUNCATE, Ring, type RingFile } from "bun-uring";
-import { kernel } from "../lib/kernel.ts";
+import { kernel } from "../lib/uring/kernel.ts";
 import { needsPlace } from "./support/capabilities.ts";
 import { directFlags } from "./support/direct.ts";
 import { times } from "./support/effort.ts";

@@ -1,5 +1,5 @@
 import { describe, expect } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { transformSync } from "esbuild";
 import { needs } from "./support/capabilities.ts";
 import { partsOf } from "./support/exercise.ts";
@@ -11,9 +11,9 @@ const lib = new URL("../lib/", import.meta.url);
 
 /** Files that ask for a global all the same, each with its reason. */
 const exceptions: Readonly<Record<string, { readonly names: readonly string[]; readonly reason: string }>> = {
-  globals: { names: ["Buffer", "Bun", "DOMException"], reason: "takes them, when it is loaded" },
-  "open-handles": { names: ["process"], reason: "takes it when it is loaded, where a bundler sees it" },
-  "shim-source": { names: ["Buffer", "Bun", "process"], reason: "is a module of its own in the package" },
+  "base/globals": { names: ["Buffer", "Bun", "DOMException"], reason: "takes them, when it is loaded" },
+  "base/handles": { names: ["process"], reason: "takes it when it is loaded, where a bundler sees it" },
+  "uring/shim-source": { names: ["Buffer", "Bun", "process"], reason: "is a module of its own in the package" },
 };
 
 /** The globals that a module asks for when it runs: esbuild puts a word of ours in the place of each. */
@@ -47,7 +47,7 @@ describe("what waits comes to its end, while globals are replaced and when they 
 
 describe("of the files in lib", () => {
   needs("a processor that is not emulated")("none asks for a global that programs replace, but for those that are listed with a reason", () => {
-    const files = readdirSync(lib).filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"));
+    const files = Array.from(new Bun.Glob("**/*.ts").scanSync(lib.pathname)).filter((name) => !name.endsWith(".d.ts"));
     const users = files.flatMap((name) => {
       const file = name.slice(0, -".ts".length);
       const found = globalsOf(readFileSync(new URL(name, lib), "utf8")).filter((global) => !exceptions[file]?.names.includes(global));

@@ -7,7 +7,7 @@ import { expect } from "bun:test";
 import { closeSync, constants, openSync, readFileSync, readSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { open as openWithNode } from "node:fs/promises";
 import { Ring, type RingFile } from "bun-uring";
-import { bytesOfView, isView } from "../lib/view.ts";
+import { bytesOfView, isView } from "../lib/base/view.ts";
 import { needs, needsPlace } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { Folder } from "./support/files.ts";

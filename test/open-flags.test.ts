@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { constants } from "node:fs";
-import * as flags from "../lib/open-flags.ts";
+import * as flags from "../lib/requests/open-flags.ts";
 
 test("open(2)'s flags are those of node:fs on this processor", () => {
   const lacking = ["O_ACCMODE", "O_CLOEXEC"]; // in node:fs

@@ -1,6 +1,6 @@
 import { expect, spyOn, test } from "bun:test";
 import { BufferPool, type FixedBuffer, type PoolHandle, Ring } from "bun-uring";
-import { membershipOf } from "../lib/pool.ts";
+import { membershipOf } from "../lib/pool/buffer-pool.ts";
 import { needs } from "./support/capabilities.ts";
 import { numbered } from "./support/content.ts";
 import { times } from "./support/effort.ts";

@@ -1,6 +1,6 @@
 import { expect, spyOn, test } from "bun:test";
 import { BufferPool, type FixedBuffer, Ring } from "bun-uring";
-import { membershipOf } from "../lib/pool.ts";
+import { membershipOf } from "../lib/pool/buffer-pool.ts";
 import { bufferSource, needs } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import * as library from "bun-uring";
 import { BufferPool, probe } from "bun-uring";
-import { maySkipSignals } from "../lib/kernel.ts";
-import { featureNames, opcodeNames } from "../lib/uapi-names.ts";
+import { maySkipSignals } from "../lib/uring/kernel.ts";
+import { featureNames, opcodeNames } from "../lib/uring/uapi-names.ts";
 import { run } from "./support/programs.ts";
 import { countedKb, leavingNothing, pinnedKb } from "./support/resources.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
-import { steps } from "../lib/steps.ts";
+import { steps } from "../lib/doctor/steps.ts";
 import { bufferSource, needs } from "./support/capabilities.ts";
 import { anchorsOf, type Block, blocksOf, documents, linksOf, root, textOf } from "./support/documents.ts";
 import { Folder } from "./support/files.ts";
@@ -89,7 +89,7 @@ describe("of the documents", () => {
     const names = documents.flatMap(programsOf).map(({ text }, index) => folder.write(`program-${index}.ts`, text));
     expect(names.length).toBe(Object.keys(programs).length);
     const compilerOptions = { paths: { "bun-uring": [`${root}lib/index.ts`] }, typeRoots: [`${root}node_modules/@types`, `${root}node_modules`] };
-    folder.write("tsconfig.json", JSON.stringify({ extends: `${root}tsconfig.json`, compilerOptions, include: ["*.ts", `${root}lib/*.d.ts`] }));
+    folder.write("tsconfig.json", JSON.stringify({ extends: `${root}tsconfig.json`, compilerOptions, include: ["*.ts", `${root}lib/uring/*.d.ts`] }));
     const { exitCode, stdout } = await execute([process.execPath, `${root}node_modules/.bin/tsc`, "--project", folder.path]);
     expect([stdout, exitCode]).toEqual(["", 0]);
   });
@@ -174,9 +174,9 @@ needs("all documents", "a processor that is not emulated")(
       );
     };
     const heading = "How to add an operation";
-    insert("lib/operations.ts", "export function mkdir(", blockUnder({ document: walkThrough, heading }, "ts").text);
-    insert("lib/operations.ts", "  IORING_OP_TIMEOUT,\n", "  IORING_OP_SYMLINKAT,\n");
-    insert("lib/ring.ts", "  /**\n   * Makes a folder.", blockUnder({ document: walkThrough, heading }, "ts", 1).text);
+    insert("lib/requests/operations.ts", "export function mkdir(", blockUnder({ document: walkThrough, heading }, "ts").text);
+    insert("lib/requests/operations.ts", "  IORING_OP_TIMEOUT,\n", "  IORING_OP_SYMLINKAT,\n");
+    insert("lib/ring/ring.ts", "  /**\n   * Makes a folder.", blockUnder({ document: walkThrough, heading }, "ts", 1).text);
     const program = `
     import { readlinkSync } from "node:fs";
     import { Ring } from "./lib/index.ts";
@@ -194,8 +194,8 @@ describe("the README's table of error codes", () => {
   const listed = new Set(
     Array.from(table.matchAll(/^\| (`.*?) \|/gm), ([, codes = ""]) => Array.from(codes.matchAll(/`([A-Z_]+)`/g), ([, code = ""]) => code)).flat(),
   );
-  const sources = readdirSync(`${root}lib`).map((name) => readFileSync(`${root}lib/${name}`, "utf8"));
-  const hinted = Array.from(readFileSync(`${root}lib/hints.ts`, "utf8").matchAll(/^ {2}"?([A-Z]+)(?: io_uring_setup)?"?: /gm), ([, code = ""]) => code);
+  const sources = Array.from(new Bun.Glob("**/*.ts").scanSync(`${root}lib`), (name) => readFileSync(`${root}lib/${name}`, "utf8"));
+  const hinted = Array.from(readFileSync(`${root}lib/errors/hints.ts`, "utf8").matchAll(/^ {2}"?([A-Z]+)(?: io_uring_setup)?"?: /gm), ([, code = ""]) => code);
   const thrown = sources.flatMap((source) =>
     Array.from(source.matchAll(/(?:UringError|unavailable|coded)\((?:new \w+\(.*\), )?"([A-Z_]+)"/g), ([, code = ""]) => code),
   );

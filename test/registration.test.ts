@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { BufferPool, type CloneOptions, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, RawRing, Ring, UringError } from "bun-uring";
-import { clonesOf, kernel } from "../lib/kernel.ts";
+import { clonesOf, kernel } from "../lib/uring/kernel.ts";
 import { needs } from "./support/capabilities.ts";
 import { uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
@@ -118,8 +118,8 @@ needs("clone (Linux 6.12)")(
 
 needs("clone (Linux 6.12)")("an unknown clone flag is EINVAL", async () => {
   // The public call has no way to pass an unknown flag: the kernel's answer is asked for below it.
-  const { native } = await import("../lib/native.ts");
-  const { scratch } = await import("../lib/scratch.ts");
+  const { native } = await import("../lib/uring/native.ts");
+  const { scratch } = await import("../lib/uring/scratch.ts");
   const out = scratch(11 * 8);
   expect(native().ringInit(1, 0, 0, 0, out.address)).toBe(0);
   const address = Number(out.longs[0]);

@@ -157,7 +157,7 @@ describe("a path", () => {
 
 test("a callback that throws is reported, and keeps no other from being called", async () => {
   const program = `
-    import { onAbort } from ${JSON.stringify(new URL("../lib/abort.ts", import.meta.url).pathname)};
+    import { onAbort } from ${JSON.stringify(new URL("../lib/base/abort.ts", import.meta.url).pathname)};
     const controller = new AbortController();
     onAbort(controller.signal, () => { throw new Error("on purpose"); });
     onAbort(controller.signal, () => console.log("the second"));

@@ -1,5 +1,5 @@
 import { expect, spyOn, test } from "bun:test";
-import { blockCount, Slots, slotsPerBlock } from "../lib/slots.ts";
+import { blockCount, Slots, slotsPerBlock } from "../lib/pool/slots.ts";
 import { fc } from "./support/properties.ts";
 
 function memory(count: number): { hints: Int32Array; owners: Int32Array } {

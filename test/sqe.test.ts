@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { sqeWords, writeSqe } from "../lib/sqe.ts";
+import { sqeWords, writeSqe } from "../lib/uring/sqe.ts";
 import { fc } from "./support/properties.ts";
 
 const u8 = fc.integer({ min: 0, max: 255 });
@@ -10,7 +10,8 @@ const position = fc.oneof(safe, fc.constant(-1), fc.bigInt({ min: -1n, max: 2n *
 
 test("a length of 4 GiB, which the entry would hold as 0, is no request's", () => {
   const words = new Int32Array(sqeWords).fill(-1);
-  expect(() => writeSqe(words, 0, 4, 0, 3, 0, 0, 2 ** 32, 0, 1, 0)).toThrow("32 bits");
+  const sqe = { opcode: 4, flags: 0, fd: 3, off: 0, addr: 0, len: 2 ** 32, opFlags: 0, bufIndex: 0, spliceFdIn: 0 };
+  expect(() => writeSqe(words, 0, sqe, sqe.flags, sqe.fd, 1)).toThrow("32 bits");
   expect(words.every((word) => word === -1)).toBe(true);
 });
 
@@ -28,9 +29,9 @@ test("an entry has every field where struct io_uring_sqe has it, whatever stood 
       u16,
       fc.integer({ min: -1, max: 2 ** 31 - 1 }),
       fc.nat({ max: 3 }),
-      (opcode, sqeFlags, fd, off, address, length, flags, userData, index, spliceFd, entry) => {
+      (opcode, flags, fd, off, addr, len, opFlags, userData, bufIndex, spliceFdIn, entry) => {
         const words = new Int32Array(4 * sqeWords).fill(-1);
-        writeSqe(words, entry * sqeWords, opcode, sqeFlags, fd, off, address, length, flags, userData, index, spliceFd);
+        writeSqe(words, entry * sqeWords, { opcode, flags: 0, fd: 0, off, addr, len, opFlags, bufIndex, spliceFdIn }, flags, fd, userData);
         const sqe = new DataView(words.buffer, entry * 64, 64);
         expect({
           opcode: sqe.getUint8(0),
@@ -48,17 +49,17 @@ test("an entry has every field where struct io_uring_sqe has it, whatever stood 
           rest: [sqe.getBigUint64(48, true), sqe.getBigUint64(56, true)],
         }).toEqual({
           opcode,
-          flags: sqeFlags,
+          flags,
           ioprio: 0,
           fd,
           off: BigInt(off),
-          addr: BigInt(address),
-          len: length,
-          rwFlags: flags,
+          addr: BigInt(addr),
+          len,
+          rwFlags: opFlags,
           userData: BigInt(userData),
-          bufIndex: index,
+          bufIndex,
           personality: 0,
-          spliceFd,
+          spliceFd: spliceFdIn,
           rest: [0n, 0n],
         });
         const others = words.filter((_, index) => Math.floor(index / sqeWords) !== entry);

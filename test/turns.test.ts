@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Turns } from "../lib/turns.ts";
+import { Turns } from "../lib/pool/turns.ts";
 
 const [first, second, third] = [0, 1, 2];
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { appendFileSync, readFileSync, truncateSync } from "node:fs";
 import { Ring } from "bun-uring";
-import { native } from "../lib/native.ts";
+import { native } from "../lib/uring/native.ts";
 import { numbered } from "./support/content.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";

@@ -1,7 +1,8 @@
 /** How long it takes a ring to get a pool's memory: times of the joining alone, without the unregistering in between. */
-import { BufferPool, RawRing } from "bun-uring";
-import { membershipOf } from "../../lib/pool.ts";
-import { registerRegions } from "../../lib/raw-ring.ts";
+import { BufferPool, IORING_UNREGISTER_BUFFERS, RawRing } from "bun-uring";
+import { membershipOf } from "../../lib/pool/buffer-pool.ts";
+import { registerBuffers, unregister } from "../../lib/uring/registration.ts";
+import { Uring } from "../../lib/uring/uring.ts";
 import { serveRounds } from "./rounds.ts";
 
 const [way = "", first, second, hugePages] = process.argv.slice(2);
@@ -20,9 +21,8 @@ async function serve(join: () => void, leave: () => void): Promise<void> {
   });
 }
 
-const ring = new RawRing({ entries: 1 });
-
 if (way === "clone entries") {
+  const ring = new RawRing({ entries: 1 });
   const source = new RawRing({ entries: 1 });
   source.registerBuffers(Array.from({ length: Number(first) }, () => new SharedArrayBuffer(Number(second))));
   await serve(
@@ -32,18 +32,17 @@ if (way === "clone entries") {
 } else {
   using pool = new BufferPool({ count: Number(first), size: Number(second), hugePages: hugePages === "huge" });
   const membership = membershipOf(pool);
+  const uring = new Uring({ entries: 1, cqEntries: 0, flags: 0, sqThreadIdleMs: 0 });
+  const leave = () => unregister(uring, IORING_UNREGISTER_BUFFERS, "io_uring_unregister_buffers");
   if (way === "clone pool") {
     await serve(
-      () => membership.cloneTo(ring, 0),
+      () => membership.cloneTo(uring, 0),
       () => {
-        ring.unregisterBuffers();
+        leave();
         membership.leaveRing();
       },
     );
   } else {
-    await serve(
-      () => registerRegions(ring, membership.extents),
-      () => ring.unregisterBuffers(),
-    );
+    await serve(() => registerBuffers(uring, { regions: membership.extents, tags: undefined }), leave);
   }
 }

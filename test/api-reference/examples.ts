@@ -2,7 +2,7 @@
 import { mkdirSync, symlinkSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
-import { isBefore } from "../../lib/requirements.ts";
+import { isBefore } from "../../lib/errors/requirements.ts";
 import { Folder } from "../support/files.ts";
 import { execute } from "../support/programs.ts";
 import { sinceOf } from "./lacking.ts";
@@ -50,7 +50,7 @@ async function typeErrorsOf(examples: readonly Example[]): Promise<string[]> {
     JSON.stringify({
       extends: join(root, "tsconfig.json"),
       compilerOptions: { noUnusedLocals: false, paths: { "bun-uring": [join(root, "lib/index.ts")] }, typeRoots: [dependencies, join(dependencies, "@types")] },
-      include: [".", join(root, "lib/*.d.ts")],
+      include: [".", join(root, "lib/uring/*.d.ts")],
     }),
   );
   const { exitCode, stdout, stderr } = await execute([process.execPath, join(dependencies, ".bin/tsc"), "--project", folder.path]);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { abi } from "../../lib/native.ts";
+import { abi } from "../../lib/uring/native.ts";
 
 test("the shim's layouts are those of <linux/io_uring.h> and of liburing.so.2", () => {
   // Offsets on 64-bit machines, as offsetof() gives them with liburing's own header.
@@ -27,9 +27,9 @@ test("the shim's layouts are those of <linux/io_uring.h> and of liburing.so.2", 
 });
 
 test("what the teardown in C knows of TypeScript's layouts is what they are", async () => {
-  const { slotsPerBlock } = await import("../../lib/slots.ts");
-  const { participantCount, participantsStart, participantWords } = await import("../../lib/pool-control.ts");
-  const { indexSpan, kindUnit } = await import("../../lib/request-queue.ts");
+  const { slotsPerBlock } = await import("../../lib/pool/slots.ts");
+  const { participantCount, participantsStart, participantWords } = await import("../../lib/pool/control.ts");
+  const { indexSpan, kindUnit } = await import("../../lib/engines/in-flight.ts");
   const values = abi();
   expect(values["slots a block"]).toBe(slotsPerBlock);
   expect(values["participants"]).toBe(participantCount);

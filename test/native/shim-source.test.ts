@@ -2,7 +2,7 @@ import { dlopen } from "bun:ffi";
 import { expect, test } from "bun:test";
 import { closeSync, existsSync, lstatSync, readdirSync, readFileSync, truncateSync } from "node:fs";
 import { dirname } from "node:path";
-import { shimText, withShimFile } from "../../lib/shim-source.ts";
+import { shimText, withShimFile } from "../../lib/uring/shim-source.ts";
 import { needs } from "../support/capabilities.ts";
 import { Folder } from "../support/files.ts";
 import { execute } from "../support/programs.ts";

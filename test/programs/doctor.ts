@@ -1,8 +1,8 @@
 /** Diagnoses with few descriptors free, as many as the argument says, and prints what `bun-uring doctor --json` would. */
 import { closeSync, openSync } from "node:fs";
-import { diagnose, works } from "../../lib/doctor.ts";
-import { native } from "../../lib/native.ts";
-import { examine } from "../../lib/surroundings.ts";
+import { diagnose, works } from "../../lib/doctor/doctor.ts";
+import { examine } from "../../lib/doctor/surroundings.ts";
+import { native } from "../../lib/uring/native.ts";
 
 native(); // compiling takes descriptors
 const taken: number[] = [];

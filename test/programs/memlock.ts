@@ -1,7 +1,7 @@
 /** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. "rounds": closes all and begins again, times(200). "raw": registers by hand what is too much, and what is not. "again": rings to the limit, closed, and made again at once. "late": fills the limit with what closed rings have not given back, and waits for it with BufferPool.create. */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, RawRing, Ring, UringError } from "bun-uring";
-import { kernel } from "../../lib/kernel.ts";
+import { kernel } from "../../lib/uring/kernel.ts";
 import { times } from "../support/effort.ts";
 import { becomeUser, limitMemlock } from "../support/restrictions.ts";
 import { resultOf, shared } from "../support/rings.ts";

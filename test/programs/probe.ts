@@ -1,7 +1,7 @@
 /** Probes where something is in the way, and prints what came of it. Argument "enter": io_uring_enter is refused; a number: so many descriptors are free at first. */
 import { closeSync, openSync } from "node:fs";
 import { probe } from "bun-uring";
-import { native } from "../../lib/native.ts";
+import { native } from "../../lib/uring/native.ts";
 import { refuseIoUring } from "../support/restrictions.ts";
 
 const [what] = process.argv.slice(2);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { BufferPool } from "bun-uring";
-import { blockCount } from "../../lib/slots.ts";
+import { blockCount } from "../../lib/pool/slots.ts";
 import { times } from "../support/effort.ts";
 import { report } from "../support/stress.ts";
 import { TestWorker } from "../support/workers.ts";
@@ -55,7 +55,7 @@ describe("four Workers that contend for slots never have the same one, and lose 
     ["tryAcquire", 0.5 * million, 8],
     ["acquire", 0.05 * million, 3],
   ] as const) {
-    test(`with ${how === "slots" ? "lib/slots.ts" : `BufferPool.${how}`}, ${4 * pairs} times, ${count} slots`, async () => {
+    test(`with ${how === "slots" ? "lib/pool/slots.ts" : `BufferPool.${how}`}, ${4 * pairs} times, ${count} slots`, async () => {
       const depth = how === "acquire" ? 3 : Math.ceil(0.3 * count);
       const found = await contend(
         count,

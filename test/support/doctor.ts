@@ -1,6 +1,6 @@
 /** `bun-uring doctor`, run as a program. */
 import { expect } from "bun:test";
-import type { Finding } from "../../lib/doctor.ts";
+import type { Finding } from "../../lib/doctor/doctor.ts";
 import { execute, type Outcome } from "./programs.ts";
 
 /** The program of package.json's "bin". */

@@ -1,6 +1,6 @@
 /** Holds slots, has reads of a disk and of a pipe in flight and files open, says so, does what it is told to, and comes to its end, one way or another. */
 import { BufferPool, type FixedBuffer, RawRing, Ring, type RingFile } from "bun-uring";
-import { membershipOf } from "../../lib/pool.ts";
+import { membershipOf } from "../../lib/pool/buffer-pool.ts";
 import { directFlags } from "../support/direct.ts";
 import type { DoomedJob } from "./jobs.ts";
 

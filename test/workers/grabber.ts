@@ -1,7 +1,7 @@
 /** Acquires and releases slots as fast as it can, and marks each while it has it, by compare-and-exchange: whoever else has it is found out. */
 import { BufferPool, type FixedBuffer } from "bun-uring";
-import { membershipOf } from "../../lib/pool.ts";
-import { Slots } from "../../lib/slots.ts";
+import { membershipOf } from "../../lib/pool/buffer-pool.ts";
+import { Slots } from "../../lib/pool/slots.ts";
 import type { GrabberAnswer, GrabberJob } from "./jobs.ts";
 
 declare const self: Worker;

@@ -75,7 +75,7 @@ export interface VerifierAnswer {
 
 /** Memory that threads share: a word for each slot, but for the last two. */
 export interface SharedSlots {
-  /** Where lib/slots.ts is used by itself. */
+  /** Where lib/pool/slots.ts is used by itself. */
   readonly hints: SharedArrayBuffer;
   readonly owners: SharedArrayBuffer;
   /** Whose each slot is: 0, or a Worker's mark. */
@@ -85,7 +85,7 @@ export interface SharedSlots {
 }
 
 export interface GrabberJob extends SharedSlots {
-  /** By what: lib/slots.ts, or a BufferPool's methods. */
+  /** By what: lib/pool/slots.ts, or a BufferPool's methods. */
   readonly how: "slots" | "tryAcquire" | "acquire";
   readonly pool: PoolHandle;
   /** 1 or more: no other thread's. */

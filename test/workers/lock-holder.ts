@@ -1,6 +1,6 @@
 /** Takes a pool's lock, and never gives it back. */
 import { BufferPool, type PoolHandle } from "bun-uring";
-import { membershipOf } from "../../lib/pool.ts";
+import { membershipOf } from "../../lib/pool/buffer-pool.ts";
 
 declare const self: Worker;
 

@@ -1,0 +1,63 @@
+/** What `bun-uring doctor` looks at besides io_uring itself. */
+import { Bun, process } from "../base/globals.ts";
+import { field, readProc } from "../base/proc.ts";
+import { type Refusing, refusing } from "../errors/refusal.ts";
+import { type Probe, probe } from "../uring/probe.ts";
+import type { Host } from "./steps.ts";
+import { type Trial, trial } from "./trial.ts";
+
+export interface Surroundings {
+  readonly platform: string;
+  readonly architecture: string;
+  readonly bun: string;
+  /** Whether /proc can be read; where it can't, what is read from it is unknown. */
+  readonly hasProc: boolean;
+  readonly refusing: Refusing;
+  /** What kind of container the process is in; undefined outside, or where it does not show. */
+  readonly container: Host | undefined;
+  readonly openFiles: {
+    /** How many descriptors the process may have, Infinity where that is not known. */
+    readonly limit: number;
+    /** How many it has. */
+    readonly open: number;
+  };
+  /** Undefined where there is nothing to try. */
+  readonly trial: Trial | undefined;
+}
+
+function container(): Host | undefined {
+  const { existsSync } = process.getBuiltinModule("node:fs");
+  if (process.env["KUBERNETES_SERVICE_HOST"] !== undefined) return "kubernetes";
+  if (existsSync("/run/.containerenv")) return "podman";
+  return existsSync("/.dockerenv") ? "docker" : undefined;
+}
+
+function openDescriptors(): number {
+  try {
+    return process.getBuiltinModule("node:fs").readdirSync("/proc/self/fd").length - 1; // one is this listing's
+  } catch {
+    return 0;
+  }
+}
+
+/** Looks around, and tries. */
+export async function examine(): Promise<{ probe: Probe; surroundings: Surroundings }> {
+  const openFiles = {
+    limit: Number(field(readProc("/proc/self/limits"), /^Max open files\s+(\d+)/m) ?? Number.POSITIVE_INFINITY),
+    open: openDescriptors(),
+  };
+  const found = probe();
+  return {
+    probe: found,
+    surroundings: {
+      platform: process.platform,
+      architecture: process.arch,
+      bun: Bun.version,
+      hasProc: process.getBuiltinModule("node:fs").existsSync("/proc/self/status"),
+      refusing: refusing(),
+      container: container(),
+      openFiles,
+      trial: found.available ? await trial(found) : undefined,
+    },
+  };
+}

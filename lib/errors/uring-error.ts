@@ -1,0 +1,119 @@
+import { process } from "../base/globals.ts";
+import { hintFor } from "./hints.ts";
+
+/** What node:os lacks of Linux's errnos, and files, devices and io_uring report. */
+const others = { EBADFD: 77, EUSERS: 87, EUCLEAN: 117, EREMOTEIO: 121, ENOMEDIUM: 123, ENOKEY: 126, EHWPOISON: 133 };
+
+/** Negative errnos by code; of two names for one errno the kernel's is the last. */
+function errnos(): Map<string, number> {
+  const { errno } = process.getBuiltinModule("node:os").constants;
+  const found = new Map(Object.entries({ ...errno, ...others }).map(([code, number]) => [code, -number]));
+  for (const code of ["EAGAIN", "EOPNOTSUPP"]) {
+    const number = found.get(code) ?? 0;
+    found.delete(code);
+    found.set(code, number);
+  }
+  return found;
+}
+
+let errnoByCode: ReadonlyMap<string, number> | undefined;
+let codeByErrno: ReadonlyMap<number, string> | undefined;
+
+function errnoOf(code: string): number {
+  errnoByCode ??= errnos();
+  return errnoByCode.get(code) ?? 0;
+}
+
+function codeOf(errno: number): string {
+  errnoByCode ??= errnos();
+  codeByErrno ??= new Map(Array.from(errnoByCode, ([code, one]) => [one, code] as const));
+  return codeByErrno.get(errno) ?? `E${-errno}`;
+}
+
+const descriptions: Record<string, string> = {
+  EBADFD: "file descriptor in bad state",
+  EBADMSG: "bad message, a checksum may be wrong",
+  EDEADLK: "resource deadlock would occur",
+  EDQUOT: "disk quota exceeded",
+  EHWPOISON: "the memory has a hardware error",
+  ENOLCK: "no locks available",
+  ENOKEY: "required key not available",
+  ENOMEDIUM: "no medium found",
+  EOPNOTSUPP: "operation not supported",
+  EOVERFLOW: "value too large for its range",
+  ESTALE: "no longer valid",
+  ETIME: "timer expired",
+  EUCLEAN: "structure needs cleaning, the file system is damaged",
+  EUSERS: "too many users",
+};
+
+/** What an error says beyond its errno. */
+export interface UringErrorDetails {
+  /** Shown instead of the system's text for the errno. */
+  readonly message?: string;
+  readonly hint?: string;
+  readonly path?: string;
+  readonly destination?: string;
+  readonly cause?: unknown;
+}
+
+/**
+ * Every failure of a system call or of a request, and every use of a thing that is closed, released or not the ring's own.
+ *
+ * @example
+ * ```ts
+ * import { RawRing, UringError } from "bun-uring";
+ *
+ * using source = new RawRing();
+ * using ring = new RawRing();
+ * try {
+ *   ring.cloneBuffers(source);
+ * } catch (error) {
+ *   if (!(error instanceof UringError)) throw error;
+ *   console.log(error.code, error.hint); // ENXIO The source ring has no registered buffers.
+ * }
+ * ```
+ */
+export class UringError extends Error {
+  /** "UringError". */
+  override readonly name = "UringError";
+  /** The errno's name, "EBUSY". */
+  readonly code: string;
+  /** The errno, negative, as node:fs has it: -16. 0 where the code is not an errno. */
+  readonly errno: number;
+  /** What failed: "io_uring_clone_buffers", "read_fixed", … */
+  readonly syscall: string;
+  /** What to do about it, where that is known. */
+  declare readonly hint?: string;
+  /** The path that was given, where there was one. */
+  declare readonly path?: string;
+  /** The second path, where there were two. */
+  declare readonly dest?: string;
+
+  /**
+   * The library makes these.
+   * @hidden
+   */
+  constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
+    const errno = typeof error === "number" ? error : errnoOf(error);
+    const code = typeof error === "number" ? codeOf(error) : error;
+    const text = details.message ?? descriptions[code] ?? process.getBuiltinModule("node:util").getSystemErrorMap().get(errno)?.[1] ?? "failed";
+    const hint = details.hint ?? hintFor(code, syscall);
+    super(
+      `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${details.destination === undefined ? "" : ` -> '${details.destination}'`}${hint === undefined ? "" : `. ${hint}`}`,
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
+    this.code = code;
+    this.errno = errno;
+    this.syscall = syscall;
+    if (hint !== undefined) this.hint = hint;
+    if (details.path !== undefined) this.path = details.path;
+    if (details.destination !== undefined) this.dest = details.destination;
+  }
+}
+
+/** Throws a system call's -errno as the UringError that it is; returns any other result. */
+export function checked(result: number, syscall: string): number {
+  if (result < 0) throw new UringError(result, syscall);
+  return result;
+}

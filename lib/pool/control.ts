@@ -1,0 +1,178 @@
+/** The head of a pool's shared memory: what every thread that has the pool sees. The teardown in C knows the layout. */
+
+import { invalidType, invalidValue } from "../base/arguments.ts";
+import { Bun, process } from "../base/globals.ts";
+import { isSharedMemory, sharedByteLengthOf } from "../base/view.ts";
+import { checked } from "../errors/uring-error.ts";
+import { type Clones, clonesOf } from "../uring/kernel.ts";
+import { addressOf, native } from "../uring/native.ts";
+import { type PoolPlan, planPool } from "./memory.ts";
+import { blockCount } from "./slots.ts";
+import { Turns } from "./turns.ts";
+
+const magic = 0x62756e75;
+/** Of the layout: threads that share a pool run the same one. */
+const version = 2;
+
+/** 32-bit words of the head. */
+const word = {
+  magic: 0,
+  version: 1,
+  /** A PI futex: 0, or the thread that has it. Its end gives it back. */
+  lock: 2,
+  closed: 3,
+  count: 4,
+  /** One past the highest participant there ever was. */
+  participantLimit: 5,
+  sizeBytes: 6,
+  /** What the kernel can clone: other threads need not probe it. */
+  cloneAbility: 7,
+  zero: 8,
+  /** Counts transfers: each has a ticket of its own. */
+  transfers: 9,
+  identity: 10,
+  hugePages: 11,
+  /** See turns.ts. */
+  turn: 12,
+  passes: 13,
+  waits: 14,
+  /** The user that made it. */
+  user: 15,
+} as const;
+
+/** The user that this process acts as now. */
+export function currentUser(): number {
+  return process.geteuid?.() ?? 0;
+}
+
+export const participantsStart = 16;
+export const participantCount = 1024;
+/** Words of a participant: in use, ring descriptor + 1, eventfd + 1, waiting. */
+export const participantWords = 4;
+const blocksStart = participantsStart + participantCount * participantWords;
+const largestTicket = 2 ** 30;
+
+let ownThreadId: number | undefined;
+
+/** The kernel's number of this thread, as a PI futex has it. */
+function threadId(): number {
+  ownThreadId ??= native().threadId();
+  return ownThreadId;
+}
+
+/** One pool's shared state, seen from one thread. */
+export class PoolControl {
+  readonly memory: SharedArrayBuffer;
+  readonly address: number;
+  readonly plan: PoolPlan;
+  readonly clones: Clones;
+  readonly zero: boolean;
+  /** Tells pools apart. */
+  readonly identity: number;
+  /** The user that made the pool: rings of another cannot clone its registration. */
+  readonly user: number;
+  /** The slots' hints and owners, see slots.ts. */
+  readonly hints: Int32Array;
+  readonly owners: Int32Array;
+  readonly turns: Turns;
+  readonly #words: Int32Array;
+
+  private constructor(memory: SharedArrayBuffer, words: Int32Array, plan: PoolPlan) {
+    const blocks = blockCount(plan.count);
+    this.memory = memory;
+    this.address = addressOf(memory);
+    this.plan = plan;
+    this.clones = clonesOf(words[word.cloneAbility] ?? 0);
+    this.zero = words[word.zero] === 1;
+    this.identity = words[word.identity] ?? 0;
+    this.user = (words[word.user] ?? 0) >>> 0;
+    this.hints = new Int32Array(memory, blocksStart * 4, blocks);
+    this.owners = new Int32Array(memory, (blocksStart + blocks) * 4, plan.count);
+    this.turns = new Turns(words, {
+      participantLimit: word.participantLimit,
+      turn: word.turn,
+      passes: word.passes,
+      waits: word.waits,
+      firstWaiting: participantsStart + 3,
+      stride: participantWords,
+    });
+    this.#words = words;
+  }
+
+  /** Lays out a new pool's state, every slot free. */
+  static create(plan: PoolPlan, cloneAbility: number, zero: boolean): PoolControl {
+    const words = blocksStart + blockCount(plan.count) + plan.count;
+    const memory = new SharedArrayBuffer(Math.ceil(words / 1024) * 4096);
+    const view = new Int32Array(memory);
+    view[word.magic] = magic;
+    view[word.version] = version;
+    view[word.count] = plan.count;
+    view[word.sizeBytes] = plan.sizeBytes;
+    view[word.cloneAbility] = cloneAbility;
+    view[word.zero] = zero ? 1 : 0;
+    view[word.hugePages] = plan.hugePages ? 1 : 0;
+    view[word.user] = currentUser();
+    view[word.identity] = Bun.randomUUIDv7("buffer").readInt32LE(12);
+    const control = new PoolControl(memory, view, plan);
+    control.hints.fill(1);
+    return control;
+  }
+
+  /**
+   * Opens another thread's state.
+   * @throws TypeError: it is no pool's, or that of another version of this library
+   */
+  static open(memory: unknown): PoolControl {
+    if (!isSharedMemory(memory)) throw invalidType("handle.control", "a SharedArrayBuffer", memory);
+    const view = new Int32Array(memory, 0, Math.floor(sharedByteLengthOf(memory) / 4));
+    if (view.length < blocksStart || view[word.magic] !== magic) throw invalidValue("handle.control is not the state of a BufferPool");
+    if (view[word.version] !== version)
+      throw invalidValue(`handle.control has version ${view[word.version]}, and this library ${version}: two versions of bun-uring are loaded`);
+    const count = view[word.count] ?? 0;
+    if (view.length < blocksStart + blockCount(count) + count) throw invalidValue(`handle.control is too short for ${count} slots`);
+    return new PoolControl(memory, view, planPool(count, view[word.sizeBytes] ?? 0, view[word.hugePages] === 1));
+  }
+
+  get closed(): boolean {
+    return Atomics.load(this.#words, word.closed) !== 0;
+  }
+
+  /** The descriptor of the registration's ring that a participant has for itself, or -1. */
+  ringFd(participant: number): number {
+    return Atomics.load(this.#words, this.#participant(participant) + 1) - 1;
+  }
+
+  /** How many participants there are, and how many of them wait, `except` one. */
+  countParticipants(except: number): { attached: number; waiting: number } {
+    const limit = Atomics.load(this.#words, word.participantLimit);
+    let attached = 0;
+    let waiting = 0;
+    for (let participant = 0; participant < limit; participant++) {
+      if (participant === except) continue;
+      const base = this.#participant(participant);
+      attached += Atomics.load(this.#words, base);
+      if (this.turns.isWaiting(participant)) waiting++;
+    }
+    return { attached, waiting };
+  }
+
+  /** A number for one transfer, 1 to 2^30. */
+  nextTicket(): number {
+    return ((Atomics.add(this.#words, word.transfers, 1) & (largestTicket - 1)) >>> 0) + 1;
+  }
+
+  /** Runs `critical` while no other thread attaches, clones, or closes the pool. The kernel is asked only where another thread has the lock, or waits for it. */
+  locked<Result>(critical: () => Result): Result {
+    const self = threadId();
+    if (Atomics.compareExchange(this.#words, word.lock, 0, self) !== 0) checked(native().poolLock(this.address), "futex");
+    try {
+      return critical();
+    } finally {
+      if (Atomics.compareExchange(this.#words, word.lock, self, 0) !== self) checked(native().poolUnlock(this.address), "futex");
+    }
+  }
+
+  #participant(index: number): number {
+    return participantsStart + index * participantWords;
+  }
+}

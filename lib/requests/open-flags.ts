@@ -1,0 +1,54 @@
+/** open(2)'s flags: by their values here, for loading node:fs takes longer than making a ring. */
+
+import { checkInteger, invalidType, invalidValue } from "../base/arguments.ts";
+import { process } from "../base/globals.ts";
+
+const isArm = process.arch === "arm64";
+
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_ACCMODE = 3;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_TRUNC = 0o1000;
+export const O_APPEND = 0o2000;
+export const O_NONBLOCK = 0o4000;
+export const O_SYNC = 0o4010000;
+export const O_DIRECT = isArm ? 0o200000 : 0o40000;
+export const O_DIRECTORY = isArm ? 0o40000 : 0o200000;
+export const O_CLOEXEC = 0o2000000;
+
+/** Node's names of open(2)'s flags. */
+const named: Readonly<Record<string, number>> = {
+  r: O_RDONLY,
+  rs: O_RDONLY | O_SYNC,
+  "r+": O_RDWR,
+  "rs+": O_RDWR | O_SYNC,
+  w: O_TRUNC | O_CREAT | O_WRONLY,
+  wx: O_TRUNC | O_CREAT | O_WRONLY | O_EXCL,
+  "w+": O_TRUNC | O_CREAT | O_RDWR,
+  "wx+": O_TRUNC | O_CREAT | O_RDWR | O_EXCL,
+  a: O_APPEND | O_CREAT | O_WRONLY,
+  ax: O_APPEND | O_CREAT | O_WRONLY | O_EXCL,
+  as: O_APPEND | O_CREAT | O_WRONLY | O_SYNC,
+  "a+": O_APPEND | O_CREAT | O_RDWR,
+  "ax+": O_APPEND | O_CREAT | O_RDWR | O_EXCL,
+  "as+": O_APPEND | O_CREAT | O_RDWR | O_SYNC,
+};
+
+/** Node also takes the letters in the other order. */
+const synonyms: Readonly<Record<string, string>> = { sr: "rs", "sr+": "rs+", xw: "wx", "xw+": "wx+", xa: "ax", "xa+": "ax+", sa: "as", "sa+": "as+" };
+
+/** open(2)'s flags, close-on-exec always, from Node's "r", "w+", … or a number. */
+export function openFlags(flags: unknown): number {
+  if (typeof flags === "number") {
+    checkInteger("flags", flags, 0, 2 ** 31 - 1);
+    return flags | O_CLOEXEC;
+  }
+  if (typeof flags !== "string") throw invalidType("flags", "a string or a number", flags);
+  const name = synonyms[flags] ?? flags;
+  const found = Object.hasOwn(named, name) ? named[name] : undefined;
+  if (found === undefined) throw invalidValue(`flags must be one of ${Object.keys(named).join(", ")}, or a number; not ${JSON.stringify(flags)}`);
+  return found | O_CLOEXEC;
+}

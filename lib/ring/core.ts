@@ -1,0 +1,284 @@
+import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "../base/arguments.ts";
+import { Bun, Promise } from "../base/globals.ts";
+import type { Reclaimable } from "../base/handles.ts";
+
+import { warn } from "../base/warn.ts";
+import { IoUringEngine } from "../engines/io-uring.ts";
+import { UringError } from "../errors/uring-error.ts";
+import { BufferPool, membershipOf } from "../pool/buffer-pool.ts";
+import { currentUser } from "../pool/control.ts";
+import { FixedBuffer, type SlotOwner, slotOf } from "../pool/fixed-buffer.ts";
+import type { PoolMembership } from "../pool/membership.ts";
+import type { OpenFile } from "../requests/open-file.ts";
+import type { Operation } from "../requests/operation.ts";
+import { transferFlags } from "../requests/operations.ts";
+import { RequestQueue } from "../requests/queue.ts";
+import type { Took } from "../uring/clone.ts";
+import { registerBuffers, unregister } from "../uring/registration.ts";
+import { RWF_APPEND, RWF_DSYNC, RWF_NOWAIT } from "../uring/transfers.ts";
+import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IORING_UNREGISTER_BUFFERS } from "../uring/uapi.ts";
+import type { Uring, UringOptions } from "../uring/uring.ts";
+
+/** Options of every operation. */
+export interface OperationOptions {
+  /** Rejects the promise with its reason when aborted; what the operation uses stays its own until the kernel is done with it. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of reads and writes. */
+export interface TransferOptions extends OperationOptions {
+  /**
+   * In the file, in bytes. Omitted: the file's own position, which moves on. Such transfers of one ring run one after the other, in the order of the calls; to a file that is open for
+   * appending only they go to the end. A RingFile that has no positions, a pipe, a FIFO or a terminal, refuses one with ESPIPE.
+   */
+  readonly position?: number | bigint;
+}
+
+/** Options of `readFixed`. */
+export interface FixedTransferOptions extends TransferOptions {
+  /** In the slot, in bytes. Default 0. */
+  readonly offset?: number;
+  /** In bytes. Default: to the slot's end. */
+  readonly length?: number;
+  /** Fail with EAGAIN rather than wait for a disk or a lock (RWF_NOWAIT). Default false. */
+  readonly noWait?: boolean;
+}
+
+/** Options of `writeFixed`. */
+export interface FixedWriteOptions extends FixedTransferOptions {
+  /** Resolve when the bytes are on stable storage, as with O_DSYNC (RWF_DSYNC). Default false. */
+  readonly dsync?: boolean;
+  /** Write at the file's end, whatever the position (RWF_APPEND). Default false. */
+  readonly append?: boolean;
+}
+
+const readOptions = ["position", "offset", "length", "noWait", "signal"];
+const writeOptions = [...readOptions, "dsync", "append"];
+
+const rangeNames = { buffer: "buffer", offset: "options.offset", length: "options.length" };
+
+/** The options of a call that gives none: nothing about them has to be checked. */
+export const noOptions = {};
+
+function rwFlagsOf(options: FixedWriteOptions): number {
+  const { noWait = false, dsync = false, append = false } = options;
+  checkBoolean("options.noWait", noWait);
+  checkBoolean("options.dsync", dsync);
+  checkBoolean("options.append", append);
+  return (noWait ? RWF_NOWAIT : 0) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0);
+}
+
+/** A ring's pools, each with where its buffers begin in the ring's table. The pool objects are here for their life: what a ring has was not dropped. */
+type JoinedPools = readonly { readonly pool: BufferPool; readonly membership: PoolMembership; readonly base: number }[];
+
+function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly membership: PoolMembership }[] {
+  const given: readonly unknown[] = pool === undefined ? [] : Array.isArray(pool) ? pool : [pool];
+  const pools = given.map((one) => {
+    if (!(one instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool, or an array of them", one);
+    return { pool: one, membership: membershipOf(one) };
+  });
+  if (new Set(pools.map(({ membership }) => membership.control.address)).size !== pools.length) throw invalidValue("options.pool has the same pool twice");
+  return pools;
+}
+
+type GivenPools = ReturnType<typeof poolsOf>;
+
+/** Clones the pools to the ring, side by side. */
+function clone(uring: Uring, given: GivenPools, took: Took): JoinedPools {
+  const pools: JoinedPools[number][] = [];
+  let base = 0;
+  try {
+    for (const { pool, membership } of given) {
+      membership.cloneTo(uring, base, took);
+      pools.push({ pool, membership, base });
+      base += membership.extents.length;
+    }
+    return pools;
+  } catch (error) {
+    if (pools.length > 0) unregister(uring, IORING_UNREGISTER_BUFFERS, "io_uring_unregister_buffers");
+    for (const { membership } of pools) membership.leaveRing();
+    throw error;
+  }
+}
+
+/** Registers the pools' memory on the ring itself. */
+function register(uring: Uring, given: GivenPools, took: Took): JoinedPools {
+  for (const { membership } of given) membership.assertOpen("io_uring_register_buffers");
+  const regions = given.flatMap(({ membership }) => membership.extents);
+  if (regions.length > 0) {
+    const started = Bun.nanoseconds();
+    registerBuffers(uring, { regions, tags: undefined });
+    took.ns += Bun.nanoseconds() - started;
+  }
+  let base = 0;
+  return given.map(({ pool, membership }) => {
+    membership.joinRing();
+    const joined = { pool, membership, base };
+    base += membership.extents.length;
+    return joined;
+  });
+}
+
+/** The kernel clones only within a process, and only for the user whom the registration counts for: nobody with CAP_IPC_LOCK, else the real one. */
+function refusesUser(error: unknown): boolean {
+  return error instanceof UringError && error.code === "EINVAL" && error.syscall === "io_uring_clone_buffers";
+}
+
+function whyNotCloned(given: GivenPools): string {
+  const now = currentUser();
+  const made = given.map(({ membership }) => membership.control.user).find((user) => user !== now);
+  const change =
+    made === undefined
+      ? "this process has gained or lost the capability CAP_IPC_LOCK since the pool was made"
+      : `user ${made} made the pool, and this process has become user ${now} since`;
+  return `The ring cannot clone the pool's registration and has to make its own, because ${change}.`;
+}
+
+/** Clones the pools to the ring; where the kernel cannot, registers their memory on it. */
+function join(uring: Uring, given: GivenPools): { pools: JoinedPools; cloned: boolean; tookNs: number } {
+  const took = { ns: 0 };
+  let refused = false;
+  if (given.every(({ membership: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges))) {
+    try {
+      return { pools: clone(uring, given, took), cloned: true, tookNs: took.ns };
+    } catch (error) {
+      if (!refusesUser(error)) throw error;
+      refused = true;
+    }
+  }
+  try {
+    return { pools: register(uring, given, took), cloned: false, tookNs: took.ns };
+  } catch (error) {
+    if (!refused || !(error instanceof UringError)) throw error;
+    throw new UringError(error.code, error.syscall, { hint: `${whyNotCloned(given)} ${error.hint ?? ""}`.trimEnd(), cause: error });
+  }
+}
+
+/** What settles the promise that was made last: Promise.withResolvers takes a third longer, and a function of one's own for each a good deal of memory. */
+const captured: { resolve: (value: number) => void; reject: (reason: unknown) => void } = { resolve: () => undefined, reject: () => undefined };
+
+function capture(resolve: (value: number) => void, reject: (reason: unknown) => void): void {
+  captured.resolve = resolve;
+  captured.reject = reject;
+}
+
+/**
+ * What a ring and its files share: the requests, and the pools whose slots those may use. Requests in flight refer to it, so it must not refer to the Ring: when that is collected,
+ * and so every file that refers to it, nobody can start a request, and the core closes as soon as nothing is in flight.
+ */
+export class RingCore implements Reclaimable {
+  readonly kind = "Ring";
+  readonly label: string;
+  readonly requests: RequestQueue;
+  readonly bufferSource: "cloned" | "registered" | undefined;
+  readonly bufferJoinMs: number;
+  readonly #pools: JoinedPools;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: UringOptions, pool: unknown) {
+    const given = poolsOf(pool);
+    const engine = new IoUringEngine<Operation>(options);
+    this.requests = new RequestQueue(engine);
+    this.label = `of descriptor ${engine.uring.fd}`;
+    try {
+      const { pools, cloned, tookNs } = join(engine.uring, given);
+      this.bufferJoinMs = tookNs / 1e6;
+      this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
+      this.#pools = pools;
+    } catch (error) {
+      // Nothing is in flight: whatever closing could report matters less than this.
+      this.requests.close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    if (this.#closing === undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#closing = promise; // first, for a signal's own method may close the ring while it is closed
+      resolve(
+        this.requests.close().finally(() => {
+          // A ring that the kernel would not finish keeps its pools.
+          if (this.requests.gone) for (const { membership } of this.#pools) membership.leaveRing();
+        }),
+      );
+    }
+    return this.#closing;
+  }
+
+  get ended(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  reclaim(): void {
+    this.requests.abandon(() => {
+      this.close().catch((error: unknown) => warn("bun-uring: closing a ring that nobody has any more:", error));
+    });
+  }
+
+  /** Reads into a slot, or writes from one; whatever is wrong with that rejects. */
+  transferFixed(direction: "read" | "write", target: number | OpenFile, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
+    const promise = new Promise<number>(capture);
+    const { resolve, reject } = captured;
+    try {
+      this.#startFixed(direction === "read", target, buffer, options, resolve, reject);
+    } catch (error) {
+      reject(error);
+    }
+    return promise;
+  }
+
+  #startFixed(
+    isRead: boolean,
+    target: number | OpenFile,
+    buffer: FixedBuffer,
+    options: FixedWriteOptions,
+    succeed: (bytes: number) => void,
+    reject: (reason: unknown) => void,
+  ): void {
+    const syscall = isRead ? "read_fixed" : "write_fixed";
+    if (options !== noOptions) checkOptions(options, isRead ? readOptions : writeOptions);
+    const { position, offset = 0, signal } = options;
+    if (position !== undefined) checkPosition("options.position", position, 0);
+    if (signal !== undefined) checkSignal(signal);
+    const { slot, address, length, bufferIndex } = this.rangeOf(buffer, offset, options.length, syscall, rangeNames);
+    const operation = this.requests.reusable();
+    operation.opcode = isRead ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
+    operation.syscall = syscall;
+    operation.flags = transferFlags(length);
+    if (typeof target === "number") {
+      operation.fd = target;
+    } else {
+      if (position !== undefined) target.assertSeekable(syscall);
+      operation.fd = target.fd;
+      operation.file = target;
+    }
+    operation.off = position ?? -1;
+    operation.addr = address;
+    operation.len = length;
+    operation.opFlags = options === noOptions ? 0 : rwFlagsOf(options);
+    operation.bufIndex = bufferIndex;
+    operation.slot = slot;
+    operation.succeed = succeed;
+    operation.reject = reject;
+    this.requests.start(operation, signal);
+  }
+
+  /** A range of a slot, as a request names it. */
+  rangeOf(buffer: FixedBuffer, offset: number, length: number | undefined, syscall: string, names: typeof rangeNames) {
+    if (!(buffer instanceof FixedBuffer)) throw invalidType(names.buffer, "a FixedBuffer", buffer);
+    const slot = slotOf(buffer);
+    slot.assertUsable(syscall);
+    const { sizeBytes } = slot;
+    checkInteger(names.offset, offset, 0, sizeBytes);
+    if (length !== undefined) checkInteger(names.length, length, 0, sizeBytes - offset);
+    return { slot, address: slot.address + offset, length: length ?? sizeBytes - offset, bufferIndex: this.#baseOf(slot.owner) + slot.extent };
+  }
+
+  #baseOf(owner: SlotOwner): number {
+    const [first] = this.#pools;
+    if (first?.membership === owner) return first.base;
+    for (const { membership, base } of this.#pools) if (membership.poolAddress === owner.poolAddress) return base;
+    throw invalidValue("buffer is of a pool that this ring does not have: name the pool in `new Ring({ pool })`");
+  }
+}

@@ -1,0 +1,258 @@
+/** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
+
+import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
+import { assert } from "../base/assert.ts";
+import { Buffer, Bun, process } from "../base/globals.ts";
+import { root } from "../base/hold.ts";
+import { hintFor } from "../errors/hints.ts";
+import * as remedies from "../errors/remedies.ts";
+import { oldest } from "../errors/requirements.ts";
+import { UringError } from "../errors/uring-error.ts";
+
+/** The shim's functions, in the order of its table. Addresses are numbers; results are values or -errno. */
+const signatures = {
+  ringInit: { args: ["u32", "u32", "u32", "u32", "u64"], returns: "i32" },
+  ringClose: { args: ["u64"], returns: "i32" },
+  ringFinish: { args: ["u64"], returns: "i32" },
+  ringSubmit: { args: ["u64", "u32"], returns: "i32" },
+  ringSubmitAndWait: { args: ["u64", "u32", "u32"], returns: "i32" },
+  ringGetEvents: { args: ["u64"], returns: "i32" },
+  ringRegister: { args: ["u64", "u32", "u64", "u32"], returns: "i32" },
+  ringRegisterRingFd: { args: ["u64"], returns: "i32" },
+  ringUnregisterRingFd: { args: ["u64"], returns: "i32" },
+  ringClone: { args: ["u64", "i32", "u32", "u32", "u32", "u32"], returns: "i32" },
+  ringEventfd: { args: ["u64"], returns: "i32" },
+  ringFiles: { args: ["u64", "u64", "u32"], returns: "void" },
+  poolCreate: { args: ["u64", "u64", "u32", "u64"], returns: "i32" },
+  poolAttach: { args: ["u64", "u64"], returns: "i32" },
+  poolClose: { args: ["u64"], returns: "void" },
+  poolLeave: { args: ["u64"], returns: "void" },
+  poolLock: { args: ["u64"], returns: "i32" },
+  poolUnlock: { args: ["u64"], returns: "i32" },
+  poolWake: { args: ["u64"], returns: "void" },
+  poolEventfd: { args: ["u64"], returns: "i32" },
+  threadId: { args: [], returns: "i32" },
+  descriptorFlags: { args: ["i32"], returns: "i32" },
+  fileSeek: { args: ["i32", "i64_fast", "i32"], returns: "i64_fast" },
+  fileStatus: { args: ["i32", "u32", "u64"], returns: "i32" },
+  mountMagic: { args: ["u64"], returns: "i64_fast" },
+  advise: { args: ["u64", "u64", "i32"], returns: "i32" },
+  reflinkStart: { args: ["i32", "i32", "u64"], returns: "i32" },
+  reflinkResult: { args: ["u64"], returns: "i32" },
+  probe: { args: ["u64"], returns: "i32" },
+} as const;
+
+type Signatures = typeof signatures;
+/** 64-bit integers past 2^53 are bigints. */
+type Value<Type> = Type extends "i64_fast" | "u64" ? number | bigint : number;
+type Values<Types extends readonly unknown[]> = { [Index in keyof Types]: Value<Types[Index]> };
+
+/** The shim, bound. */
+export type Native = {
+  readonly [Name in keyof Signatures]: (
+    ...values: Values<Signatures[Name]["args"]>
+  ) => Signatures[Name]["returns"] extends "void" ? void : Value<Signatures[Name]["returns"]>;
+};
+
+/** Sizes and offsets that the shim was compiled with, for a test to compare with the ABI's. */
+export const abiEntries = [
+  "sizeof io_uring",
+  "io_uring.sq.sqes",
+  "io_uring.sq.sqe_tail",
+  "io_uring.sq.ring_entries",
+  "io_uring.cq.khead",
+  "io_uring.cq.cqes",
+  "io_uring.cq.ring_entries",
+  "io_uring.flags",
+  "io_uring.ring_fd",
+  "io_uring.features",
+  "io_uring.enter_ring_fd",
+  "io_uring.int_flags",
+  "sizeof io_uring_sqe",
+  "io_uring_sqe.user_data",
+  "sizeof io_uring_cqe",
+  "sizeof io_uring_params",
+  "io_uring_params.features",
+  "sizeof io_uring_clone_buffers",
+  "sizeof io_uring_sync_cancel_reg",
+  "participants",
+  "slots a block",
+  "control.participants",
+  "control.words",
+  "user_data kind shift",
+  "user_data operation mask",
+] as const;
+
+interface Loaded {
+  readonly native: Native;
+  readonly abi: Readonly<Record<string, number>>;
+}
+
+let loaded: Loaded | undefined;
+
+function isPointer(address: unknown): address is Pointer {
+  return typeof address === "number" && address > 0;
+}
+
+function pointer(address: unknown): Pointer {
+  assert(isPointer(address), `an address, not ${address}`);
+  return address;
+}
+
+/** The address of memory that stays where it is: that of a SharedArrayBuffer, or a view of one. */
+export function addressOf(memory: SharedArrayBuffer | NodeJS.TypedArray): number {
+  return ptr(memory);
+}
+
+/** Native memory as an ArrayBuffer. It is not kept alive by it: whoever maps it drops every view before it goes. */
+export function mapped(address: number, sizeBytes: number): ArrayBuffer {
+  return toArrayBuffer(pointer(address), 0, sizeBytes);
+}
+
+function unavailable(code: string, syscall: string, message: string, hint: string, cause?: unknown): UringError {
+  return new UringError(code, syscall, { message, hint, cause });
+}
+
+/** The address of dlsym. The C library is found by its soname, or musl's by its path: libc.so exists only where development packages are. */
+function symbolResolver(): Pointer {
+  const musl = process.arch === "arm64" ? "libc.musl-aarch64.so.1" : "libc.musl-x86_64.so.1";
+  const libraries = ["libc.so.6", "libdl.so.2", `/lib/${musl}`];
+  let cause: unknown;
+  for (const library of libraries) {
+    try {
+      const { dlsym } = dlopen(library, { dlsym: { args: ["ptr", "ptr"], returns: "ptr" } }).symbols;
+      const address: unknown = Reflect.get(dlsym, "ptr");
+      if (typeof address === "number") return pointer(address);
+    } catch (error) {
+      cause = error;
+    }
+  }
+  throw unavailable("ENOENT", "dlopen", "the C library was not found", `Looked for ${libraries.join(" and ")}.`, cause);
+}
+
+/** The C string at an address; undefined for a null pointer. */
+export function text(address: number): string | undefined {
+  return address === 0 ? undefined : new CString(pointer(address)).toString();
+}
+
+/** memfd_create(2), close-on-exec: a descriptor, or -1. */
+function createMemoryFile(resolve: Pointer, name: string): number {
+  const MFD_CLOEXEC = 1;
+  const { dlsym } = linkSymbols({ dlsym: { args: ["ptr", "ptr"], returns: "ptr", ptr: resolve } }).symbols;
+  const address = dlsym(null, Buffer.from("memfd_create\0"));
+  if (address === null) return -1;
+  return linkSymbols({ create: { args: ["ptr", "u32"], returns: "i32", ptr: address } }).symbols.create(Buffer.from(`${name}\0`), MFD_CLOEXEC);
+}
+
+function compileFile(source: string) {
+  return cc({
+    source,
+    flags: ["-nostdlib"],
+    symbols: { bun_uring_start: { args: ["napi_env", "napi_value", "ptr"], returns: "ptr" } },
+  });
+}
+
+function property(error: unknown, name: "code" | "syscall"): string | undefined {
+  const value: unknown = error instanceof Error ? Reflect.get(error, name) : undefined;
+  return typeof value === "string" ? value : undefined;
+}
+
+/** Descriptors that compiling has open at once, at most. */
+const compilersFiles = 2;
+
+/** Why no more files can be opened, where that is so: the compiler and the loader do not tell. Nothing is held open for it, for a Worker may end at any line. */
+function lackOfDescriptors(): string | undefined {
+  const { readdirSync, readFileSync } = process.getBuiltinModule("node:fs");
+  try {
+    const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1]);
+    return readdirSync("/proc/self/fd").length - 1 + compilersFiles > limit ? "EMFILE" : undefined;
+  } catch (error) {
+    const code = property(error, "code");
+    return code === "EMFILE" || code === "ENFILE" ? code : undefined;
+  }
+}
+
+/** @param packaged - the source's path, or undefined where it came as text */
+function uncompiled(error: unknown, packaged: string | undefined): UringError {
+  const code = property(error, "code");
+  const shim = packaged === undefined ? "the C shim" : `the C shim ${packaged}`;
+  if (code === "ERR_FFI_CC_DISABLED") return unavailable(code, "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
+  if (packaged === undefined ? code === "ERR_MODULE_NOT_FOUND" : !process.getBuiltinModule("node:fs").existsSync(packaged))
+    return unavailable("ENOENT", "cc", `${shim} is not there`, remedies.noShim.hint, error);
+  const lack = lackOfDescriptors();
+  if (lack !== undefined) return new UringError(lack, "cc", { cause: error });
+  const syscall = property(error, "syscall");
+  if (code !== undefined && syscall !== undefined)
+    return unavailable(code, syscall, `${shim} could not be written to a temporary file`, hintFor(code, syscall) ?? remedies.noTemporaryFile.hint, error);
+  return unavailable("ENOEXEC", "cc", `${shim} could not be compiled`, "Please report this, with the version of Bun.", error);
+}
+
+/**
+ * The shim's source in the package, seen from a module in it. Undefined from a program that the module was bundled into: whose file that is nobody knows.
+ * @param moduleUrl - returns the `import.meta.url` of the module
+ */
+function packagedShim(moduleUrl: () => string): string | undefined {
+  // A bundler that writes CommonJS has put in its place where the module was then, which may be anybody's folder where the program runs.
+  if (!String(moduleUrl).includes("import.meta.url")) return undefined;
+  const [, folder] = /^(.*)\/(?:lib\/uring\/native\.ts|dist\/bun-uring\.js)$/.exec(moduleUrl()) ?? [];
+  return folder === undefined ? undefined : Bun.fileURLToPath(`${folder}/c/shim.c`);
+}
+
+function compileText(resolve: Pointer) {
+  const { withShimFile }: typeof import("./shim-source.ts") = require("./shim-source.ts");
+  return withShimFile((name) => createMemoryFile(resolve, name), compileFile);
+}
+
+function compile(resolve: Pointer) {
+  const packaged = packagedShim(() => import.meta.url);
+  try {
+    return packaged === undefined ? compileText(resolve) : compileFile(packaged);
+  } catch (error) {
+    throw uncompiled(error, packaged);
+  }
+}
+
+function load(): Loaded {
+  if (process.platform !== "linux")
+    throw unavailable("EOPNOTSUPP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, remedies.notLinux.hint);
+  // Older ones pass numbers to compiled code in another way, and crash.
+  if (!Bun.semver.satisfies(Bun.version, `>=${oldest.bun}`))
+    throw unavailable("EOPNOTSUPP", "cc", `Bun >=${oldest.bun} is needed, and this is ${Bun.version}`, remedies.oldBun.hint);
+  const resolve = symbolResolver();
+  const library = compile(resolve);
+  const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
+  const unloaded = text(read.ptr(table, 0));
+  const lack = unloaded === undefined ? undefined : lackOfDescriptors();
+  if (lack !== undefined) throw new UringError(lack, "dlopen");
+  if (unloaded !== undefined) throw unavailable("ENOENT", "dlopen", `liburing.so.2 could not be loaded (${unloaded})`, remedies.noLiburing.hint);
+  const missing = text(read.ptr(table, 8));
+  if (missing !== undefined) throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, remedies.oldLiburing.hint);
+  root.library = library;
+  const names = Object.keys(signatures);
+  const entries: Record<string, { args: readonly string[]; returns: string; ptr: number }> = {};
+  for (const [index, [name, signature]] of Object.entries(signatures).entries()) {
+    entries[name] = { ...signature, ptr: read.ptr(table, 8 * (index + 2)) };
+  }
+  const { symbols } = linkSymbols(entries as Parameters<typeof linkSymbols>[0]);
+  const sizes = new BigUint64Array(mapped(read.ptr(table, 8 * (names.length + 2)), 8 * abiEntries.length));
+  return {
+    native: symbols as unknown as Native,
+    abi: Object.fromEntries(abiEntries.map((name, index) => [name, Number(sizes[index])])),
+  };
+}
+
+/**
+ * The shim of this thread; the first call compiles it.
+ * @throws UringError EOPNOTSUPP not on Linux, or an old Bun; ERR_FFI_CC_DISABLED under --no-ffi-cc; ENOENT without liburing.so.2; ENOSYS where it is too old.
+ */
+export function native(): Native {
+  loaded ??= load();
+  return loaded.native;
+}
+
+/** What the shim was compiled with, for tests. */
+export function abi(): Readonly<Record<string, number>> {
+  native();
+  assert(loaded !== undefined, "loaded");
+  return loaded.abi;
+}

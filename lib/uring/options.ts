@@ -1,0 +1,50 @@
+import { checkInteger, checkOptions, outOfRange } from "../base/arguments.ts";
+import {
+  IORING_SETUP_ATTACH_WQ,
+  IORING_SETUP_CQE_MIXED,
+  IORING_SETUP_NO_MMAP,
+  IORING_SETUP_NO_SQARRAY,
+  IORING_SETUP_R_DISABLED,
+  IORING_SETUP_REGISTERED_FD_ONLY,
+  IORING_SETUP_SQ_AFF,
+  IORING_SETUP_SQ_REWIND,
+  IORING_SETUP_SQE_MIXED,
+} from "./uapi.ts";
+import type { UringOptions } from "./uring.ts";
+
+/** Options of `new RawRing()`. */
+export interface RawRingOptions {
+  /** Submission queue entries, 1 to 32768, rounded up to a power of two. Default 64. */
+  readonly entries?: number;
+  /** Completion queue entries, up to 65536, rounded up to a power of two. Default: twice the submission queue's. */
+  readonly cqEntries?: number;
+  /** IORING_SETUP_* flags. Default 0. Those that need more than a flag (R_DISABLED, NO_MMAP, ATTACH_WQ, …) are refused. */
+  readonly flags?: number;
+  /** With IORING_SETUP_SQPOLL: milliseconds without work before the kernel's thread sleeps. Default: the kernel's, 1000. */
+  readonly sqThreadIdleMs?: number;
+}
+
+const refusedFlags = {
+  IORING_SETUP_SQ_AFF,
+  IORING_SETUP_ATTACH_WQ,
+  IORING_SETUP_R_DISABLED,
+  IORING_SETUP_NO_MMAP,
+  IORING_SETUP_REGISTERED_FD_ONLY,
+  IORING_SETUP_NO_SQARRAY,
+  IORING_SETUP_CQE_MIXED,
+  IORING_SETUP_SQE_MIXED,
+  IORING_SETUP_SQ_REWIND,
+};
+
+/** Requires options that a ring can be made with; each is looked at once. */
+export function uringOptions(options: RawRingOptions): UringOptions {
+  checkOptions(options, ["entries", "cqEntries", "flags", "sqThreadIdleMs"]);
+  const { entries = 64, cqEntries, flags = 0, sqThreadIdleMs = 0 } = options;
+  checkInteger("options.entries", entries, 1, 32768);
+  if (cqEntries !== undefined) checkInteger("options.cqEntries", cqEntries, 1, 65536);
+  checkInteger("options.flags", flags, 0, 2 ** 32 - 1);
+  checkInteger("options.sqThreadIdleMs", sqThreadIdleMs, 0, 2 ** 32 - 1);
+  for (const [name, flag] of Object.entries(refusedFlags))
+    if ((flags & flag) !== 0) throw outOfRange("options.flags", `without ${name}, which needs more than a flag`, flags);
+  return { entries, cqEntries: cqEntries ?? 0, flags, sqThreadIdleMs };
+}

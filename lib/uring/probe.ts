@@ -1,0 +1,109 @@
+/** What this machine's io_uring can do, found by trying. */
+
+import { process } from "../base/globals.ts";
+import { readProc } from "../base/proc.ts";
+import { refusing } from "../errors/refusal.ts";
+import { UringError } from "../errors/uring-error.ts";
+import { cloneAbility, clonesOf, isConclusive, type Kernel, kernel } from "./kernel.ts";
+import { type Memlock, memlock } from "./memlock.ts";
+import { featureNames, opcodeNames } from "./uapi-names.ts";
+
+/** What `probe()` returns: plain data. */
+export interface Probe {
+  /** Whether a ring can be set up. */
+  readonly available: boolean;
+  /** Why it can't, as the error has it: what failed and how, and what to do about it. */
+  readonly reason: (Pick<UringError, "code" | "syscall" | "message"> & { readonly hint: string | undefined }) | undefined;
+  /** The kernel's release, "6.12.9". Say it to people; ask the rest for what works. */
+  readonly kernel: string;
+  /** The library in use; undefined where rings can't be set up. Before 2.4 its version is what its file's name says, if it does. */
+  readonly liburing: { readonly version: string | undefined; readonly path: string } | undefined;
+  /** IORING_FEAT_* that the kernel has, by name without the prefix. */
+  readonly features: readonly string[];
+  /** IORING_OP_* that the kernel has, by name without the prefix. */
+  readonly opcodes: readonly string[];
+  /** How far io_uring_clone_buffers(3) goes. */
+  readonly clone: {
+    /** Whole tables. Linux 6.12+. */
+    readonly whole: boolean;
+    /** Offsets and counts. Linux 6.13+. */
+    readonly ranges: boolean;
+    /** IORING_REGISTER_DST_REPLACE. Linux 6.13+. */
+    readonly replace: boolean;
+    /** Whether that leaves the entries behind its range alone. `RawRing.cloneBuffers` does so in any case. */
+    readonly replaceKeepsTail: boolean;
+  };
+  /**
+   * The limit on locked memory, which pools count against: `limitBytes` of it, Infinity without a limit; whether the process is `unlimited`, as root is; and
+   * `pinnedBytes`, what this process has pinned now, as far as the kernel counts.
+   */
+  readonly memlock: Memlock;
+  /** The sysctl kernel.io_uring_disabled: 0 for all, 1 for a group, 2 for none; undefined before Linux 6.6. */
+  readonly ioUringDisabled: number | undefined;
+  /** The process's seccomp mode: 0 none, 1 strict, 2 filtered. */
+  readonly seccomp: number;
+}
+
+function namesOf({ features, opcodes }: Kernel): Pick<Probe, "features" | "opcodes"> {
+  return { features: featureNames.filter((_, bit) => (features & (1 << bit)) !== 0), opcodes: opcodeNames.filter((_, opcode) => opcodes.has(opcode)) };
+}
+
+type Rings = Pick<Probe, "available" | "reason" | "liburing" | "features" | "opcodes" | "clone">;
+
+function tryRings(): Rings {
+  try {
+    const found = kernel();
+    const { whole, ranges, replaceKeepsTail } = clonesOf(cloneAbility());
+    return {
+      available: true,
+      reason: undefined,
+      liburing: found.liburing(),
+      ...namesOf(found),
+      clone: { whole, ranges, replace: ranges, replaceKeepsTail },
+    };
+  } catch (error) {
+    if (!(error instanceof UringError)) throw error;
+    const { code, syscall, message, hint } = error;
+    return {
+      available: false,
+      reason: { code, syscall, message, hint },
+      liburing: undefined,
+      features: [],
+      opcodes: [],
+      clone: { whole: false, ranges: false, replace: false, replaceKeepsTail: false },
+    };
+  }
+}
+
+type Lasting = Omit<Probe, "memlock">;
+
+function tryAll(status: string): Lasting {
+  const { ioUringDisabled, seccomp } = refusing(status);
+  return { ...tryRings(), kernel: process.getBuiltinModule("node:os").release(), ioUringDisabled, seccomp };
+}
+
+let found: Lasting | undefined;
+
+/**
+ * What this machine's io_uring can do, found by trying rather than by version number. Never throws: where io_uring can't be used, `reason` says why. What can't
+ * change while the process runs is found once.
+ *
+ * @example
+ * ```ts
+ * import { probe } from "bun-uring";
+ *
+ * const { available, reason, clone } = probe();
+ * if (!available) console.error(reason?.message);
+ * else console.log(clone.whole ? "buffers are cloned" : "each ring registers its buffers");
+ * ```
+ *
+ * @see io_uring_register(2), io_uring_clone_buffers(3)
+ */
+export function probe(): Probe {
+  const status = readProc("/proc/self/status");
+  const now = found ?? tryAll(status);
+  // What passes, passes: only for now there is no descriptor, or no memory.
+  const passes = now.available ? !isConclusive() : ["EMFILE", "ENFILE", "ENOMEM"].includes(now.reason?.code ?? "");
+  if (!passes) found = now;
+  return { ...now, memlock: memlock(status) };
+}

@@ -1,0 +1,174 @@
+/** A ring's tables of buffers and files, by io_uring_register(2). */
+import { checkInteger, invalidType, outOfRange } from "../base/arguments.ts";
+import { bufferOf, byteLengthOf, isBytes, isGrowable, isSharedMemory } from "../base/view.ts";
+import { checked } from "../errors/uring-error.ts";
+import { largestTable } from "./limits.ts";
+import { checkedRegistration } from "./memlock.ts";
+import { addressOf } from "./native.ts";
+import { scratch } from "./scratch.ts";
+import {
+  IORING_REGISTER_BUFFERS,
+  IORING_REGISTER_BUFFERS_UPDATE,
+  IORING_REGISTER_BUFFERS2,
+  IORING_REGISTER_FILES_SKIP,
+  IORING_REGISTER_FILES_UPDATE2,
+  IORING_REGISTER_FILES2,
+  IORING_RSRC_REGISTER_SPARSE,
+} from "./uapi.ts";
+import type { Uring } from "./uring.ts";
+
+/** What can be registered: memory that cannot move. `null` is an entry that holds nothing. */
+export type Registrable = Uint8Array | SharedArrayBuffer | null;
+
+/** Registered memory, from `start` up to `end`. */
+export interface Region {
+  readonly memory: SharedArrayBuffer;
+  readonly start: number;
+  readonly end: number;
+  /** Whether it lies in memory that can grow: a view of that may grow with it. */
+  readonly grows?: boolean;
+  /** What it was given as: a slot's bytes keep the slot. */
+  readonly bytes?: Uint8Array;
+}
+
+/** What is registered, and the tags, where there are any: each read once. */
+export interface Registration {
+  readonly regions: readonly (Region | null)[];
+  readonly tags: readonly number[] | undefined;
+}
+
+export const largestFd = 2 ** 31 - 1;
+const largestTag = Number.MAX_SAFE_INTEGER;
+export const largestFileTable = 2 ** 20;
+/** Bytes of struct io_uring_rsrc_register and _update2. */
+const argumentBytes = 32;
+
+/** The memory of something that can be registered. */
+export function regionOf(buffer: Registrable, name: string): Region | null {
+  if (buffer === null) return null;
+  const bytes = isSharedMemory(buffer) ? new Uint8Array(buffer) : buffer;
+  const memory = isBytes(bytes) ? bufferOf(bytes) : undefined;
+  if (!isSharedMemory(memory))
+    throw invalidType(name, "a SharedArrayBuffer, a Uint8Array of one, or null (other memory can move or go while the kernel uses it)", buffer);
+  const length = byteLengthOf(bytes);
+  if (length === 0) throw outOfRange(name, "at least 1 byte long", "0 bytes");
+  const start = addressOf(bytes);
+  const region = { memory, start, end: start + length, grows: isGrowable(memory) };
+  return bytes === buffer ? { ...region, bytes } : region;
+}
+
+function tagsOf(given: readonly number[] | undefined, count: number): readonly number[] | undefined {
+  if (given === undefined) return undefined;
+  if (!Array.isArray(given)) throw invalidType("tags", "an array", given);
+  const tags: readonly number[] = Array.from(given);
+  if (tags.length !== count) throw outOfRange("tags.length", `${count}, one for each`, tags.length);
+  for (const [index, tag] of tags.entries()) checkInteger(`tags[${index}]`, tag, 0, largestTag);
+  return tags;
+}
+
+export function registrationOf(buffers: readonly Registrable[], tags: readonly number[] | undefined): Registration {
+  if (!Array.isArray(buffers)) throw invalidType("buffers", "an array", buffers);
+  const regions = Array.from(buffers, (buffer: Registrable, index) => regionOf(buffer, `buffers[${index}]`));
+  if (regions.length === 0) throw outOfRange("buffers.length", `from 1 to ${largestTable}`, 0);
+  return { regions, tags: tagsOf(tags, regions.length) };
+}
+
+/** Bytes of memory that regions have. */
+export function regionBytes(regions: readonly (Region | null)[]): number {
+  return regions.reduce((sum, region) => sum + (region === null ? 0 : region.end - region.start), 0);
+}
+
+/** Lays out iovecs, and tags where there are any, after a struct of `headBytes`. */
+function layOut(headBytes: number, { regions, tags }: Registration) {
+  const iovecBytes = 16 * regions.length;
+  const memory = scratch(headBytes + iovecBytes + (tags === undefined ? 0 : 8 * regions.length));
+  for (const [index, region] of regions.entries()) {
+    if (region === null) continue;
+    memory.longs[headBytes / 8 + 2 * index] = BigInt(region.start);
+    memory.longs[headBytes / 8 + 2 * index + 1] = BigInt(region.end - region.start);
+  }
+  for (const [index, tag] of (tags ?? []).entries()) memory.longs[(headBytes + iovecBytes) / 8 + index] = BigInt(tag);
+  return { ...memory, iovecs: memory.address + headBytes, tags: tags === undefined ? 0 : memory.address + headBytes + iovecBytes };
+}
+
+/** Makes a ring's table of buffers. @throws UringError: io_uring_register_buffers(3)'s errors; ENOMEM with what is allowed */
+export function registerBuffers(uring: Uring, registration: Registration): void {
+  const { regions, tags } = registration;
+  const syscall = "io_uring_register_buffers";
+  if (tags === undefined) {
+    const { iovecs } = layOut(0, registration);
+    checkedRegistration(uring.register(IORING_REGISTER_BUFFERS, iovecs, regions.length), syscall, regionBytes(regions));
+    return;
+  }
+  const argument = layOut(argumentBytes, registration);
+  argument.words[0] = regions.length;
+  argument.longs[2] = BigInt(argument.iovecs);
+  argument.longs[3] = BigInt(argument.tags);
+  checkedRegistration(uring.register(IORING_REGISTER_BUFFERS2, argument.address, argumentBytes), syscall, regionBytes(regions));
+}
+
+/** Replaces entries of it; returns how many. @throws UringError: io_uring_register_buffers_update_tag(3)'s errors */
+export function updateBuffers(uring: Uring, offset: number, registration: Registration): number {
+  const { regions } = registration;
+  const argument = layOut(argumentBytes, registration);
+  argument.words[0] = offset;
+  argument.longs[1] = BigInt(argument.iovecs);
+  argument.longs[2] = BigInt(argument.tags);
+  argument.words[6] = regions.length;
+  const result = uring.register(IORING_REGISTER_BUFFERS_UPDATE, argument.address, argumentBytes);
+  return checkedRegistration(result, "io_uring_register_buffers_update", regionBytes(regions));
+}
+
+/** Makes a table whose entries hold nothing yet. */
+function registerSparse(uring: Uring, opcode: number, count: number, syscall: string): void {
+  const argument = scratch(argumentBytes);
+  argument.words[0] = count;
+  argument.words[1] = IORING_RSRC_REGISTER_SPARSE;
+  checked(uring.register(opcode, argument.address, argumentBytes), syscall);
+}
+
+export function registerSparseBuffers(uring: Uring, count: number): void {
+  registerSparse(uring, IORING_REGISTER_BUFFERS2, count, "io_uring_register_buffers_sparse");
+}
+
+export function registerSparseFiles(uring: Uring, count: number): void {
+  registerSparse(uring, IORING_REGISTER_FILES2, count, "io_uring_register_files_sparse");
+}
+
+/** Lays out descriptors, and tags where there are any, after a struct of `argumentBytes`. */
+function layOutFiles(given: readonly number[], givenTags: readonly number[] | undefined) {
+  if (!Array.isArray(given)) throw invalidType("fds", "an array", given);
+  const fds: readonly number[] = Array.from(given);
+  if (fds.length < 1 || fds.length > largestFileTable) throw outOfRange("fds.length", `from 1 to ${largestFileTable}`, fds.length);
+  for (const [index, fd] of fds.entries()) checkInteger(`fds[${index}]`, fd, IORING_REGISTER_FILES_SKIP, largestFd);
+  const tags = tagsOf(givenTags, fds.length);
+  const tagsOffset = argumentBytes + 8 * Math.ceil(fds.length / 2);
+  const memory = scratch(tagsOffset + (tags === undefined ? 0 : 8 * fds.length));
+  memory.words.set(fds, argumentBytes / 4);
+  for (const [index, tag] of (tags ?? []).entries()) memory.longs[tagsOffset / 8 + index] = BigInt(tag);
+  return { ...memory, fds: memory.address + argumentBytes, count: fds.length, tags: tags === undefined ? 0 : memory.address + tagsOffset };
+}
+
+/** Makes a ring's table of files. @throws TypeError, RangeError: a descriptor's or tag's; UringError: io_uring_register_files(3)'s errors */
+export function registerFiles(uring: Uring, fds: readonly number[], tags?: readonly number[]): void {
+  const argument = layOutFiles(fds, tags);
+  argument.words[0] = argument.count;
+  argument.longs[2] = BigInt(argument.fds);
+  argument.longs[3] = BigInt(argument.tags);
+  checked(uring.register(IORING_REGISTER_FILES2, argument.address, argumentBytes), "io_uring_register_files");
+}
+
+/** Replaces entries of it; returns how many. */
+export function updateFiles(uring: Uring, offset: number, fds: readonly number[], tags?: readonly number[]): number {
+  const argument = layOutFiles(fds, tags);
+  argument.words[0] = offset;
+  argument.longs[1] = BigInt(argument.fds);
+  argument.longs[2] = BigInt(argument.tags);
+  argument.words[6] = argument.count;
+  return checked(uring.register(IORING_REGISTER_FILES_UPDATE2, argument.address, argumentBytes), "io_uring_register_files_update");
+}
+
+/** Takes a table away: of buffers (IORING_UNREGISTER_BUFFERS) or of files (IORING_UNREGISTER_FILES). */
+export function unregister(uring: Uring, opcode: number, syscall: string): void {
+  checked(uring.register(opcode, 0, 0), syscall);
+}
