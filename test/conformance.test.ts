@@ -2,6 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import { randomFillSync } from "node:crypto";
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { constants, RawRing } from "bun-uring";
+import { checked } from "../lib/errors/uring-error.ts";
+import { kernel } from "../lib/uring/kernel.ts";
+import { addressOf } from "../lib/uring/native.ts";
+import { uringOf } from "../lib/uring/raw-ring.ts";
+import { scratch } from "../lib/uring/scratch.ts";
 import {
   IORING_OP_POLL_ADD,
   IORING_OP_READ_FIXED,
@@ -9,16 +15,7 @@ import {
   IORING_REGISTER_BUFFERS,
   IORING_REGISTER_BUFFERS_UPDATE,
   IORING_REGISTER_BUFFERS2,
-  IORING_REGISTER_FILES_SKIP,
-  IORING_SETUP_SQPOLL,
-  IOSQE_FIXED_FILE,
-  RawRing,
-} from "bun-uring";
-import { checked } from "../lib/errors/uring-error.ts";
-import { kernel } from "../lib/uring/kernel.ts";
-import { addressOf } from "../lib/uring/native.ts";
-import { uringOf } from "../lib/uring/raw-ring.ts";
-import { scratch } from "../lib/uring/scratch.ts";
+} from "../lib/uring/uapi.ts";
 import { needs } from "./support/capabilities.ts";
 import { directFlags } from "./support/direct.ts";
 import { thrown, uringError } from "./support/errors.ts";
@@ -27,6 +24,8 @@ import { pipe, sockets } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing } from "./support/resources.ts";
 import { completions, EFAULT, kinds, pieces, resultOf, shared, waitFor, whenRoom } from "./support/rings.ts";
+
+const { IORING_REGISTER_FILES_SKIP, IORING_SETUP_SQPOLL, IOSQE_FIXED_FILE } = constants;
 
 const count = 64;
 const half = count / 2;

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, existsSync, lstatSync, openSync, readFileSync, readSync, statSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
-import { BufferPool, IORING_OP_FTRUNCATE, IORING_OP_READV_FIXED, Ring } from "bun-uring";
+import { BufferPool, Ring } from "bun-uring";
 import { kernel } from "../lib/uring/kernel.ts";
+import { IORING_OP_FTRUNCATE, IORING_OP_READV_FIXED } from "../lib/uring/uapi.ts";
 import { needs } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";

@@ -1,14 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import {
-  IORING_SETUP_ATTACH_WQ,
-  IORING_SETUP_DEFER_TASKRUN,
-  IORING_SETUP_IOPOLL,
-  IORING_SETUP_SINGLE_ISSUER,
-  IOSQE_CQE_SKIP_SUCCESS,
-  RawRing,
-  UringError,
-} from "bun-uring";
+import { constants, RawRing, UringError } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
 import { directFlags } from "./support/direct.ts";
 import { times } from "./support/effort.ts";
@@ -18,6 +10,11 @@ import { pipe, sockets } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing, ringFds } from "./support/resources.ts";
 import { completions, kinds, shared, waitFor } from "./support/rings.ts";
+
+/** Of `<linux/io_uring.h>`: a RawRing refuses them. */
+const IORING_SETUP_ATTACH_WQ = 32;
+const IOSQE_CQE_SKIP_SUCCESS = 64;
+const { IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER } = constants;
 
 for (const [kind, flags] of Object.entries(kinds)) {
   describe(`a ${kind} ring`, () => {

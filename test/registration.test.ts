@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { BufferPool, type CloneOptions, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, RawRing, Ring, UringError } from "bun-uring";
+import { BufferPool, type CloneOptions, constants, RawRing, Ring, UringError } from "bun-uring";
 import { clonesOf, kernel } from "../lib/uring/kernel.ts";
 import { needs } from "./support/capabilities.ts";
 import { uringError } from "./support/errors.ts";
@@ -9,6 +9,8 @@ import { fc } from "./support/properties.ts";
 import { leavingNothing, pinnedKb } from "./support/resources.ts";
 import { completions, pieces, readThrough, ringWith, shared } from "./support/rings.ts";
 import { TestWorker } from "./support/workers.ts";
+
+const { IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER } = constants;
 
 const clone = "io_uring_clone_buffers";
 

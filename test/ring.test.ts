@@ -1,8 +1,8 @@
 import { expect, jest, test } from "bun:test";
-import { closeSync, constants, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants as fsConstants, readFileSync, writeSync } from "node:fs";
 import { mock } from "node:test";
 import { pathToFileURL } from "node:url";
-import { BufferPool, IORING_SETUP_IOPOLL, RawRing, Ring, type RingFile } from "bun-uring";
+import { BufferPool, constants, RawRing, Ring, type RingFile } from "bun-uring";
 import { bufferSource } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
@@ -10,6 +10,8 @@ import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { fdsOf, leavingNothing, ringFds } from "./support/resources.ts";
+
+const { IORING_SETUP_IOPOLL } = constants;
 
 test("any range of a file is read into any range of a slot, and nothing beside it is touched", async () => {
   using folder = new Folder();
@@ -103,7 +105,7 @@ test("open fails with the errno of open(2), and its flags are those of node:fs",
   expect(error.message).toContain(path);
   await (await ring.open(path, "wx", 0o640)).close();
   expect((await uringError(() => ring.open(path, "wx"))).code).toBe("EEXIST");
-  expect((await uringError(() => ring.open(path, constants.O_DIRECTORY))).code).toBe("ENOTDIR");
+  expect((await uringError(() => ring.open(path, fsConstants.O_DIRECTORY))).code).toBe("ENOTDIR");
   await using file = await ring.open(path);
   expect(readFileSync(`/proc/self/fdinfo/${file.fd}`, "utf8")).toMatch(/flags:\s+02/); // O_CLOEXEC
 });
@@ -377,7 +379,7 @@ test("a FIFO opens as open(2) opens it: when the other end does", async () => {
   expect(Bun.spawnSync(["mkfifo", path]).exitCode).toBe(0);
   using pool = new BufferPool({ count: 1, size: 16 });
   await using ring = new Ring({ pool });
-  expect((await uringError(() => ring.open(path, constants.O_WRONLY | constants.O_NONBLOCK))).code).toBe("ENXIO");
+  expect((await uringError(() => ring.open(path, fsConstants.O_WRONLY | fsConstants.O_NONBLOCK))).code).toBe("ENXIO");
   const order: string[] = [];
   const reading = ring.open(path).then((file) => {
     order.push("the reader");
@@ -385,7 +387,7 @@ test("a FIFO opens as open(2) opens it: when the other end does", async () => {
   });
   await ring.open("/dev/null"); // a turn of the ring, in which the reader's open waits
   order.push("before the writer");
-  const writer = await ring.open(path, constants.O_WRONLY);
+  const writer = await ring.open(path, fsConstants.O_WRONLY);
   const reader = await reading;
   expect(order).toEqual(["before the writer", "the reader"]);
   using buffer = await pool.acquire();

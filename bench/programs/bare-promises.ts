@@ -1,8 +1,10 @@
 /** What promises cost in any case: RawRing's requests, and of a promise no more than its making and its settling. Nothing is checked, kept alive or cancelled. */
-import { IOSQE_FIXED_FILE } from "bun-uring";
+import { constants } from "bun-uring";
 import { lanes, ring } from "./raw-lanes.ts";
 import { serveRounds } from "./rounds.ts";
 import { checkResult, job, Positions, runLanes } from "./transfers.ts";
+
+const { IOSQE_FIXED_FILE } = constants;
 
 const positions = new Positions();
 /** By lane. */

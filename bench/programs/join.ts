@@ -1,7 +1,8 @@
 /** How long it takes a ring to get a pool's memory: times of the joining alone, without the unregistering in between. */
-import { BufferPool, IORING_UNREGISTER_BUFFERS, RawRing } from "bun-uring";
+import { BufferPool, RawRing } from "bun-uring";
 import { membershipOf } from "../../lib/pool/buffer-pool.ts";
 import { registerBuffers, unregister } from "../../lib/uring/registration.ts";
+import { IORING_UNREGISTER_BUFFERS } from "../../lib/uring/uapi.ts";
 import { Uring } from "../../lib/uring/uring.ts";
 import { serveRounds } from "./rounds.ts";
 

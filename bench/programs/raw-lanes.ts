@@ -1,7 +1,9 @@
 /** A RawRing as bench/c/transfer.c has one, its file registered as 0, and the parts of its one buffer, a lane each. */
 import { openSync } from "node:fs";
-import { BufferPool, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, RawRing } from "bun-uring";
+import { BufferPool, constants, RawRing } from "bun-uring";
 import { job, openFlags } from "./transfers.ts";
+
+const { IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER } = constants;
 
 const pool = new BufferPool({ count: 1, size: job.depth * job.blockBytes });
 const buffer = await pool.acquire();

@@ -1,8 +1,10 @@
 /** Blocks through RawRing: what bench/c/transfer.c does, in the same order. */
-import { IOSQE_FIXED_FILE } from "bun-uring";
+import { constants } from "bun-uring";
 import { lanes, ring } from "./raw-lanes.ts";
 import { serveRounds } from "./rounds.ts";
 import { checkResult, job, Positions } from "./transfers.ts";
+
+const { IOSQE_FIXED_FILE } = constants;
 
 const positions = new Positions();
 let started = 0;

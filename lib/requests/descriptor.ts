@@ -3,7 +3,8 @@
 import { field, readProc } from "../base/proc.ts";
 import { native } from "../uring/native.ts";
 import { scratch } from "../uring/scratch.ts";
-import { STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE, statxBytes } from "./statx.ts";
+import { STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE } from "../uring/uapi.ts";
+import { statxBytes } from "./statx.ts";
 
 /** What a ring has to know of a file. */
 export interface Descriptor {

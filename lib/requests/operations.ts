@@ -13,6 +13,7 @@ import { checkOpcode } from "../uring/kernel.ts";
 import { largestTransferBytes, largestVector } from "../uring/limits.ts";
 import { addressOf } from "../uring/native.ts";
 import {
+  AT_EMPTY_PATH,
   IORING_FSYNC_DATASYNC,
   IORING_OP_FADVISE,
   IORING_OP_FALLOCATE,
@@ -42,7 +43,6 @@ import type { Request } from "./operation.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 
 const AT_FDCWD = -100;
-const AT_EMPTY_PATH = 0x1000;
 const ETIME = -62;
 /** Reads and writes of more than this go to the kernel's workers: copied from the page cache at once they would stop the event loop. */
 const inlineBytes = 4 * 2 ** 20;

@@ -220,10 +220,11 @@ export class RequestQueue {
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     try {
       const request = prepare();
+      const { signal: ownSignal = signal } = request;
       const operation = Operation.of(request);
       operation.succeed = (res, fileEntry) => resolve(request.result(res, fileEntry));
       operation.reject = reject;
-      this.start(operation, request.signal ?? signal);
+      this.start(operation, ownSignal);
     } catch (error) {
       if (this.#chain !== undefined) throw error; // for `link` to see at once, also through an async function
       reject(error);

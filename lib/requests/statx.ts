@@ -1,16 +1,5 @@
 /** What statx(2) tells of a file, read from its struct. */
 
-/** What every file system knows, when the file was born, and how O_DIRECT wants to be aligned. @see statx(2) */
-export const STATX_TYPE = 1;
-export const STATX_INO = 0x100;
-export const STATX_SIZE = 0x200;
-export const STATX_BASIC_STATS = 0x7ff;
-export const STATX_BTIME = 0x800;
-/** Which mount the file is of: its number in /proc/self/mountinfo (Linux 5.8), or one that is never used again (6.8). */
-export const STATX_MNT_ID = 0x1000;
-export const STATX_MNT_ID_UNIQUE = 0x4000;
-export const STATX_DIOALIGN = 0x2000;
-
 /** Bytes of struct statx. */
 export const statxBytes = 256;
 

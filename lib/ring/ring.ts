@@ -11,7 +11,7 @@ import { type Alignment, OpenFile } from "../requests/open-file.ts";
 import { O_DIRECT } from "../requests/open-flags.ts";
 import type { Request } from "../requests/operation.ts";
 import * as operations from "../requests/operations.ts";
-import { STATX_BASIC_STATS, STATX_BTIME, STATX_DIOALIGN, type Statx } from "../requests/statx.ts";
+import type { Statx } from "../requests/statx.ts";
 import { kernel } from "../uring/kernel.ts";
 import { largestTransferBytes } from "../uring/limits.ts";
 import { uringOptions } from "../uring/options.ts";
@@ -21,6 +21,9 @@ import {
   IORING_SETUP_HYBRID_IOPOLL,
   IORING_SETUP_IOPOLL,
   IORING_SETUP_SINGLE_ISSUER,
+  STATX_BASIC_STATS,
+  STATX_BTIME,
+  STATX_DIOALIGN,
 } from "../uring/uapi.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./core.ts";
 import { openFileOf, RingFile } from "./file.ts";

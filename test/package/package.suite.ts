@@ -117,9 +117,9 @@ describe("under Node.js", () => {
       try { await use(); console.log(name, "works"); } catch (error) { console.log(name, error instanceof UringError, error.code, error.message); }`;
 
   test("importing every public name is fine, and using one says that it needs Bun", async () => {
-    writeFileSync(`${app}/node.mjs`, `import { ${names.join(", ")} } from "bun-uring";\nconsole.log(IORING_SETUP_DEFER_TASKRUN);\n${use}`);
+    writeFileSync(`${app}/node.mjs`, `import { ${names.join(", ")} } from "bun-uring";\nconsole.log(constants.IORING_SETUP_DEFER_TASKRUN);\n${use}`);
     const [constant, ...uses] = (await succeed(["node", `${app}/node.mjs`])).trim().split("\n");
-    expect(constant).toBe(String(library.IORING_SETUP_DEFER_TASKRUN));
+    expect(constant).toBe(String(library.constants.IORING_SETUP_DEFER_TASKRUN));
     expect(uses.length).toBe(6);
     for (const line of uses)
       expect(line).toMatch(

@@ -3,12 +3,14 @@
  * kernel then, prints how it stands when it is told "state"; prints how it ended. KIND may end in "under" and what replaces globals meanwhile.
  */
 import { openSync } from "node:fs";
-import { BufferPool, IOSQE_ASYNC, RawRing, Ring } from "bun-uring";
+import { BufferPool, constants, RawRing, Ring } from "bun-uring";
 import { numbered } from "../support/content.ts";
 import { faultyFileBytes } from "../support/faulty-files.ts";
 import { replacements } from "../support/replacements.ts";
 import { fdsOf, pinnedKb, ringFds } from "../support/resources.ts";
 import { kinds, pieces } from "../support/rings.ts";
+
+const { IOSQE_ASYNC } = constants;
 
 const [given = "", path = ""] = process.argv.slice(2);
 const [kind = "", replaced = ""] = given.split(" under ");

@@ -1,14 +1,8 @@
 /** RawRings, for tests that drive them by hand. */
 import { closeSync, openSync } from "node:fs";
-import {
-  IORING_SETUP_CQE32,
-  IORING_SETUP_DEFER_TASKRUN,
-  IORING_SETUP_SINGLE_ISSUER,
-  IORING_SETUP_SQE128,
-  IORING_SETUP_SQPOLL,
-  RawRing,
-  UringError,
-} from "bun-uring";
+import { constants, RawRing, UringError } from "bun-uring";
+
+const { IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQE128, IORING_SETUP_SQPOLL } = constants;
 
 /** Flags of every kind of ring that serves any file. */
 export const kinds: Record<string, number> = {

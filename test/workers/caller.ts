@@ -1,7 +1,6 @@
 /** Makes the calls of a sequence, good and bad ones, and looks after each whether what it did, or threw, is what the documentation says. */
 import { writeFileSync } from "node:fs";
-import * as uapi from "bun-uring";
-import { BufferPool, copyFile, FixedBuffer, hashFile, probe, RawRing, Ring, RingFile, type SlotToken, UringError } from "bun-uring";
+import { BufferPool, constants, copyFile, FixedBuffer, hashFile, probe, RawRing, Ring, RingFile, type SlotToken, UringError } from "bun-uring";
 import type { Step } from "../support/calls.ts";
 import type { CallerJob, CallerNews } from "./jobs.ts";
 
@@ -391,10 +390,10 @@ class World {
     const fixed = { position, offset: one(0, 4, 128), length: one(0, 4, 1024, 3000), noWait: one(true, false), signal };
     const rawFlags = one(
       0,
-      uapi.IORING_SETUP_SINGLE_ISSUER,
-      uapi.IORING_SETUP_SINGLE_ISSUER | uapi.IORING_SETUP_DEFER_TASKRUN,
-      uapi.IORING_SETUP_CQE32,
-      uapi.IORING_SETUP_SQE128,
+      constants.IORING_SETUP_SINGLE_ISSUER,
+      constants.IORING_SETUP_SINGLE_ISSUER | constants.IORING_SETUP_DEFER_TASKRUN,
+      constants.IORING_SETUP_CQE32,
+      constants.IORING_SETUP_SQE128,
     );
     const rawFd: Value = (pick) => {
       if (pick % 8 !== 0 || this.#drained.has(this.#current)) return knownFd;
@@ -403,8 +402,8 @@ class World {
     };
     const sqeFlags: Value = (pick) => {
       if (this.#endless.has(this.#current)) return 0;
-      const flags = one(0, 0, uapi.IOSQE_IO_LINK, uapi.IOSQE_ASYNC, uapi.IOSQE_IO_DRAIN, uapi.IOSQE_FIXED_FILE)(pick);
-      if (flags === uapi.IOSQE_IO_DRAIN) this.#drained.add(this.#current);
+      const flags = one(0, 0, constants.IOSQE_IO_LINK, constants.IOSQE_ASYNC, constants.IOSQE_IO_DRAIN, constants.IOSQE_FIXED_FILE)(pick);
+      if (flags === constants.IOSQE_IO_DRAIN) this.#drained.add(this.#current);
       return flags;
     };
     const inTable: Value = (pick) => new Uint8Array(this.#shared, 4 * (pick % 1024), 4 * (pick % 1024));
