@@ -15,8 +15,8 @@ test("an acquire that has waited for 5 seconds warns once, and says who has the 
   using first = pool.tryAcquire();
   using second = pool.tryAcquire();
   using elsewhere = attached.tryAcquire();
-  const token = pool.tryAcquire()?.transfer();
-  expect([first?.index, second?.index, elsewhere?.index, token?.index]).toEqual([0, 1, 2, 3]);
+  const token = pool.tryAcquire()?.handOver();
+  expect([first?.slotIndex, second?.slotIndex, elsewhere?.slotIndex, token?.slotIndex]).toEqual([0, 1, 2, 3]);
 
   // Who gave up meanwhile has not waited for long: it is who waits longest that counts.
   const aborted = new AbortController();

@@ -33,7 +33,7 @@ test("the operations of a chain run one after the other, however long each takes
           const write = () => ring.write(file, memoryOf(byte.repeat(10)), { position });
           return [[write], [write, () => ring.nop()], [() => ring.timeout(0.1), write], [write, () => ring.fsync(file)]][kind] ?? [];
         });
-        await Promise.all(ring.link(operations));
+        await Promise.all(ring.chain(operations));
         expect(readFileSync(path).toString("latin1")).toBe(expected.toString("latin1"));
       }),
       { numRuns: times(50) },
@@ -48,7 +48,7 @@ test("what comes after a failure is not done, and rejects with ECANCELED and the
     await using file = await ring.open(path, "r+");
     await using readOnly = await ring.open(path, "r");
     const results = await Promise.allSettled(
-      ring.link([
+      ring.chain([
         () => ring.write(file, memoryOf("AS"), { position: 0 }),
         () => ring.write(readOnly, memoryOf("x"), { position: 0 }),
         () => ring.write(file, memoryOf("never"), { position: 0 }),
@@ -77,7 +77,7 @@ test("an error that the kernel finds before it begins the chain is the cause of 
     using ends = pipe();
     // The kernel looks at a splice's flags when it prepares the chain: nothing of that is begun.
     const results = await Promise.allSettled(
-      ring.link([() => ring.unlink(path), () => ring.nop(), () => ring.splice(ends.readFd, ends.writeFd, 1, { flags: 0x1000 }), () => ring.nop()]),
+      ring.chain([() => ring.unlink(path), () => ring.nop(), () => ring.splice(ends.readFd, ends.writeFd, 1, { flags: 0x1000 }), () => ring.nop()]),
     );
     const reasons = results.map((result) => (result.status === "rejected" ? result.reason : undefined));
     expect(reasons.map(({ code }) => code)).toEqual(["ECANCELED", "ECANCELED", "EINVAL", "ECANCELED"]);
@@ -91,7 +91,7 @@ test("a chain ends with a short read, and says so", () =>
     const path = folder.write("file", "ten bytes.");
     await using ring = new Ring();
     const file = await ring.open(path);
-    const [read, removal] = ring.link([() => ring.read(file, shared(4096), { position: 0 }), () => ring.unlink(path)]);
+    const [read, removal] = ring.chain([() => ring.read(file, shared(4096), { position: 0 }), () => ring.unlink(path)]);
     expect(await read).toBe(10);
     const error = await uringError(() => removal);
     expect([error.code, error.message]).toEqual(["ECANCELED", expect.stringContaining("short")]);
@@ -107,7 +107,7 @@ test("a signal ends its operation and what comes after, not what came before", (
     const file = await ring.open(path, "r+");
     const controller = new AbortController();
     const reason = new Error("enough");
-    const [write, poll, late] = ring.link([
+    const [write, poll, late] = ring.chain([
       () => ring.write(file, memoryOf("AS"), { position: 0 }),
       () => ring.poll(never.readFd, POLLIN, { signal: controller.signal }),
       () => ring.write(file, memoryOf("never"), { position: 0 }),
@@ -128,7 +128,7 @@ test("an operation that was aborted before its turn is cancelled when that comes
     await using ring = new Ring({ pool });
     const buffer = await pool.acquire();
     const controller = new AbortController();
-    const [poll, read] = ring.link([() => ring.poll(gate.readFd, POLLIN), () => ring.readFixed(never.readFd, buffer, { signal: controller.signal })]);
+    const [poll, read] = ring.chain([() => ring.poll(gate.readFd, POLLIN), () => ring.readFixed(never.readFd, buffer, { signal: controller.signal })]);
     await ring.nop(); // the chain is in the kernel's hands
     controller.abort();
     expect((await thrown(() => read)).name).toBe("AbortError");
@@ -150,7 +150,7 @@ test("a chain that waits for room in the ring stays together, and may lose its e
     const occupied = new AbortController();
     const occupying = [1, 2, 3].map(() => thrown(() => ring.poll(never.readFd, POLLIN, { signal: occupied.signal })));
     const controller = new AbortController();
-    const [first, second, third] = ring.link([
+    const [first, second, third] = ring.chain([
       () => ring.write(file, memoryOf("AS"), { position: 0 }),
       () => ring.write(file, memoryOf("never"), { position: 0, signal: controller.signal }),
       () => ring.write(file, memoryOf("never"), { position: 0 }),
@@ -178,7 +178,7 @@ test("chains and single operations beyond the ring's size all run, chains in the
     const chains = times(500);
     const results = Array.from({ length: chains }, (_, chain) => {
       const writes = Array.from({ length: 1 + (chain % 8) }, (_, index) => () => ring.write(file, memoryOf(String(index)), { position: chain }));
-      return [...ring.link(writes), ring.nop()];
+      return [...ring.chain(writes), ring.nop()];
     });
     await Promise.all(results.flat());
     const expected = Array.from({ length: chains }, (_, chain) => String(chain % 8)).join("");
@@ -194,7 +194,7 @@ test("a ring that closes ends its chains, those in the kernel and those that wai
     const chains = [1, 2, 3, 4].flatMap(() => {
       const buffer = pool.tryAcquire();
       if (buffer === undefined) throw new Error("no slot");
-      const started = ring.link([() => ring.timeout(1), () => ring.readFixed(never.readFd, buffer), () => ring.nop()]);
+      const started = ring.chain([() => ring.timeout(1), () => ring.readFixed(never.readFd, buffer), () => ring.nop()]);
       buffer.release();
       return started;
     });
@@ -217,7 +217,7 @@ test("a chain with something wrong in it is refused as a whole, and nothing of i
     const buffer = await pool.acquire();
     const write = () => ring.write(file, memoryOf("never"), { position: 0 });
     const fixed = () => ring.writeFixed(file, buffer, { position: 0 });
-    const link = (operations: unknown) => Reflect.apply(ring.link, ring, [operations]);
+    const link = (operations: unknown) => Reflect.apply(ring.chain, ring, [operations]);
     const cases: [operations: unknown, code: string, shown: string][] = [
       [7, "ERR_INVALID_ARG_TYPE", "7"],
       [[write, 8], "ERR_INVALID_ARG_TYPE", "operations[1]"],
@@ -227,7 +227,7 @@ test("a chain with something wrong in it is refused as a whole, and nothing of i
       [[write, () => undefined], "ERR_INVALID_ARG_VALUE", "operations[1] must start one request of this ring, not 0"],
       [[write, () => Promise.all([write(), write()])], "ERR_INVALID_ARG_VALUE", "operations[1] must start one request of this ring, not 2"],
       [[write, () => other.nop()], "ERR_INVALID_ARG_VALUE", "not 0"],
-      [[write, () => ring.link([write])], "ERR_INVALID_ARG_VALUE", "within another"],
+      [[write, () => ring.chain([write])], "ERR_INVALID_ARG_VALUE", "within another"],
       [[write, () => file.chmod(0o600)], "ERR_INVALID_ARG_VALUE", "fchmod is not one request"],
       [[write, () => file.writeFile(["never"])], "ERR_INVALID_ARG_VALUE", "writeFile is not one request"],
       [[write, () => file.close()], "ERR_INVALID_ARG_VALUE", "close is not one request"],
@@ -244,7 +244,7 @@ test("a chain with something wrong in it is refused as a whole, and nothing of i
     expect(readFileSync(path, "latin1")).toBe("as it was");
     buffer.release();
     expect(pool.available).toBe(1);
-    expect(await Promise.all(ring.link([() => ring.nop(), fixedAfter]))).toEqual([undefined, undefined]);
+    expect(await Promise.all(ring.chain([() => ring.nop(), fixedAfter]))).toEqual([undefined, undefined]);
     function fixedAfter() {
       return ring.nop();
     }
@@ -259,7 +259,7 @@ test("a chain that loses its end while its file waits to close leaves the ring's
     const occupied = new AbortController();
     const occupying = [1, 2].map(() => thrown(() => ring.poll(never.readFd, POLLIN, { signal: occupied.signal })));
     const controller = new AbortController();
-    const chain = Promise.allSettled(ring.link([() => ring.nop({ signal: controller.signal }), () => ring.fdatasync(file)]));
+    const chain = Promise.allSettled(ring.chain([() => ring.nop({ signal: controller.signal }), () => ring.fdatasync(file)]));
     const closing = file.close();
     controller.abort();
     expect([ring.inFlight, ring.stats().waiting]).toEqual([3, 1]); // the file's close
@@ -283,7 +283,7 @@ test("a ring that is closed while a chain is built runs none of it, and gives it
         return read;
       },
     ];
-    expect((await uringError(() => ring.link(operations))).code).toBe("EBADF");
+    expect((await uringError(() => ring.chain(operations))).code).toBe("EBADF");
     await closed;
     buffer.release();
     expect(pool.available).toBe(1);
@@ -293,8 +293,8 @@ test("what takes several requests is no operation of a chain", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   const file = await ring.open(folder.write("file", "content"), "r+");
-  expect(await thrown(() => ring.link([() => file.readFile(), () => file.truncate()]))).toMatchObject({ code: "ERR_INVALID_ARG_VALUE" });
-  expect(await thrown(() => ring.link([() => ring.nop(), () => file.read(Buffer.alloc(10), 20)]))).toMatchObject({ code: "ERR_OUT_OF_RANGE" });
+  expect(await thrown(() => ring.chain([() => file.readFile(), () => file.truncate()]))).toMatchObject({ code: "ERR_INVALID_ARG_VALUE" });
+  expect(await thrown(() => ring.chain([() => ring.nop(), () => file.read(Buffer.alloc(10), 20)]))).toMatchObject({ code: "ERR_OUT_OF_RANGE" });
   expect(await file.readFile("utf8")).toBe("content");
 });
 
@@ -305,10 +305,10 @@ test("who waits for all of a chain hears of what failed, also where a RingFile's
     await using ring = new Ring();
     await using file = await ring.open(path);
     const chains = {
-      "the first": () => ring.link([() => file.write("x"), () => ring.nop(), () => ring.fsync(file)]),
-      "the second": () => ring.link([() => ring.nop(), () => file.writev([Buffer.from("x")]), () => ring.nop()]),
+      "the first": () => ring.chain([() => file.write("x"), () => ring.nop(), () => ring.fsync(file)]),
+      "the second": () => ring.chain([() => ring.nop(), () => file.writev([Buffer.from("x")]), () => ring.nop()]),
       "within the caller's own functions": () =>
-        ring.link([async () => await file.write("x").then(({ bytesWritten }) => bytesWritten), () => ring.nop(), () => ring.nop()]),
+        ring.chain([async () => await file.write("x").then(({ bytesWritten }) => bytesWritten), () => ring.nop(), () => ring.nop()]),
     };
     for (const [which, link] of Object.entries(chains)) {
       const { code } = await uringError(() => Promise.all<unknown>(link()));
@@ -320,7 +320,7 @@ test("an operation that starts a second request after an await is refused, and l
   leavingNothing(async () => {
     await using ring = new Ring();
     const [first, second] = await Promise.allSettled(
-      ring.link([
+      ring.chain([
         async () => {
           await ring.nop();
           await ring.timeout(1);
@@ -332,7 +332,7 @@ test("an operation that starts a second request after an await is refused, and l
     if (first.status === "rejected") expect(String(first.reason)).toContain("timeout");
     expect(second.status).toBe("fulfilled");
     // What comes of an operation may start others.
-    for (const done of ring.link([() => ring.nop(), () => ring.nop()])) await done.then(() => ring.nop());
+    for (const done of ring.chain([() => ring.nop(), () => ring.nop()])) await done.then(() => ring.nop());
     expect(ring.inFlight).toBe(0);
   }));
 
@@ -342,7 +342,7 @@ test("an abort that makes room for what waits behind lets it go on", () =>
     await using ring = new Ring({ entries: 4, cqEntries: 4 });
     const reads = Array.from({ length: 3 }, () => ring.read(ends.readFd, shared(1)));
     const stop = new AbortController();
-    const chain = Promise.allSettled(ring.link([() => ring.nop({ signal: stop.signal }), () => ring.nop(), () => ring.nop()]));
+    const chain = Promise.allSettled(ring.chain([() => ring.nop({ signal: stop.signal }), () => ring.nop(), () => ring.nop()]));
     const behind = ring.nop();
     await Promise.resolve(); // submitted, as far as there is room
     stop.abort(new Error("enough"));
@@ -355,7 +355,7 @@ test("an abort that makes room for what waits behind lets it go on", () =>
 test("a closed ring links nothing", async () => {
   const ring = new Ring();
   await ring.close();
-  expect((await uringError(() => ring.link([() => ring.nop()]))).code).toBe("EBADF");
+  expect((await uringError(() => ring.chain([() => ring.nop()]))).code).toBe("EBADF");
 });
 
 test("a durable write is all of the bytes, then on stable storage", () =>

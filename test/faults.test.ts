@@ -327,7 +327,7 @@ needs("mounts of tmpfs", "mounts of FUSE")(
         write: async (file) => (await file.write(Buffer.alloc(200_000))).bytesWritten,
         writev: async (file) => (await file.writev([Buffer.alloc(99_000), Buffer.alloc(99_000)])).bytesWritten,
         "write to a descriptor": (file) => ring.write(file.fd, shared(200_000)),
-        "chained write": async (file) => (await Promise.all(ring.link([() => ring.write(file, shared(200_000))])))[0],
+        "chained write": async (file) => (await Promise.all(ring.chain([() => ring.write(file, shared(200_000))])))[0],
       };
       for (const flags of ["w", "a"])
         for (const [name, write] of Object.entries(writes)) {

@@ -305,6 +305,6 @@ test("more than 1024 buffers are several requests, and a short one is the last",
     expect(buffers.map((buffer) => buffer[0])).toEqual(Array.from({ length: 4000 }, (_, index) => (index < 2993 ? (index + 7) % 251 : 255)));
     expect((await file.writev(many(1500), 1)).bytesWritten).toBe(3000);
     expect(Buffer.compare(readFileSync(path).subarray(1), Buffer.concat(many(1500)))).toBe(0);
-    expect(() => ring.link([() => file.writev(many(1500))])).toThrow("operations[0] must start one request");
+    expect(() => ring.chain([() => file.writev(many(1500))])).toThrow("operations[0] must start one request");
     expect(ring.inFlight).toBe(0);
   }));

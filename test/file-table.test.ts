@@ -60,7 +60,7 @@ needs("clone of ranges (Linux 6.13)")("reads and writes name the file's entry, w
     expect(await file.writeFixed(buffer, { position: 17, length: 17 })).toBe(17);
     expect((await file.readv([Buffer.alloc(40)], 0)).bytesRead).toBe(34);
     expect((await file.stat()).size).toBe(13);
-    await Promise.all(ring.link([() => file.write("chained", 0), () => ring.nop()]));
+    await Promise.all(ring.chain([() => file.write("chained", 0), () => ring.nop()]));
     expect(readFileSync(`${folder.path}/other`, "utf8")).toBe("chainedriptor");
   }),
 );

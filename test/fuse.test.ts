@@ -72,20 +72,20 @@ for (const modes of [[], ["direct"], ["direct", "async"]])
 
 needs("mounts of FUSE")("chains on a FUSE file run in order, end at the first that is short or fails, and can be aborted and closed", async () => {
   await withFile(["direct"], "r+", async ({ ring, file, path }) => {
-    const [read, write] = await Promise.all(ring.link([() => file.read(Buffer.alloc(4), 0, 4, 0), () => file.write("AB", 4), () => ring.fsync(file)]));
+    const [read, write] = await Promise.all(ring.chain([() => file.read(Buffer.alloc(4), 0, 4, 0), () => file.write("AB", 4), () => ring.fsync(file)]));
     expect([read.bytesRead, write.bytesWritten, readFileSync(path, "latin1").slice(4, 6)]).toEqual([4, 2, "AB"]);
 
     const short = await Promise.allSettled(
-      ring.link([() => file.read(Buffer.alloc(100), 0, 100, sizeBytes - 5), () => file.write("never", 0), () => ring.nop()]),
+      ring.chain([() => file.read(Buffer.alloc(100), 0, 100, sizeBytes - 5), () => file.write("never", 0), () => ring.nop()]),
     );
     expect(short).toMatchObject([{ value: { bytesRead: 5 } }, { reason: { code: "ECANCELED" } }, { reason: { code: "ECANCELED" } }]);
 
     await using readOnly = await ring.open(path, "r");
-    const failed = await uringError(() => Promise.all(ring.link([() => readOnly.write("x", 0), () => ring.fsync(readOnly), () => ring.nop()])));
+    const failed = await uringError(() => Promise.all(ring.chain([() => readOnly.write("x", 0), () => ring.fsync(readOnly), () => ring.nop()])));
     expect([failed.code, failed.syscall]).toEqual(["EBADF", "write"]);
 
     const stop = new AbortController();
-    const aborted = ring.link([
+    const aborted = ring.chain([
       () => file.read(Buffer.alloc(4), 0, 4, 0),
       () => ring.write(file, shared(4), { position: 0, signal: stop.signal }),
       () => ring.nop(),
@@ -96,7 +96,7 @@ needs("mounts of FUSE")("chains on a FUSE file run in order, end at the first th
 
     const closing = new Ring();
     const other = await closing.open(path, "r");
-    const outcomes = Promise.allSettled(closing.link([() => other.read(Buffer.alloc(4), 0, 4, 0), () => other.read(Buffer.alloc(4), 0, 4, 0)]));
+    const outcomes = Promise.allSettled(closing.chain([() => other.read(Buffer.alloc(4), 0, 4, 0), () => other.read(Buffer.alloc(4), 0, 4, 0)]));
     await closing.close();
     for (const outcome of await outcomes) if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "ECANCELED" });
     expect(closing.inFlight).toBe(0);
@@ -152,7 +152,7 @@ needs("mounts of FUSE")("a chain begins each at the own position where the one b
     using buffer = await pool.acquire();
     buffer.bytes.set(Buffer.from("AAAABBBBCCCC"));
     const write = (offset: number, dsync: boolean) => () => ring.writeFixed(file, buffer, { offset, length: 4, dsync });
-    await Promise.all(ring.link([write(0, true), write(4, false), write(8, true)]));
+    await Promise.all(ring.chain([write(0, true), write(4, false), write(8, true)]));
     expect(readFileSync(path, "latin1").slice(0, 12)).toBe("AAAABBBBCCCC");
   });
 });
@@ -171,7 +171,7 @@ needs("mounts of FUSE")(
       const stop = new AbortController();
       const { signal } = stop;
       const outcomes = Promise.allSettled(
-        ring.link([
+        ring.chain([
           () => ring.nop(),
           () => ring.readFixed(held, into, { position: 0, signal }),
           () => ring.writeFixed(good, from, { position: 0, signal }),
@@ -200,7 +200,7 @@ needs("mounts of FUSE")("a ring that closes settles all of a chain with a FUSE f
   await withFile(["direct"], "r", async ({ path }) => {
     const ring = new Ring();
     const file = await ring.open(path);
-    const outcomes = Promise.allSettled(ring.link([() => ring.timeout(1e6), () => file.read(Buffer.alloc(4)), () => ring.nop()]));
+    const outcomes = Promise.allSettled(ring.chain([() => ring.timeout(1e6), () => file.read(Buffer.alloc(4)), () => ring.nop()]));
     await ring.close();
     for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: "rejected", reason: { code: "ECANCELED" } });
     expect(ring.inFlight).toBe(0);

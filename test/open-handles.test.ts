@@ -104,7 +104,7 @@ test("openHandles lists what this thread has open, the oldest first, and where e
     "BufferPool of 3 slots of 4096 bytes",
     expect.stringContaining("Ring of descriptor"),
     `RingFile '${import.meta.path}'`,
-    `FixedBuffer of slot ${buffer.index} in a pool of 3 slots of 4096 bytes`,
+    `FixedBuffer of slot ${buffer.slotIndex} in a pool of 3 slots of 4096 bytes`,
     `RawRing of descriptor ${raw.fd}`,
   ]);
   for (const { madeAt } of found) expect(madeAt.split("\n")[0]).toContain(import.meta.path);

@@ -160,7 +160,7 @@ for (const direct of [false, true])
       using folder = new Folder();
       const path = folder.write("file", "");
       await withFile(path, "w+", direct, async ({ ring, file }) => {
-        const chain = (first: number) => ring.link([() => file.write(piece(first)), () => file.write(piece(first + 1)), () => ring.fdatasync(file)]);
+        const chain = (first: number) => ring.chain([() => file.write(piece(first)), () => file.write(piece(first + 1)), () => ring.fdatasync(file)]);
         await Promise.all([...chain(0), file.write(piece(2)), ...chain(3)]);
       });
       expect(Buffer.compare(readFileSync(path), numbered.subarray(0, 5 * pieceBytes))).toBe(0);
@@ -171,7 +171,7 @@ test("a short transfer ends its chain, and what waits behind the chain begins wh
   using folder = new Folder();
   const path = folder.write("file", "abcdef");
   await withFile(path, "r+", false, async ({ ring, file }) => {
-    const chain = ring.link([() => file.read(Buffer.alloc(4)), () => file.read(Buffer.alloc(4)), () => file.write("never")]);
+    const chain = ring.chain([() => file.read(Buffer.alloc(4)), () => file.read(Buffer.alloc(4)), () => file.write("never")]);
     const behind = file.write("X");
     const outcomes = await Promise.allSettled([...chain, behind]);
     expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
@@ -202,7 +202,7 @@ test("one that waits for its turn can be aborted, and those behind it go on with
     const stop = new AbortController();
     const first = ring.write(file, sharedCopy(Buffer.from("first ")));
     const aborted = thrown(() => ring.write(file, sharedCopy(Buffer.from("aborted ")), { signal: stop.signal }));
-    const chain = ring.link([
+    const chain = ring.chain([
       () => ring.write(file, sharedCopy(Buffer.from("chain "))),
       () => ring.write(file, sharedCopy(Buffer.from("cut ")), { signal: stop.signal }),
       () => ring.write(file, sharedCopy(Buffer.from("cut, too "))),
@@ -316,7 +316,7 @@ test("descriptors that share a position share its line: duplicates, and a RingFi
         ring.write(twin, text(round, "d")),
         ring.write(file, text(round, "e")),
       ]);
-    await Promise.all(ring.link([() => ring.write(file, text(20, "a")), () => ring.write(twin, text(20, "b")), () => ring.write(file, text(20, "c"))]));
+    await Promise.all(ring.chain([() => ring.write(file, text(20, "a")), () => ring.write(twin, text(20, "b")), () => ring.write(file, text(20, "c"))]));
     closeSync(twin);
   });
   const rounds = Array.from({ length: 20 }, (_, round) => ["a", "b", "c", "d", "e"].map((who) => `${who}${round} `).join(""));
@@ -339,7 +339,7 @@ test("a splice within a chain begins where the one before has ended, and the one
   using ends = pipe();
   await withFile(path, "r+", false, async ({ ring, file }) => {
     const parts = [shared(4), shared(4)] as const;
-    await Promise.all(ring.link([() => ring.read(file, parts[0]), () => ring.splice(file, ends.writeFd, 4), () => ring.read(file, parts[1])]));
+    await Promise.all(ring.chain([() => ring.read(file, parts[0]), () => ring.splice(file, ends.writeFd, 4), () => ring.read(file, parts[1])]));
     const spliced = Buffer.alloc(4);
     readSync(ends.readFd, spliced);
     expect([...parts, spliced].map((part) => Buffer.from(part).toString())).toEqual(["0123", "89ab", "4567"]);
@@ -347,7 +347,7 @@ test("a splice within a chain begins where the one before has ended, and the one
   writeSync(ends.writeFd, "SSSS");
   await withFile(path, "r+", false, async ({ ring, file }) => {
     const write = (text: string) => () => ring.write(file, sharedCopy(Buffer.from(text)));
-    await Promise.all(ring.link([write("AAAA"), () => ring.splice(ends.readFd, file, 4), write("BBBB")]));
+    await Promise.all(ring.chain([write("AAAA"), () => ring.splice(ends.readFd, file, 4), write("BBBB")]));
   });
   expect(readFileSync(path, "latin1")).toBe("AAAASSSSBBBBcdef");
 });
@@ -358,7 +358,7 @@ test("a chain that waits for its turn goes on where what it waited with is abort
   await withFile(path, "w", false, async ({ ring, file }) => {
     const first = file.write("first");
     const stop = new AbortController();
-    const [sync, write] = ring.link([() => ring.fsync(file), () => ring.write(file, shared(4), { signal: stop.signal })]);
+    const [sync, write] = ring.chain([() => ring.fsync(file), () => ring.write(file, shared(4), { signal: stop.signal })]);
     const behind = file.write(" last");
     const reason = new Error("enough");
     const aborted = write.catch((error: unknown) => error);

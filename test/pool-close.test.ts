@@ -1,6 +1,6 @@
 import { expect, spyOn, test } from "bun:test";
 import { BufferPool, type FixedBuffer, type PoolHandle, Ring } from "bun-uring";
-import { membershipOf } from "../lib/pool/buffer-pool.ts";
+import { participantOf } from "../lib/pool/buffer-pool.ts";
 import { needs } from "./support/capabilities.ts";
 import { numbered } from "./support/content.ts";
 import { times } from "./support/effort.ts";
@@ -157,7 +157,7 @@ test("a slot that is on its way when its pool is closed can be received where th
     const tokens = [5, 6, 7].map((mark) => {
       const buffer = pool.tryAcquire();
       buffer?.bytes.fill(mark);
-      return buffer?.transfer();
+      return buffer?.handOver();
     });
     const [one, two, three] = tokens;
     if (one === undefined || two === undefined || three === undefined) throw new Error("no slot");
@@ -187,7 +187,7 @@ test("the same handle attached twice, in one thread and in two, is as many pools
     }
     const taken = [await workers[0]?.answer(), await workers[1]?.answer()];
     const buffers = [await one.acquire(), await two.acquire()];
-    expect(new Set([...taken, ...buffers.map(({ index }) => index)]).size).toBe(4);
+    expect(new Set([...taken, ...buffers.map(({ slotIndex: index }) => index)]).size).toBe(4);
     expect(pool.stats()).toMatchObject({ available: 4, othersAttached: 6 });
     expect(await thrown(() => new Ring({ pool: [one, two] }))).toBeInstanceOf(TypeError);
 
@@ -222,7 +222,7 @@ needs("clone (Linux 6.12)")("a close by another thread in the middle of a clone 
     const closer = new TestWorker<PoolHandle>("closer", gate.buffer);
     const attached = BufferPool.attach(await closer.answer());
     const buffer = await attached.acquire();
-    const { control } = membershipOf(attached);
+    const { control } = participantOf(attached);
     const { ringFd } = control;
     const during = spyOn(control, "ringFd").mockImplementationOnce((participant) => {
       Atomics.store(gate, 0, 1);
@@ -247,7 +247,7 @@ function poolWithFd(fd: number): { pool: BufferPool; others: BufferPool[] } {
   const others: BufferPool[] = [];
   for (let tries = 0; tries < 100; tries++) {
     const pool = new BufferPool({ count: 2, size });
-    if (membershipOf(pool).control.ringFd(0) === fd) return { pool, others };
+    if (participantOf(pool).control.ringFd(0) === fd) return { pool, others };
     others.push(pool);
   }
   throw new Error(`no pool got descriptor ${fd}`);
@@ -265,7 +265,7 @@ needs("clone (Linux 6.12)")(
         const attached = BufferPool.attach(handle);
         const ring = new Ring({ pool: attached });
         const buffer = await attached.acquire();
-        const fd = membershipOf(pool).control.ringFd(0);
+        const fd = participantOf(pool).control.ringFd(0);
         pool.close();
         const { pool: other, others } = poolWithFd(fd);
         const foreign = await other.acquire();
@@ -294,7 +294,7 @@ needs("clone (Linux 6.12)")(
         const maker = new TestWorker<PoolHandle>("pool-maker", { count: 2, size });
         const handle = await maker.answer();
         const attached = BufferPool.attach(handle);
-        const fd = membershipOf(attached).control.ringFd(0);
+        const fd = participantOf(attached).control.ringFd(0);
         await maker.terminate();
         const { pool: other, others } = poolWithFd(fd);
         const foreign = await other.acquire();

@@ -1,6 +1,6 @@
 import { expect, spyOn, test } from "bun:test";
 import { BufferPool, type FixedBuffer, Ring } from "bun-uring";
-import { membershipOf } from "../lib/pool/buffer-pool.ts";
+import { participantOf } from "../lib/pool/buffer-pool.ts";
 import { bufferSource, needs } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
@@ -29,7 +29,7 @@ test("slots show `size` bytes each, begin on pages, and do not overlap", () =>
       buffer?.bytes.fill(index + 1);
     }
     for (const [index, buffer] of buffers.entries()) expect(buffer?.bytes.every((byte) => byte === index + 1)).toBe(true);
-    expect(new Set(buffers.map((buffer) => buffer?.index)).size).toBe(10);
+    expect(new Set(buffers.map((buffer) => buffer?.slotIndex)).size).toBe(10);
     for (const buffer of buffers) buffer?.release();
     expect(pool.available).toBe(10);
   }));
@@ -55,7 +55,7 @@ test("a released buffer is of no more use: bytes, release and transfer throw EST
   using pool = new BufferPool({ count: 1, size: 4096 });
   const buffer = await pool.acquire();
   buffer.release();
-  for (const use of [() => buffer.bytes, () => buffer.release(), () => buffer.transfer()]) {
+  for (const use of [() => buffer.bytes, () => buffer.release(), () => buffer.handOver()]) {
     const error = await uringError(use);
     expect([error.code, error.message.includes("slot 0 was released")]).toEqual(["ESTALE", true]);
   }
@@ -69,7 +69,7 @@ test("release with requests in flight takes effect at the last completion, and t
   await using ring = new Ring({ pool });
   const buffer = await pool.acquire();
   const reads = [ring.readFixed(ends.readFd, buffer, { length: 1 }), ring.readFixed(ends.readFd, buffer, { offset: 1, length: 1 })];
-  expect((await uringError(() => buffer.transfer())).code).toBe("EBUSY");
+  expect((await uringError(() => buffer.handOver())).code).toBe("EBUSY");
   buffer.release();
   expect(pool.tryAcquire()).toBeUndefined();
   const { writeSync } = await import("node:fs");
@@ -105,7 +105,7 @@ test("a slot that another thread releases just before this one says that it wait
   using pool = new BufferPool({ count: 1, size: 4096 });
   using other = BufferPool.attach(pool.share());
   const held = other.tryAcquire();
-  const { control } = membershipOf(pool);
+  const { control } = participantOf(pool);
   const setWaiting = spyOn(control.turns, "setWaiting").mockImplementationOnce((participant, waiting) => {
     held?.release(); // sees nobody waiting, and wakes nobody
     setWaiting.mockRestore();
@@ -145,12 +145,12 @@ test("a slot given away belongs to whoever receives it, once; content and all", 
   using other = BufferPool.attach(pool.share());
   const buffer = pool.tryAcquire();
   buffer?.bytes.fill(9);
-  const token = structuredClone(buffer?.transfer());
+  const token = structuredClone(buffer?.handOver());
   if (token === undefined) throw new Error("no slot");
-  expect(() => buffer?.bytes).toThrow("transferred");
+  expect(() => buffer?.bytes).toThrow("handed over");
   expect(pool.stats()).toMatchObject({ inTransit: 1, available: 1, held: 0 });
   const received = other.receive(token);
-  expect(received.index).toBe(token.index);
+  expect(received.slotIndex).toBe(token.slotIndex);
   expect(received.bytes.every((byte) => byte === 9)).toBe(true);
   expect(() => other.receive(token)).toThrow("used already");
   expect(() => pool.receive(token)).toThrow("used already");
@@ -162,7 +162,7 @@ test("a slot given away belongs to whoever receives it, once; content and all", 
 test("a token is good in its own pool only", () => {
   using one = new BufferPool({ count: 2, size: 4096 });
   using two = new BufferPool({ count: 2, size: 4096 });
-  const token = one.tryAcquire()?.transfer();
+  const token = one.tryAcquire()?.handOver();
   if (token === undefined) throw new Error("no slot");
   expect(() => two.receive(token)).toThrow(TypeError);
   one.receive(token).release();
@@ -218,7 +218,7 @@ test("a bad argument throws, names the value, and leaves the pool usable", async
     (method: (...values: never[]) => unknown, ...values: unknown[]) =>
     () =>
       Reflect.apply(method, pool, values);
-  const token = { kind: "bun-uring.SlotToken", pool: 0, index: 0, ticket: 1 };
+  const token = { kind: "bun-uring.SlotToken", pool: 0, slotIndex: 0, ticket: 1 };
   const cases: [() => unknown, string, string][] = [
     [make(undefined), "ERR_INVALID_ARG_TYPE", "undefined"],
     [make({ count: 1 }), "ERR_INVALID_ARG_TYPE", "undefined"],
@@ -234,7 +234,7 @@ test("a bad argument throws, names the value, and leaves the pool usable", async
     [make({ count: 1, size: 1, hugepages: true }), "ERR_INVALID_ARG_VALUE", "hugepages"],
     [apply(pool.acquire, { signal: 1 }), "ERR_INVALID_ARG_TYPE", "1"],
     [apply(pool.receive, {}), "ERR_INVALID_ARG_TYPE", "Object"],
-    [apply(pool.receive, { ...token, index: 2 }), "ERR_OUT_OF_RANGE", "2"],
+    [apply(pool.receive, { ...token, slotIndex: 2 }), "ERR_OUT_OF_RANGE", "2"],
     [apply(pool.receive, { ...token, ticket: 0.5 }), "ERR_OUT_OF_RANGE", "0.5"],
     [() => Reflect.apply(BufferPool.attach, BufferPool, [{}]), "ERR_INVALID_ARG_TYPE", "Object"],
     [() => BufferPool.attach({ ...pool.share(), control: new SharedArrayBuffer(65536) }), "ERR_INVALID_ARG_VALUE", "not the state"],
@@ -291,7 +291,7 @@ needs("clone (Linux 6.12)", "4 GiB of locked memory", "6 GiB of memory")(
       await using ring = new Ring({ pool });
       const file = await ring.open(path);
       const held: FixedBuffer[] = [];
-      for (let buffer = pool.tryAcquire(); buffer !== undefined; buffer = pool.tryAcquire()) held[buffer.index] = buffer;
+      for (let buffer = pool.tryAcquire(); buffer !== undefined; buffer = pool.tryAcquire()) held[buffer.slotIndex] = buffer;
       for (const index of [0, slotsPerExtent - 1, slotsPerExtent, 2 * slotsPerExtent, 3 * slotsPerExtent, manySlots - 1]) {
         if (index >= manySlots) continue;
         const buffer = held[index];

@@ -26,7 +26,9 @@ test("probe() says what this machine has, as /proc and the kernel say it, and le
 test("probe()'s names are those of the constants", () => {
   const numbers = (names: Readonly<Record<string, number>>, prefix: string) => Object.entries(names).filter(([name]) => name.startsWith(prefix));
   for (const [name, opcode] of numbers(uapi, "IORING_OP_")) expect(`IORING_OP_${opcodeNames[opcode]}`).toBe(name);
-  expect(Object.fromEntries(numbers(constants, "IORING_FEAT_"))).toEqual(Object.fromEntries(featureNames.map((name, bit) => [`IORING_FEAT_${name}`, 1 << bit])));
+  expect(Object.fromEntries(numbers(constants, "IORING_FEAT_"))).toEqual(
+    Object.fromEntries(featureNames.map((name, bit) => [`IORING_FEAT_${name}`, 1 << bit])),
+  );
 });
 
 test("what a process pins is asked for anew each time; the rest is found once", () => {

@@ -33,7 +33,7 @@ const deeds: Record<string, (place: Place, value: unknown) => unknown> = {
   },
   "starts a chain": ({ ring }, value) => {
     try {
-      for (const one of ring.link([() => ring.nop(), () => ring.nop()])) one.catch(() => undefined);
+      for (const one of ring.chain([() => ring.nop(), () => ring.nop()])) one.catch(() => undefined);
     } catch {
       // within a chain
     }
@@ -156,7 +156,7 @@ test("whatever throws, closes or changes types while an operation is made or set
         };
         for (const step of steps) {
           try {
-            if (step.linked) outcomes.push(...ring.link([() => start(step), () => ring.nop()]));
+            if (step.linked) outcomes.push(...ring.chain([() => start(step), () => ring.nop()]));
             else outcomes.push(start(step));
           } catch (error) {
             // Only a chain that could not be started says so at once.

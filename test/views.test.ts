@@ -203,10 +203,10 @@ test("a handle's memory is as long as the engine says, and a token's numbers are
   expect((await thrown(() => BufferPool.attach({ ...handle, control }))).message).toContain("handle.control");
 
   using buffer = await pool.acquire();
-  const { index } = buffer;
-  const token = buffer.transfer();
+  const { slotIndex: index } = buffer;
+  const token = buffer.handOver();
   let reads = 0;
-  const turning = Object.defineProperty({ ...token }, "index", { get: () => (reads++ === 0 ? index : 1000) });
+  const turning = Object.defineProperty({ ...token }, "slotIndex", { get: () => (reads++ === 0 ? index : 1000) });
   using received = pool.receive(turning);
-  expect([received.index, reads]).toEqual([index, 1]);
+  expect([received.slotIndex, reads]).toEqual([index, 1]);
 });

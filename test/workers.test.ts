@@ -108,11 +108,11 @@ test("a filled slot goes to another Worker and back without a copy", async () =>
   const worker = new TestWorker<{ right: boolean; token: SlotToken }>("receiver", { attach: pool.share() });
   for (let round = 1; round <= 20; round++) {
     const buffer: FixedBuffer = await pool.acquire();
-    const { index } = buffer;
+    const { slotIndex: index } = buffer;
     buffer.bytes.fill(round);
-    worker.tell({ token: buffer.transfer(), expected: round, answer: round + 100 });
+    worker.tell({ token: buffer.handOver(), expected: round, answer: round + 100 });
     const { right, token } = await worker.answer();
-    expect([right, token.index]).toEqual([true, index]);
+    expect([right, token.slotIndex]).toEqual([true, index]);
     using back = pool.receive(token);
     expect(back.bytes.every((byte) => byte === round + 100)).toBe(true);
   }

@@ -1,6 +1,6 @@
 /** How long it takes a ring to get a pool's memory: times of the joining alone, without the unregistering in between. */
 import { BufferPool, RawRing } from "bun-uring";
-import { membershipOf } from "../../lib/pool/buffer-pool.ts";
+import { participantOf } from "../../lib/pool/buffer-pool.ts";
 import { registerBuffers, unregister } from "../../lib/uring/registration.ts";
 import { IORING_UNREGISTER_BUFFERS } from "../../lib/uring/uapi.ts";
 import { Uring } from "../../lib/uring/uring.ts";
@@ -32,18 +32,18 @@ if (way === "clone entries") {
   );
 } else {
   using pool = new BufferPool({ count: Number(first), size: Number(second), hugePages: hugePages === "huge" });
-  const membership = membershipOf(pool);
+  const participant = participantOf(pool);
   const uring = new Uring({ entries: 1, cqEntries: 0, flags: 0, sqThreadIdleMs: 0 });
   const leave = () => unregister(uring, IORING_UNREGISTER_BUFFERS, "io_uring_unregister_buffers");
   if (way === "clone pool") {
     await serve(
-      () => membership.cloneTo(uring, 0),
+      () => participant.cloneTo(uring, 0),
       () => {
         leave();
-        membership.leaveRing();
+        participant.leaveRing();
       },
     );
   } else {
-    await serve(() => registerBuffers(uring, { regions: membership.extents, tags: undefined }), leave);
+    await serve(() => registerBuffers(uring, { regions: participant.extents, tags: undefined }), leave);
   }
 }

@@ -1,5 +1,5 @@
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue, mark } from "../base/arguments.ts";
-import { Bun, Promise } from "../base/globals.ts";
+import { Promise } from "../base/globals.ts";
 import { currentPlace, type Place, track } from "../base/handles.ts";
 import { hold, letGo } from "../base/hold.ts";
 import { isSharedMemory, sharedByteLengthOf } from "../base/view.ts";
@@ -13,8 +13,8 @@ import { Uring } from "../uring/uring.ts";
 import { Wakeup } from "../uring/wakeup.ts";
 import { PoolControl } from "./control.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
-import { PoolMembership } from "./membership.ts";
 import { adviseHugePages, allocateMemories, checkAdvice, MADV_POPULATE_WRITE, memoryBytes, planPool, populate, residentParts } from "./memory.ts";
+import { Participant } from "./participant.ts";
 
 /** Options of `new BufferPool()` and `BufferPool.create()`. */
 export interface BufferPoolOptions {
@@ -48,7 +48,7 @@ export interface PoolStats {
   readonly available: number;
   /** Slots that this pool object's holders have. */
   readonly held: number;
-  /** Slots transferred and not yet received. */
+  /** Slots handed over and not yet received. */
   readonly inTransit: number;
   /** Pending acquires of this pool object. */
   readonly waiting: number;
@@ -67,19 +67,7 @@ export interface PoolStats {
 }
 
 /** What a ring needs of a pool. */
-export let membershipOf: (pool: BufferPool) => PoolMembership;
-
-/** A part in a pool that exists already, for the constructor. */
-class Membership {
-  readonly value: PoolMembership;
-  readonly registrationMs: number;
-  readonly place: Place;
-  constructor(value: PoolMembership, registrationMs: number, place: Place) {
-    this.value = value;
-    this.registrationMs = registrationMs;
-    this.place = place;
-  }
-}
+export let participantOf: (pool: BufferPool) => Participant;
 
 function checkPoolOptions(options: BufferPoolOptions) {
   checkOptions(options, ["count", "size", "hugePages", "zero"]);
@@ -89,12 +77,6 @@ function checkPoolOptions(options: BufferPoolOptions) {
   checkBoolean("options.hugePages", hugePages);
   checkBoolean("options.zero", zero);
   return { plan: planPool(count, size, hugePages), zero };
-}
-
-function register(control: PoolControl, memories: readonly SharedArrayBuffer[], place: Place): Membership {
-  const started = Bun.nanoseconds();
-  const membership = PoolMembership.create(control, memories);
-  return new Membership(membership, (Bun.nanoseconds() - started) / 1e6, place);
 }
 
 /** Everything up to the memory's first page fault. */
@@ -162,8 +144,7 @@ function populating({ start, end }: Region): Sqe {
  * @see io_uring_register_buffers(3), io_uring_clone_buffers(3)
  */
 export class BufferPool implements Disposable {
-  readonly #membership: PoolMembership;
-  readonly #registrationMs: number;
+  readonly #participant: Participant;
 
   /**
    * Allocates, faults in and registers the memory.
@@ -173,19 +154,17 @@ export class BufferPool implements Disposable {
    */
   constructor(options: BufferPoolOptions);
   /** @internal */
-  constructor(membership: Membership);
-  constructor(options: BufferPoolOptions | Membership) {
-    let made: Membership;
-    if (options instanceof Membership) {
-      made = options;
+  constructor(participant: Participant, place: Place);
+  constructor(options: BufferPoolOptions | Participant, place?: Place) {
+    if (options instanceof Participant) {
+      this.#participant = options;
+      track(this, options, place);
     } else {
       const { control, memories, parts } = allocate(checkPoolOptions(options));
       populate(parts);
-      made = register(control, memories, currentPlace());
+      this.#participant = Participant.create(control, memories);
+      track(this, this.#participant);
     }
-    this.#membership = made.value;
-    this.#registrationMs = made.registrationMs;
-    track(this, made.value, made.place);
   }
 
   /**
@@ -207,7 +186,8 @@ export class BufferPool implements Disposable {
     await patiently(kernel);
     const { control, memories, parts } = allocate(plan);
     await populateOffThread(parts);
-    return new BufferPool(await patiently(() => register(control, memories, place), regionBytes(parts)));
+    const participant = await patiently(() => Participant.create(control, memories), regionBytes(parts));
+    return new BufferPool(participant, place);
   }
 
   /**
@@ -239,27 +219,27 @@ export class BufferPool implements Disposable {
       throw invalidValue(`handle.memories[${index}] must be a SharedArrayBuffer of ${memoryBytes(plan, index)} bytes`);
     });
     native();
-    return new BufferPool(new Membership(PoolMembership.attach(control, shared), 0, currentPlace()));
+    return new BufferPool(Participant.attach(control, shared), currentPlace());
   }
 
   /** How many slots there are. */
   get count(): number {
-    return this.#membership.control.plan.count;
+    return this.#participant.control.plan.count;
   }
 
   /** Bytes of a slot. */
   get size(): number {
-    return this.#membership.control.plan.sizeBytes;
+    return this.#participant.control.plan.sizeBytes;
   }
 
   /** How many slots are free at this moment: counted slot by slot, for people and tests rather than for every request. */
   get available(): number {
-    return this.#membership.census().free;
+    return this.#participant.census().free;
   }
 
   /** Whether the pool was closed, here or by the thread that made it. */
   get closed(): boolean {
-    return this.#membership.closed;
+    return this.#participant.closed;
   }
 
   /**
@@ -275,8 +255,8 @@ export class BufferPool implements Disposable {
    * ```
    */
   share(): PoolHandle {
-    this.#membership.share();
-    return { kind: "bun-uring.PoolHandle", control: this.#membership.control.memory, memories: [...this.#membership.memories] };
+    this.#participant.share();
+    return { kind: "bun-uring.PoolHandle", control: this.#participant.control.memory, memories: [...this.#participant.memories] };
   }
 
   /**
@@ -288,11 +268,11 @@ export class BufferPool implements Disposable {
    *
    * using pool = new BufferPool({ count: 16, size: 65536 });
    * using buffer = pool.tryAcquire();
-   * console.log(buffer === undefined ? "all slots are taken" : `slot ${buffer.index}`);
+   * console.log(buffer === undefined ? "all slots are taken" : `slot ${buffer.slotIndex}`);
    * ```
    */
   tryAcquire(): FixedBuffer | undefined {
-    return this.#membership.tryAcquire();
+    return this.#participant.tryAcquire();
   }
 
   /**
@@ -314,7 +294,7 @@ export class BufferPool implements Disposable {
   async acquire(options: { readonly signal?: AbortSignal } = {}): Promise<FixedBuffer> {
     checkOptions(options, ["signal"]);
     if (options.signal !== undefined) checkSignal(options.signal);
-    return this.#membership.acquire(options.signal);
+    return this.#participant.acquire(options.signal);
   }
 
   /**
@@ -330,17 +310,17 @@ export class BufferPool implements Disposable {
    *
    * using pool = new BufferPool({ count: 16, size: 65536 });
    * using attached = BufferPool.attach(pool.share()); // most often in another thread
-   * const token = (await pool.acquire()).transfer();
+   * const token = (await pool.acquire()).handOver();
    * using buffer = attached.receive(token);
    * ```
    */
   receive(token: SlotToken): FixedBuffer {
     if (typeof token !== "object" || token === null || token.kind !== "bun-uring.SlotToken")
-      throw invalidType("token", "what FixedBuffer.transfer() returned", token);
-    const { kind, pool, index, ticket } = token; // once: getters may say something else the next time
-    checkInteger("token.index", index, 0, this.count - 1);
+      throw invalidType("token", "what FixedBuffer.handOver() returned", token);
+    const { kind, pool, slotIndex, ticket } = token; // once: getters may say something else the next time
+    checkInteger("token.slotIndex", slotIndex, 0, this.count - 1);
     checkInteger("token.ticket", ticket, 1, 2 ** 30);
-    return this.#membership.receive({ kind, pool, index, ticket });
+    return this.#participant.receive({ kind, pool, slotIndex, ticket });
   }
 
   /**
@@ -356,8 +336,8 @@ export class BufferPool implements Disposable {
    * ```
    */
   stats(): PoolStats {
-    const { control, extents, memories, waiting, exhaustions, others } = this.#membership;
-    const { free, own, inTransit } = this.#membership.census();
+    const { control, extents, memories, waiting, exhaustions, others } = this.#participant;
+    const { free, own, inTransit } = this.#participant.census();
     return {
       count: control.plan.count,
       size: control.plan.sizeBytes,
@@ -370,7 +350,7 @@ export class BufferPool implements Disposable {
       othersWaiting: others.waiting,
       memoryBytes: memories.reduce((sum, memory) => sum + memory.byteLength, 0),
       extents: extents.length,
-      registrationMs: this.#registrationMs,
+      registrationMs: this.#participant.registrationMs,
     };
   }
 
@@ -390,7 +370,7 @@ export class BufferPool implements Disposable {
    * ```
    */
   close(): void {
-    this.#membership.close();
+    this.#participant.close();
   }
 
   /** close() */
@@ -399,7 +379,7 @@ export class BufferPool implements Disposable {
   }
 
   static {
-    membershipOf = (pool) => pool.#membership;
+    participantOf = (pool) => pool.#participant;
     mark("BufferPool", BufferPool.prototype);
   }
 }

@@ -71,8 +71,8 @@ export class PoolControl {
   readonly identity: number;
   /** The user that made the pool: rings of another cannot clone its registration. */
   readonly user: number;
-  /** The slots' hints and owners, see slots.ts. */
-  readonly hints: Int32Array;
+  /** Which blocks may have free slots, and the slots' owners, see slots.ts. */
+  readonly freeBlocks: Int32Array;
   readonly owners: Int32Array;
   readonly turns: Turns;
   readonly #words: Int32Array;
@@ -86,7 +86,7 @@ export class PoolControl {
     this.zero = words[word.zero] === 1;
     this.identity = words[word.identity] ?? 0;
     this.user = (words[word.user] ?? 0) >>> 0;
-    this.hints = new Int32Array(memory, blocksStart * 4, blocks);
+    this.freeBlocks = new Int32Array(memory, blocksStart * 4, blocks);
     this.owners = new Int32Array(memory, (blocksStart + blocks) * 4, plan.count);
     this.turns = new Turns(words, {
       participantLimit: word.participantLimit,
@@ -114,7 +114,7 @@ export class PoolControl {
     view[word.user] = currentUser();
     view[word.identity] = Bun.randomUUIDv7("buffer").readInt32LE(12);
     const control = new PoolControl(memory, view, plan);
-    control.hints.fill(1);
+    control.freeBlocks.fill(1);
     return control;
   }
 

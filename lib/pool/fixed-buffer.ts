@@ -12,8 +12,8 @@ export interface SlotToken {
   /** Which pool. */
   readonly pool: number;
   /** Which slot of the pool, from 0. */
-  readonly index: number;
-  /** Which of the slot's transfers: a token is good for one. */
+  readonly slotIndex: number;
+  /** Which handing over of the slot: a token is good for one. */
   readonly ticket: number;
 }
 
@@ -46,7 +46,7 @@ export class Slot implements Reclaimable {
   pending = 0;
   /** Given back: free as soon as nothing is pending. */
   released = false;
-  transferred = false;
+  handedOver = false;
 
   constructor(owner: SlotOwner, index: number) {
     this.owner = owner;
@@ -61,7 +61,7 @@ export class Slot implements Reclaimable {
   }
 
   get ended(): boolean {
-    return this.released || this.transferred;
+    return this.released || this.handedOver;
   }
 
   release(): void {
@@ -74,7 +74,7 @@ export class Slot implements Reclaimable {
   }
 
   assertUsable(action: string): void {
-    if (this.transferred) throw new UringError("ESTALE", action, { message: `slot ${this.index} was transferred to another thread` });
+    if (this.handedOver) throw new UringError("ESTALE", action, { message: `slot ${this.index} was handed over to another thread` });
     if (this.released) throw new UringError("ESTALE", action, { message: `slot ${this.index} was released` });
   }
 
@@ -94,7 +94,7 @@ const noBytes = new Uint8Array();
 export let slotOf: (buffer: FixedBuffer) => Slot;
 
 /**
- * One slot of a BufferPool: memory that is registered with every ring that has the pool. It is the holder's until `release` or `transfer`; every use after
+ * One slot of a BufferPool: memory that is registered with every ring that has the pool. It is the holder's until `release` or `handOver`; every use after
  * that throws a UringError with the code ESTALE. The bytes show what was there last, unless the pool has `zero`.
  *
  * @example
@@ -120,15 +120,15 @@ export class FixedBuffer implements Disposable {
     track(this.#bytes, slot, place);
   }
 
-  /** Of the slot in the pool, from 0; not the kernel's buffer index. */
-  get index(): number {
+  /** Which slot of the pool this is, from 0. The kernel's index of a registered buffer is another number. */
+  get slotIndex(): number {
     return this.#slot.index;
   }
 
   /**
    * The slot's memory, `pool.size` bytes of a SharedArrayBuffer. Keep this or the FixedBuffer for as long as anybody uses them: a subarray, or a Response made of
    * them, does not keep the slot, and one that nobody has any more is given back.
-   * @throws UringError ESTALE: released or transferred
+   * @throws UringError ESTALE: released or handed over
    */
   get bytes(): Uint8Array {
     this.#slot.assertUsable("bytes");
@@ -137,7 +137,7 @@ export class FixedBuffer implements Disposable {
 
   /**
    * Gives the slot away with its content: post the token to another thread, whose pool receives it. Nothing is copied.
-   * @throws UringError ESTALE: released or transferred; EBUSY: requests in flight use the slot
+   * @throws UringError ESTALE: released or handed over; EBUSY: requests in flight use the slot
    * @example
    * ```ts
    * import { BufferPool } from "bun-uring";
@@ -145,21 +145,21 @@ export class FixedBuffer implements Disposable {
    * using pool = new BufferPool({ count: 16, size: 65536 });
    * const buffer = await pool.acquire();
    * buffer.bytes.set(Buffer.from("for somebody else"));
-   * const token = buffer.transfer(); // for postMessage
+   * const token = buffer.handOver(); // for postMessage
    * using received = BufferPool.attach(pool.share()).receive(token);
    * ```
    */
-  transfer(): SlotToken {
+  handOver(): SlotToken {
     const slot = this.#slot;
-    slot.assertUsable("transfer");
+    slot.assertUsable("handOver");
     if (slot.pending > 0) {
-      throw new UringError("EBUSY", "transfer", {
+      throw new UringError("EBUSY", "handOver", {
         message: `${slot.pending} requests in flight use slot ${slot.index}`,
         hint: "Await them first: its content is not settled before.",
       });
     }
     const token = slot.owner.giveAway(slot);
-    slot.transferred = true;
+    slot.handedOver = true;
     this.#bytes = noBytes;
     untrack(slot);
     return token;
@@ -167,7 +167,7 @@ export class FixedBuffer implements Disposable {
 
   /**
    * Gives the slot back to the pool. With requests in flight it takes effect when the last of them has completed.
-   * @throws UringError ESTALE: released or transferred already
+   * @throws UringError ESTALE: released or handed over already
    * @example
    * ```ts
    * import { BufferPool } from "bun-uring";
@@ -186,7 +186,7 @@ export class FixedBuffer implements Disposable {
     slot.release();
   }
 
-  /** release(), or nothing where that or transfer() has happened. */
+  /** release(), or nothing after release() or handOver(). */
   [Symbol.dispose](): void {
     if (!this.#slot.ended) this.release();
   }

@@ -1,9 +1,9 @@
 import { assert } from "../base/assert.ts";
 
-/** Slots that share one hint: a scan looks at this many owners at once. The teardown in C knows the number. */
+/** Slots of a block: a scan looks at this many owners at once. The teardown in C has the same number. */
 export const slotsPerBlock = 1024;
 
-/** How many hints `count` slots have. */
+/** How many blocks `count` slots are. */
 export function blockCount(count: number): number {
   return Math.ceil(count / slotsPerBlock);
 }
@@ -15,40 +15,40 @@ const recentLimit = 64;
  * Who owns which slot, in memory shared by threads, without locks. `owners` is the truth: 0 is free, a positive number a participant, a negative one the
  * ticket of a slot on its way between two. It changes by compare-and-exchange alone, but for the teardown of an ended thread, which stores 0 over its own.
  *
- * `hints` says of each block of slots whether one may be free. It may say so wrongly, and otherwise for a moment only: whoever frees stores the owner first and
- * the hint then; whoever finds a block full clears the hint first and looks again, and where that finds a slot after all, restores the hint and says so.
+ * `freeBlocks` has 1 for each block that may have a free slot. A 1 may be wrong. A 0 is wrong only for a moment: whoever frees a slot stores its owner first, and then the block's 1;
+ * whoever finds a block full stores 0, and looks again. If there is a free slot after all, it restores the 1, and calls `onBlockRestored`.
  */
 export class Slots {
-  readonly #hints: Int32Array;
+  readonly #freeBlocks: Int32Array;
   readonly #owners: Int32Array;
   /** This thread's guesses: where to look next, and what it released last. */
   #next = 0;
   readonly #recent: number[] = [];
-  readonly #onHintRestored: () => void;
+  readonly #onBlockRestored: () => void;
 
-  /** @param onHintRestored - called when a hint was wrong for a moment: whoever looked meanwhile has to be told to look again */
-  constructor(hints: Int32Array, owners: Int32Array, onHintRestored: () => void = () => undefined) {
-    assert(hints.length === blockCount(owners.length), "one hint for each block");
-    this.#hints = hints;
+  /** @param onBlockRestored - called after a 0 was wrong for a moment: who looked meanwhile has to be told to look again */
+  constructor(freeBlocks: Int32Array, owners: Int32Array, onBlockRestored: () => void = () => undefined) {
+    assert(freeBlocks.length === blockCount(owners.length), "one entry for each block");
+    this.#freeBlocks = freeBlocks;
     this.#owners = owners;
-    this.#onHintRestored = onHintRestored;
+    this.#onBlockRestored = onBlockRestored;
   }
 
   /** Takes a free slot for `owner`; returns its index, or -1 where none is free. */
   tryAcquire(owner: number): number {
     for (let index = this.#recent.pop(); index !== undefined; index = this.#recent.pop()) if (this.#take(index, owner)) return index;
-    const blocks = this.#hints.length;
+    const blocks = this.#freeBlocks.length;
     const first = Math.floor(this.#next / slotsPerBlock);
     for (let step = 0; step < blocks; step++) {
       const block = (first + step) % blocks;
-      if (Atomics.load(this.#hints, block) === 0) continue;
+      if (Atomics.load(this.#freeBlocks, block) === 0) continue;
       let index = this.#takeFrom(block, owner);
       if (index === -1) {
-        Atomics.store(this.#hints, block, 0);
+        Atomics.store(this.#freeBlocks, block, 0);
         index = this.#takeFrom(block, owner);
         if (index !== -1) {
-          Atomics.store(this.#hints, block, 1);
-          this.#onHintRestored();
+          Atomics.store(this.#freeBlocks, block, 1);
+          this.#onBlockRestored();
         }
       }
       if (index !== -1) return index;
@@ -59,8 +59,8 @@ export class Slots {
   /** Whether so many slots or more are free, as far as one look can tell. */
   hasFree(count: number): boolean {
     let free = 0;
-    for (let block = 0; block < this.#hints.length; block++) {
-      if (Atomics.load(this.#hints, block) === 0) continue;
+    for (let block = 0; block < this.#freeBlocks.length; block++) {
+      if (Atomics.load(this.#freeBlocks, block) === 0) continue;
       const end = Math.min((block + 1) * slotsPerBlock, this.#owners.length);
       for (let index = block * slotsPerBlock; index < end; index++) if (Atomics.load(this.#owners, index) === 0 && ++free === count) return true;
     }
@@ -72,7 +72,7 @@ export class Slots {
     const was = Atomics.compareExchange(this.#owners, index, owner, 0);
     assert(was === owner, `slot ${index} is owned by ${owner}, not by ${was}`);
     const block = Math.floor(index / slotsPerBlock);
-    if (Atomics.load(this.#hints, block) === 0) Atomics.store(this.#hints, block, 1);
+    if (Atomics.load(this.#freeBlocks, block) === 0) Atomics.store(this.#freeBlocks, block, 1);
     if (this.#recent.length < recentLimit) this.#recent.push(index);
   }
 

@@ -127,9 +127,9 @@ function positionOf(position: Position, target: Target, syscall: string): number
 
 export function open(
   path: string | URL,
-  flags: string | number,
-  mode: number,
-  direct: boolean,
+  flags: string | number | null = "r",
+  mode = 0o666,
+  direct = false,
 ): Request<{ fd: number; fileEntry: number; openedWith: number; text: string }> {
   const { text, memory, addr } = pathMemory(path);
   const opFlags = openFlags(flags) | (direct ? O_DIRECT : 0);

@@ -10,8 +10,8 @@ import { canTransferOnThread } from "../engines/node-transfer.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { isTransfer } from "../uring/transfers.ts";
 import { IORING_OP_CLOSE, IORING_OP_POLL_ADD, IORING_OP_SPLICE, IOSQE_ASYNC } from "../uring/uapi.ts";
+import { assertNotOfChain, startAsOfChain } from "./chain-start.ts";
 import type { Descriptor } from "./descriptor.ts";
-import { assertNotOfChain, startAsOfChain } from "./linking.ts";
 import { Loop } from "./loop.ts";
 import { NumberedFiles } from "./numbered-file.ts";
 import { explainOpen, type OpenFile } from "./open-file.ts";
@@ -174,7 +174,7 @@ export class RequestQueue {
   }
 
   /** Requires that no chain is being built: what is not one request of the ring cannot be one of its operations. */
-  assertUnlinked(syscall: string): void {
+  assertNotInChain(syscall: string): void {
     if (this.#chain !== undefined) throw invalidValue(`${syscall} is not one request of the ring, and cannot be an operation of a chain`);
   }
 
@@ -182,9 +182,9 @@ export class RequestQueue {
    * Starts what each of `starts` does, one request, as a chain. Throws, and starts none, where one cannot be started.
    * @throws TypeError, RangeError: not one request each, too many of them; what an operation refuses
    */
-  link<Started>(starts: readonly (() => Started)[]): Started[] {
-    this.assertOpen("link");
-    if (this.#chain !== undefined) throw invalidValue("a chain cannot be linked within another");
+  startChain<Started>(starts: readonly (() => Started)[]): Started[] {
+    this.assertOpen("chain");
+    if (this.#chain !== undefined) throw invalidValue("a chain cannot be started within another");
     const most = this.engine.longestChain;
     if (starts.length > most) throw outOfRange("operations.length", `up to ${most}, the ring's entries`, starts.length);
     const chain = new Chain();
@@ -198,7 +198,7 @@ export class RequestQueue {
         const requests = chain.operations.length - index;
         if (requests !== 1) throw invalidValue(`operations[${index}] must start one request of this ring, not ${requests}`);
       }
-      this.assertOpen("link");
+      this.assertOpen("chain");
     } catch (error) {
       for (const one of started) if (one instanceof Promise) one.catch(() => undefined); // what is thrown says it
       for (const operation of chain.operations) {
@@ -226,7 +226,7 @@ export class RequestQueue {
       operation.reject = reject;
       this.start(operation, ownSignal);
     } catch (error) {
-      if (this.#chain !== undefined) throw error; // for `link` to see at once, also through an async function
+      if (this.#chain !== undefined) throw error; // for `startChain` to see at once, also through an async function
       reject(error);
     }
     return promise;
@@ -235,7 +235,7 @@ export class RequestQueue {
   /** Has node:fs do something to a file, which stays open until that is done. */
   async outside<Result>(file: OpenFile, syscall: string, act: (fd: number) => Promise<Result>): Promise<Result> {
     this.assertOpen(syscall);
-    this.assertUnlinked(syscall);
+    this.assertNotInChain(syscall);
     file.assertUsable(syscall);
     this.#outside++;
     file.beginUse();

@@ -5,10 +5,10 @@ import type { Reclaimable } from "../base/handles.ts";
 import { warn } from "../base/warn.ts";
 import { IoUringEngine } from "../engines/io-uring.ts";
 import { UringError } from "../errors/uring-error.ts";
-import { BufferPool, membershipOf } from "../pool/buffer-pool.ts";
+import { BufferPool, participantOf } from "../pool/buffer-pool.ts";
 import { currentUser } from "../pool/control.ts";
 import { FixedBuffer, type SlotOwner, slotOf } from "../pool/fixed-buffer.ts";
-import type { PoolMembership } from "../pool/membership.ts";
+import type { Participant } from "../pool/participant.ts";
 import type { OpenFile } from "../requests/open-file.ts";
 import type { Operation } from "../requests/operation.ts";
 import { transferFlags } from "../requests/operations.ts";
@@ -69,15 +69,15 @@ function rwFlagsOf(options: FixedWriteOptions): number {
 }
 
 /** A ring's pools, each with where its buffers begin in the ring's table. The pool objects are here for their life: what a ring has was not dropped. */
-type JoinedPools = readonly { readonly pool: BufferPool; readonly membership: PoolMembership; readonly base: number }[];
+type JoinedPools = readonly { readonly pool: BufferPool; readonly participant: Participant; readonly base: number }[];
 
-function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly membership: PoolMembership }[] {
+function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly participant: Participant }[] {
   const given: readonly unknown[] = pool === undefined ? [] : Array.isArray(pool) ? pool : [pool];
   const pools = given.map((one) => {
     if (!(one instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool, or an array of them", one);
-    return { pool: one, membership: membershipOf(one) };
+    return { pool: one, participant: participantOf(one) };
   });
-  if (new Set(pools.map(({ membership }) => membership.control.address)).size !== pools.length) throw invalidValue("options.pool has the same pool twice");
+  if (new Set(pools.map(({ participant }) => participant.control.address)).size !== pools.length) throw invalidValue("options.pool has the same pool twice");
   return pools;
 }
 
@@ -88,33 +88,33 @@ function clone(uring: Uring, given: GivenPools, took: Took): JoinedPools {
   const pools: JoinedPools[number][] = [];
   let base = 0;
   try {
-    for (const { pool, membership } of given) {
-      membership.cloneTo(uring, base, took);
-      pools.push({ pool, membership, base });
-      base += membership.extents.length;
+    for (const { pool, participant } of given) {
+      participant.cloneTo(uring, base, took);
+      pools.push({ pool, participant, base });
+      base += participant.extents.length;
     }
     return pools;
   } catch (error) {
     if (pools.length > 0) unregister(uring, IORING_UNREGISTER_BUFFERS, "io_uring_unregister_buffers");
-    for (const { membership } of pools) membership.leaveRing();
+    for (const { participant } of pools) participant.leaveRing();
     throw error;
   }
 }
 
 /** Registers the pools' memory on the ring itself. */
 function register(uring: Uring, given: GivenPools, took: Took): JoinedPools {
-  for (const { membership } of given) membership.assertOpen("io_uring_register_buffers");
-  const regions = given.flatMap(({ membership }) => membership.extents);
+  for (const { participant } of given) participant.assertOpen("io_uring_register_buffers");
+  const regions = given.flatMap(({ participant }) => participant.extents);
   if (regions.length > 0) {
     const started = Bun.nanoseconds();
     registerBuffers(uring, { regions, tags: undefined });
     took.ns += Bun.nanoseconds() - started;
   }
   let base = 0;
-  return given.map(({ pool, membership }) => {
-    membership.joinRing();
-    const joined = { pool, membership, base };
-    base += membership.extents.length;
+  return given.map(({ pool, participant }) => {
+    participant.joinRing();
+    const joined = { pool, participant, base };
+    base += participant.extents.length;
     return joined;
   });
 }
@@ -126,7 +126,7 @@ function refusesUser(error: unknown): boolean {
 
 function whyNotCloned(given: GivenPools): string {
   const now = currentUser();
-  const made = given.map(({ membership }) => membership.control.user).find((user) => user !== now);
+  const made = given.map(({ participant }) => participant.control.user).find((user) => user !== now);
   const change =
     made === undefined
       ? "this process has gained or lost the capability CAP_IPC_LOCK since the pool was made"
@@ -138,7 +138,7 @@ function whyNotCloned(given: GivenPools): string {
 function join(uring: Uring, given: GivenPools): { pools: JoinedPools; cloned: boolean; tookNs: number } {
   const took = { ns: 0 };
   let refused = false;
-  if (given.every(({ membership: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges))) {
+  if (given.every(({ participant: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges))) {
     try {
       return { pools: clone(uring, given, took), cloned: true, tookNs: took.ns };
     } catch (error) {
@@ -199,7 +199,7 @@ export class RingCore implements Reclaimable {
       resolve(
         this.requests.close().finally(() => {
           // A ring that the kernel would not finish keeps its pools.
-          if (this.requests.gone) for (const { membership } of this.#pools) membership.leaveRing();
+          if (this.requests.gone) for (const { participant } of this.#pools) participant.leaveRing();
         }),
       );
     }
@@ -277,8 +277,8 @@ export class RingCore implements Reclaimable {
 
   #baseOf(owner: SlotOwner): number {
     const [first] = this.#pools;
-    if (first?.membership === owner) return first.base;
-    for (const { membership, base } of this.#pools) if (membership.poolAddress === owner.poolAddress) return base;
+    if (first?.participant === owner) return first.base;
+    for (const { participant, base } of this.#pools) if (participant.poolAddress === owner.poolAddress) return base;
     throw invalidValue("buffer is of a pool that this ring does not have: name the pool in `new Ring({ pool })`");
   }
 }

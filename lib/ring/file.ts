@@ -366,7 +366,7 @@ export class RingFile implements AsyncDisposable {
     for (let written = 0; ; ) {
       const part = memory.subarray(written, written + largestTransferBytes);
       const at = range?.position === undefined ? undefined : BigInt(range.position) + BigInt(written);
-      const [writing, syncing] = this.#requests.link([
+      const [writing, syncing] = this.#requests.startChain([
         () => this.#run<number | undefined>(() => operations.transfer("write", this.#opened("write"), part, at)),
         () => this.#run<number | undefined>(() => operations.sync("fdatasync", this.#opened("fdatasync"))),
       ]);
@@ -554,7 +554,7 @@ export class RingFile implements AsyncDisposable {
     options?: BufferEncoding | "buffer" | (Omit<FileOptions, "encoding"> & { readonly encoding?: BufferEncoding | "buffer" | null }) | null,
   ): Promise<Buffer | string> {
     this.#opened("readFile");
-    this.#requests.assertUnlinked("readFile");
+    this.#requests.assertNotInChain("readFile");
     const { encoding, signal } = fileOptions(options, []);
     const content = await abortable(signal, async () => {
       const { size } = await this.stat();
@@ -586,7 +586,7 @@ export class RingFile implements AsyncDisposable {
     const { encoding, signal, flush } = fileOptions(options, ["mode", "flush"]);
     const isWhole = !isIterable(data);
     const bytes = isWhole ? bytesOfData(data, encoding) : undefined;
-    if (flush || !isWhole) this.#requests.assertUnlinked("writeFile");
+    if (flush || !isWhole) this.#requests.assertNotInChain("writeFile");
     await abortable(signal, async () => {
       if (bytes !== undefined) await this.#writeAll(bytes, signal);
       else if (!isWhole) for await (const part of data) await this.#writeAll(bytesOfData(part, encoding), signal);
@@ -802,7 +802,7 @@ export class RingFile implements AsyncDisposable {
    * @see io_uring_prep_close(3)
    */
   close(): Promise<void> {
-    this.#requests.assertUnlinked("close");
+    this.#requests.assertNotInChain("close");
     return this.#life.close();
   }
 
@@ -902,7 +902,7 @@ export class RingFile implements AsyncDisposable {
     this.#opened(`${direction}v`);
     const views = viewsOf(buffers);
     const position = positionOf(at);
-    if (views.length > largestVector) this.#requests.assertUnlinked(`${direction}v`);
+    if (views.length > largestVector) this.#requests.assertNotInChain(`${direction}v`);
     let transferred = 0;
     for (let first = 0; first < views.length; first += largestVector) {
       const some = views.slice(first, first + largestVector);

@@ -55,6 +55,10 @@ export interface FixedPart {
 
 /** Options of `Ring.open`. */
 export interface OpenOptions extends OperationOptions {
+  /** As node:fs has them: "r", "w+", …, or O_* of `fs.constants`. Default "r". */
+  readonly flags?: string | number;
+  /** Permissions of a file that is created, less the umask. Default 0o666. */
+  readonly mode?: number;
   /** Read and write past the page cache (O_DIRECT): memory, positions and lengths have to be aligned as `RingFile.alignment` says. Default false. */
   readonly direct?: boolean;
 }
@@ -76,6 +80,8 @@ export interface RingStats {
 }
 
 const signalOnly = ["signal"];
+const positionalOpenOptions = ["direct", "signal"];
+const openOptions = ["flags", "mode", ...positionalOpenOptions];
 const transferOptions = ["position", "signal"];
 
 /**
@@ -148,7 +154,7 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Opens a file, close-on-exec.
+   * Opens a file, close-on-exec. What follows the path may be one object, `{ flags, mode, direct, signal }`.
    * @param path - a path, or a file: URL
    * @param flags - as node:fs has them: "r", "w+", …, or O_* of `fs.constants`. Default "r".
    * @param mode - permissions of a file that is created, less the umask. Default 0o666.
@@ -159,25 +165,31 @@ export class Ring implements AsyncDisposable {
    * import { Ring } from "bun-uring";
    *
    * await using ring = new Ring();
-   * await using file = await ring.open("new.txt", "wx", 0o600, { signal: AbortSignal.timeout(1000) });
+   * await using file = await ring.open("new.txt", { flags: "wx", mode: 0o600, signal: AbortSignal.timeout(1000) });
    * await file.writeFile("only for me\n");
+   * await using image = await ring.open("disk.img", "r", undefined, { direct: true });
+   * console.log(image.alignment?.positionBytes);
    * ```
    * @see io_uring_prep_openat(3)
    */
-  async open(path: string | URL, flags: string | number = "r", mode = 0o666, options: OpenOptions = noOptions): Promise<RingFile> {
+  open(path: string | URL, options: OpenOptions): Promise<RingFile>;
+  open(path: string | URL, flags?: string | number, mode?: number, options?: Omit<OpenOptions, "flags" | "mode">): Promise<RingFile>;
+  async open(path: string | URL, given?: OpenOptions | string | number, mode?: number, options: OpenOptions = noOptions): Promise<RingFile> {
     const { requests } = this.#core;
     const place = currentPlace();
-    const { fd, fileEntry, openedWith, text } = await this.#run(
-      () => {
-        const { direct = false } = options;
+    const isPositional = typeof given !== "object" || given === null;
+    const { fd, fileEntry, openedWith, text, signal } = await this.#run(
+      (named) => {
+        const { direct = false, signal } = named;
         checkBoolean("options.direct", direct);
-        if (direct) requests.assertUnlinked("open with `direct`"); // it asks for the alignment, too
-        return operations.open(path, flags, mode, direct);
+        if (direct) requests.assertNotInChain("open with `direct`"); // it asks for the alignment, too
+        const request = isPositional ? operations.open(path, given, mode, direct) : operations.open(path, named.flags, named.mode, direct);
+        return { ...request, result: (fd: number, fileEntry: number) => ({ ...request.result(fd, fileEntry), signal }) };
       },
-      options,
-      ["direct", "signal"],
+      isPositional ? options : given,
+      isPositional ? positionalOpenOptions : openOptions,
     );
-    const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, options.signal);
+    const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, signal);
     requests.engine.files.install(fileEntry);
     return new RingFile(this, this.#core, new OpenFile(fd, fileEntry, text, openedWith, alignment, isSeekable(fd), describe(fd)), place);
   }
@@ -331,7 +343,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_readv(3)
    */
   readv(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run(() => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, options.position), options, transferOptions);
+    return this.#run((given) => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, given.position), options, transferOptions);
   }
 
   /**
@@ -349,7 +361,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_writev(3)
    */
   writev(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run(() => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, options.position), options, transferOptions);
+    return this.#run((given) => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, given.position), options, transferOptions);
   }
 
   /**
@@ -411,11 +423,11 @@ export class Ring implements AsyncDisposable {
    */
   statx(file: number | RingFile | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
     return this.#run(
-      () =>
+      (given) =>
         operations.statx(
           typeof file === "string" || isUrl(file) ? file : this.#target(file, "statx"),
-          options.mask ?? STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN,
-          options.flags ?? 0,
+          given.mask ?? STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN,
+          given.flags ?? 0,
         ),
       options,
       ["mask", "flags", "signal"],
@@ -466,7 +478,7 @@ export class Ring implements AsyncDisposable {
     length: number | bigint,
     options: OperationOptions & { readonly position?: number | bigint; readonly mode?: number } = noOptions,
   ): Promise<void> {
-    return this.#run(() => operations.fallocate(this.#target(file, "fallocate"), options.mode ?? 0, options.position ?? 0, length), options, [
+    return this.#run((given) => operations.fallocate(this.#target(file, "fallocate"), given.mode ?? 0, given.position ?? 0, length), options, [
       "position",
       "mode",
       "signal",
@@ -496,7 +508,7 @@ export class Ring implements AsyncDisposable {
     advice: operations.Advice,
     options: OperationOptions & { readonly position?: number | bigint; readonly length?: number } = noOptions,
   ): Promise<void> {
-    return this.#run(() => operations.fadvise(this.#target(file, "fadvise"), advice, options.position ?? 0, options.length ?? 0), options, [
+    return this.#run((given) => operations.fadvise(this.#target(file, "fadvise"), advice, given.position ?? 0, given.length ?? 0), options, [
       "position",
       "length",
       "signal",
@@ -521,7 +533,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_unlink(3), unlinkat(2)
    */
   unlink(path: string | URL, options: OperationOptions & { readonly flags?: number } = noOptions): Promise<void> {
-    return this.#run(() => operations.unlink(path, options.flags ?? 0), options, ["flags", "signal"]);
+    return this.#run((given) => operations.unlink(path, given.flags ?? 0), options, ["flags", "signal"]);
   }
 
   /**
@@ -541,7 +553,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_rename(3), renameat2(2)
    */
   rename(from: string | URL, to: string | URL, options: OperationOptions & { readonly flags?: number } = noOptions): Promise<void> {
-    return this.#run(() => operations.rename(from, to, options.flags ?? 0), options, ["flags", "signal"]);
+    return this.#run((given) => operations.rename(from, to, given.flags ?? 0), options, ["flags", "signal"]);
   }
 
   /**
@@ -594,7 +606,7 @@ export class Ring implements AsyncDisposable {
     options: OperationOptions & { readonly fromPosition?: number | bigint; readonly toPosition?: number | bigint; readonly flags?: number } = noOptions,
   ): Promise<number> {
     return this.#run(
-      () => operations.splice(this.#target(from, "splice"), this.#target(to, "splice"), length, options.fromPosition, options.toPosition, options.flags ?? 0),
+      (given) => operations.splice(this.#target(from, "splice"), this.#target(to, "splice"), length, given.fromPosition, given.toPosition, given.flags ?? 0),
       options,
       ["fromPosition", "toPosition", "flags", "signal"],
     );
@@ -672,18 +684,18 @@ export class Ring implements AsyncDisposable {
    * await using ring = new Ring({ pool });
    * await using file = await ring.open("durable.bin", "w");
    * using buffer = await pool.acquire();
-   * const [bytesWritten] = await Promise.all(ring.link([() => ring.writeFixed(file, buffer, { position: 0 }), () => ring.fdatasync(file)]));
+   * const [bytesWritten] = await Promise.all(ring.chain([() => ring.writeFixed(file, buffer, { position: 0 }), () => ring.fdatasync(file)]));
    * console.log(bytesWritten); // 65536
    * ```
    * @see io_uring_sqe_set_flags(3), IOSQE_IO_LINK
    */
-  link<const Operations extends readonly (() => Promise<unknown>)[]>(
+  chain<const Operations extends readonly (() => Promise<unknown>)[]>(
     operations: Operations,
   ): { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> } {
     if (!Array.isArray(operations)) throw invalidType("operations", "an array of functions", operations);
     for (const [index, operation] of operations.entries())
       if (typeof operation !== "function") throw invalidType(`operations[${index}]`, "a function that starts an operation", operation);
-    return this.#core.requests.link(operations) as { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> };
+    return this.#core.requests.startChain(operations) as { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> };
   }
 
   /**
@@ -771,24 +783,28 @@ export class Ring implements AsyncDisposable {
     return this.#core.transferFixed(direction, target, buffer, options);
   }
 
-  /** Starts an operation; whatever is wrong with it, or with its options, rejects. */
-  #run<Result>(prepare: () => Request<Result>, options: OperationOptions, known: readonly string[] = signalOnly): Promise<Result> {
+  /** Starts an operation; whatever is wrong with it, or with its options, which are read once, rejects. */
+  #run<Result, Options extends OperationOptions>(
+    prepare: (options: Options) => Request<Result>,
+    options: Options,
+    known: readonly string[] = signalOnly,
+  ): Promise<Result> {
     return this.#core.requests.run(() => {
-      if (options === noOptions) return prepare();
+      if (options === noOptions) return prepare(options);
       checkOptions(options, known);
-      const { signal } = options;
-      return { ...prepare(), signal };
+      const read = { ...options };
+      return { ...prepare(read), signal: read.signal };
     });
   }
 
   #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
     if (isBytes(bytes) && byteLengthOf(bytes) > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
-    return this.#run(() => operations.transfer(direction, this.#target(file, direction), bytes, options.position), options, transferOptions);
+    return this.#run((given) => operations.transfer(direction, this.#target(file, direction), bytes, given.position), options, transferOptions);
   }
 
   /** One request after the other, until one is short; an error after the first ends it as a short one does. */
   async #transferLong(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
-    this.#core.requests.assertUnlinked(direction);
+    this.#core.requests.assertNotInChain(direction);
     checkOptions(options, transferOptions);
     const { position, signal } = options;
     if (position !== undefined) checkPosition("options.position", position, 0);
@@ -819,7 +835,7 @@ export class Ring implements AsyncDisposable {
 
   #transferParts(direction: "read" | "write", file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions): Promise<number> {
     return this.#run(
-      () => {
+      ({ position }) => {
         const syscall = `${direction}v_fixed`;
         operations.checkVector(parts);
         const target = this.#target(file, syscall);
@@ -836,8 +852,8 @@ export class Ring implements AsyncDisposable {
         const bytes = filled.reduce((sum, { length }) => sum + length, 0);
         const request =
           isOne && bytes <= largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
-            ? operations.vectoredFixedTransfer(direction, target, filled, options.position, bufferIndex)
-            : operations.vectoredTransferOf(direction, target, ranges, options.position);
+            ? operations.vectoredFixedTransfer(direction, target, filled, position, bufferIndex)
+            : operations.vectoredTransferOf(direction, target, ranges, position);
         return { ...request, uses };
       },
       options,

@@ -1,5 +1,5 @@
 import { currentPlace, leaveToCollection } from "../base/handles.ts";
-import { type BufferPool, membershipOf } from "../pool/buffer-pool.ts";
+import { type BufferPool, participantOf } from "../pool/buffer-pool.ts";
 import { type FixedBuffer, slotOf } from "../pool/fixed-buffer.ts";
 import { positionAfter } from "../requests/own-position.ts";
 import { pageBytes } from "../uring/limits.ts";
@@ -73,12 +73,12 @@ export function memoriesOf(file: StreamedFile, pool: BufferPool | undefined, own
     const own = () => ownMemory(file, ownBytes);
     return { tryTake: own, own };
   }
-  const membership = membershipOf(pool);
+  const participant = participantOf(pool);
   const place = currentPlace();
   const sizeBytes = Math.min(pool.size, ownBytes);
   return {
     tryTake: () => {
-      const buffer = membership.tryAcquireSparing(place);
+      const buffer = participant.tryAcquireSparing(place);
       return buffer && slotMemory(file, buffer);
     },
     own: () => ownMemory(file, sizeBytes),

@@ -10,7 +10,7 @@ const [{ label } = { label: "" }] = openHandles();
 const held = await ring.open(heldPath);
 const good = await ring.open(goodPath);
 const outcomes = Promise.allSettled([
-  ...ring.link([() => held.read(Buffer.alloc(4), 0, 4, 0), () => ring.nop(), () => ring.read(good, shared(4))]),
+  ...ring.chain([() => held.read(Buffer.alloc(4), 0, 4, 0), () => ring.nop(), () => ring.read(good, shared(4))]),
   ring.timeout(1e6),
 ]);
 console.log("started");

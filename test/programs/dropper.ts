@@ -67,7 +67,7 @@ const kinds: readonly [() => Promise<unknown> | undefined, ...(() => Promise<unk
   },
   async () => {
     const attached = BufferPool.attach(pool.share());
-    attached.receive((await pool.acquire()).transfer()).bytes.fill(1);
+    attached.receive((await pool.acquire()).handOver()).bytes.fill(1);
   },
   async () => {
     const file = await keptRing.open(path);

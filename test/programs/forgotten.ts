@@ -57,7 +57,7 @@ async function closeAll(): Promise<void> {
     using buffer = await pool.acquire();
     await file.readFixed(buffer, { position: 0 });
     await left.readFixed(buffer, { position: 0 });
-    pool.receive((await pool.acquire()).transfer()).release();
+    pool.receive((await pool.acquire()).handOver()).release();
     attached.tryAcquire()?.release();
     using raw = new RawRing();
     raw.submit();
@@ -72,7 +72,7 @@ function acquireOfDroppedPool(): Promise<string> {
   const first = pool.tryAcquire();
   setTimeout(() => first?.release(), 100);
   return pool.acquire().then(
-    ({ index }) => `slot ${index}`,
+    ({ slotIndex: index }) => `slot ${index}`,
     ({ code }) => code,
   );
 }

@@ -66,13 +66,13 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
   },
   "a slot that another thread releases": () => {
     const worker = new Worker(new URL("./releaser.ts", import.meta.url).href);
-    worker.postMessage({ pool: pool.share(), token: buffer.transfer() });
+    worker.postMessage({ pool: pool.share(), token: buffer.handOver() });
     worker.unref();
-    return pool.acquire().then(({ index }) => index);
+    return pool.acquire().then(({ slotIndex: index }) => index);
   },
   "a slot that this thread releases": () => {
     setTimeout(() => buffer.release(), 200).unref();
-    return pool.acquire().then(({ index }) => index);
+    return pool.acquire().then(({ slotIndex: index }) => index);
   },
   "a slot that nobody releases": () => pool.acquire(),
   "a pool that is being made": async () => {

@@ -1,6 +1,6 @@
 /**
  * Mixes all of it for so many seconds, round after round: Workers come and go in every way, rings and pools are made and closed, files written, read, streamed and
- * copied, operations aborted, slots transferred. Between two rounds nothing is in use, and it looks at what is left. Arguments: a seed, and seconds.
+ * copied, operations aborted, slots handed over. Between two rounds nothing is in use, and it looks at what is left. Arguments: a seed, and seconds.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { BufferPool, copyFile, hashFile, RawRing, Ring } from "bun-uring";
@@ -90,7 +90,7 @@ async function transfers(pool: BufferPool): Promise<void> {
   for (let round = 0; round < 50; round++) {
     const buffer = await pool.acquire();
     buffer.bytes.fill(round);
-    worker.tell({ token: buffer.transfer(), expected: round, answer: 255 - round });
+    worker.tell({ token: buffer.handOver(), expected: round, answer: 255 - round });
     const { right, token } = await worker.answer();
     using back = pool.receive(token);
     must(right && back.bytes.every((byte) => byte === 255 - round), "transfers");

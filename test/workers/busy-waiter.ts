@@ -9,5 +9,5 @@ self.addEventListener("message", async ({ data: { handle, over } }: MessageEvent
   self.postMessage("waiting");
   Atomics.wait(over, 0, 0);
   using buffer = await acquired;
-  self.postMessage(`has slot ${buffer.index}`);
+  self.postMessage(`has slot ${buffer.slotIndex}`);
 });

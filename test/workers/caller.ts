@@ -561,18 +561,18 @@ class World {
       ring("timeout", [one(0, 0.5, 1), maybe(options({ signal }))]),
       ring("nop", [maybe(options({ signal }))]),
       {
-        ...ring("link", [list((pick) => [pick, pick >> 1])]),
+        ...ring("chain", [list((pick) => [pick, pick >> 1])]),
         // Of what it starts each is followed by itself.
         make: ([parts]) => {
           const target = this.#current;
           if (!(target instanceof Ring)) return undefined;
-          if (!Array.isArray(parts)) return Reflect.apply(target.link, target, [parts]);
+          if (!Array.isArray(parts)) return Reflect.apply(target.chain, target, [parts]);
           const reads = parts.map((part) => {
             const [pick = 0] = Array.isArray(part) ? part : [];
             return pick % 2 === 0 ? [] : [knownFd, buffer(pick), { position: 0, length: 64 }];
           });
           const starts = reads.map((read) => () => (read.length === 0 ? target.nop() : Reflect.apply(target.readFixed, target, read)));
-          for (const [index, started] of target.link(starts).entries()) this.#follow(readFixed, started, reads[index] ?? [], target, this.#closed.has(target));
+          for (const [index, started] of target.chain(starts).entries()) this.#follow(readFixed, started, reads[index] ?? [], target, this.#closed.has(target));
           return undefined;
         },
       },

@@ -1,6 +1,6 @@
 /** Holds slots, has reads of a disk and of a pipe in flight and files open, says so, does what it is told to, and comes to its end, one way or another. */
 import { BufferPool, type FixedBuffer, RawRing, Ring, type RingFile } from "bun-uring";
-import { membershipOf } from "../../lib/pool/buffer-pool.ts";
+import { participantOf } from "../../lib/pool/buffer-pool.ts";
 import { directFlags } from "../support/direct.ts";
 import type { DoomedJob } from "./jobs.ts";
 
@@ -25,7 +25,7 @@ async function abortForever(ring: Ring, file: RingFile | number, buffer: FixedBu
 
 /** Has the lock nearly all the time, and gives it back now and then: whoever is to end this thread may be waiting for it. */
 function lockForever(pool: BufferPool): never {
-  const { control } = membershipOf(pool);
+  const { control } = participantOf(pool);
   for (;;) {
     control.locked(() => {
       const until = performance.now() + 0.2;

@@ -1,6 +1,6 @@
 /** Acquires and releases slots as fast as it can, and marks each while it has it, by compare-and-exchange: whoever else has it is found out. */
 import { BufferPool, type FixedBuffer } from "bun-uring";
-import { membershipOf } from "../../lib/pool/buffer-pool.ts";
+import { participantOf } from "../../lib/pool/buffer-pool.ts";
 import { Slots } from "../../lib/pool/slots.ts";
 import type { GrabberAnswer, GrabberJob } from "./jobs.ts";
 
@@ -28,7 +28,7 @@ function slotsOf({ hints, owners, mark }: GrabberJob): Source<number> {
 }
 
 function buffersOf(pool: BufferPool): Source<FixedBuffer> {
-  return { tryTake: () => pool.tryAcquire(), indexOf: ({ index }) => index, giveBack: (buffer) => buffer.release() };
+  return { tryTake: () => pool.tryAcquire(), indexOf: ({ slotIndex: index }) => index, giveBack: (buffer) => buffer.release() };
 }
 
 /** Marks slots: in words beside them, or each in its own memory. */
@@ -40,8 +40,8 @@ class Marks {
   readonly #looks: number;
 
   constructor(job: GrabberJob, pool: BufferPool) {
-    const membership = membershipOf(pool);
-    const slots = Array.from({ length: pool.count }, (_, index) => membership.slotBytes(index));
+    const participant = participantOf(pool);
+    const slots = Array.from({ length: pool.count }, (_, index) => participant.slotBytes(index));
     if (slots.some(({ buffer }) => buffer !== slots[0]?.buffer)) throw new Error("a pool of more than one memory");
     const isBeside = job.how === "slots";
     this.#words = new Int32Array(isBeside ? job.marks : (slots[0]?.buffer ?? job.marks));
@@ -98,9 +98,9 @@ async function acquireAll(pool: BufferPool, job: GrabberJob, marks: Marks, relea
       const waits = pool.stats().exhaustions > exhaustions;
       const buffer = await acquiring;
       if (waits) releasesWaited.push(Atomics.load(progress, 0) - releases);
-      marks.set(buffer.index);
+      marks.set(buffer.slotIndex);
       if (turn % 8 === 0) await new Promise(setImmediate);
-      marks.clear(buffer.index);
+      marks.clear(buffer.slotIndex);
       Atomics.add(progress, 0, 1);
       buffer.release();
       await new Promise(setImmediate);

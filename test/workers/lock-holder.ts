@@ -1,11 +1,11 @@
 /** Takes a pool's lock, and never gives it back. */
 import { BufferPool, type PoolHandle } from "bun-uring";
-import { membershipOf } from "../../lib/pool/buffer-pool.ts";
+import { participantOf } from "../../lib/pool/buffer-pool.ts";
 
 declare const self: Worker;
 
 self.addEventListener("message", ({ data }: MessageEvent<PoolHandle>) => {
-  membershipOf(BufferPool.attach(data)).control.locked(() => {
+  participantOf(BufferPool.attach(data)).control.locked(() => {
     self.postMessage("locked");
     for (;;);
   });

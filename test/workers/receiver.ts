@@ -14,5 +14,5 @@ self.addEventListener("message", ({ data }: MessageEvent<{ attach: PoolHandle } 
   if (buffer === undefined) throw new Error("no pool");
   const right = buffer.bytes.every((byte) => byte === data.expected);
   buffer.bytes.fill(data.answer);
-  self.postMessage({ right, token: buffer.transfer() });
+  self.postMessage({ right, token: buffer.handOver() });
 });

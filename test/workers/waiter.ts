@@ -17,7 +17,7 @@ self.addEventListener("message", async ({ data }: MessageEvent<{ attach?: PoolHa
     if (buffer === undefined) throw new Error("no pool");
     if (data.mark !== undefined) buffer.bytes.fill(data.mark);
     held.push(buffer);
-    self.postMessage(buffer.index);
+    self.postMessage(buffer.slotIndex);
   }
   if (data.release) {
     for (const buffer of held.splice(0)) buffer.release();

@@ -43,13 +43,15 @@ const mostPlaces = 5;
  * One thread's part in a pool: its slots, its own descriptor of the registration, its place among those who wait. It is held from
  * its beginning until the pool is closed here, no slot is out and no ring has the pool: that is how long the memory is in use.
  */
-export class PoolMembership implements Reclaimable, SlotOwner {
+export class Participant implements Reclaimable, SlotOwner {
   readonly kind = "BufferPool";
   readonly control: PoolControl;
   readonly memories: readonly SharedArrayBuffer[];
   readonly extents: readonly Region[];
+  /** Milliseconds that registering the memory took; 0 where that was another thread's. */
+  readonly registrationMs: number;
   readonly #creator: boolean;
-  readonly #participant: number;
+  readonly #index: number;
   readonly #address: number;
   readonly #slots: Slots;
   readonly #waiters = new Set<Waiter>();
@@ -65,7 +67,7 @@ export class PoolMembership implements Reclaimable, SlotOwner {
   /** Nobody has the pool object any more. */
   #abandoned = false;
   #shared = false;
-  /** The participant's number may be another's by now. */
+  /** Its index may be another participant's by now. */
   #left = false;
 
   private constructor(
@@ -74,21 +76,23 @@ export class PoolMembership implements Reclaimable, SlotOwner {
     extents: readonly Region[],
     creator: boolean,
     address: number,
-    participant: number,
+    index: number,
+    registrationMs: number,
   ) {
     this.control = control;
     this.memories = memories;
     this.extents = extents;
     this.#creator = creator;
     this.#address = address;
-    this.#participant = participant;
-    this.#slots = new Slots(control.hints, control.owners, () => this.#wakeOthers());
+    this.#index = index;
+    this.registrationMs = registrationMs;
+    this.#slots = new Slots(control.freeBlocks, control.owners, () => this.#wakeOthers());
     notePoolMemory(memories);
     hold(this);
   }
 
   /** Registers the pool's memory, where the kernel can clone from that. */
-  static create(control: PoolControl, memories: readonly SharedArrayBuffer[]): PoolMembership {
+  static create(control: PoolControl, memories: readonly SharedArrayBuffer[]): Participant {
     const extents = extentsOf(control.plan, memories);
     const count = control.clones.whole ? extents.length : 0;
     const { longs, address } = scratch(16 * (1 + extents.length));
@@ -96,20 +100,22 @@ export class PoolMembership implements Reclaimable, SlotOwner {
       longs[2 + 2 * index] = BigInt(start);
       longs[3 + 2 * index] = BigInt(end - start);
     }
+    const started = Bun.nanoseconds();
     const result = native().poolCreate(control.address, address + 16, count, address);
     if (longs[0] === 0n) checked(result, "io_uring_setup");
     else checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
-    return new PoolMembership(control, memories, extents, true, Number(longs[0]), Number(longs[1]));
+    const registrationMs = (Bun.nanoseconds() - started) / 1e6;
+    return new Participant(control, memories, extents, true, Number(longs[0]), Number(longs[1]), registrationMs);
   }
 
   /** Joins a pool that another thread, or this one, has. */
-  static attach(control: PoolControl, memories: readonly SharedArrayBuffer[]): PoolMembership {
+  static attach(control: PoolControl, memories: readonly SharedArrayBuffer[]): Participant {
     const extents = extentsOf(control.plan, memories);
     const { longs, address } = scratch(16);
     const result = native().poolAttach(control.address, address);
     if (result === -9) throw closedError("attach");
     checked(result, "attach");
-    return new PoolMembership(control, memories, extents, false, Number(longs[0]), Number(longs[1]));
+    return new Participant(control, memories, extents, false, Number(longs[0]), Number(longs[1]), 0);
   }
 
   get closed(): boolean {
@@ -155,7 +161,7 @@ export class PoolMembership implements Reclaimable, SlotOwner {
 
   /** Other participants of the pool. */
   get others(): { attached: number; waiting: number } {
-    return this.#left ? { attached: 0, waiting: 0 } : this.control.countParticipants(this.#participant);
+    return this.#left ? { attached: 0, waiting: 0 } : this.control.countParticipants(this.#index);
   }
 
   census(): { free: number; own: number; inTransit: number } {
@@ -238,10 +244,10 @@ export class PoolMembership implements Reclaimable, SlotOwner {
   receive(token: SlotToken): FixedBuffer {
     if (this.#closed) throw closedError("receive");
     if (token.pool !== this.control.identity) throw invalidValue("token is of another pool");
-    if (!this.#slots.takeOver(token.index, this.#owner, token.ticket))
-      throw new UringError("ESTALE", "receive", { message: `the token of slot ${token.index} was used already: each is good once` });
+    if (!this.#slots.takeOver(token.slotIndex, this.#owner, token.ticket))
+      throw new UringError("ESTALE", "receive", { message: `the token of slot ${token.slotIndex} was used already: each is good once` });
     this.#slotsOut++;
-    return new FixedBuffer(new Slot(this, token.index));
+    return new FixedBuffer(new Slot(this, token.slotIndex));
   }
 
   free(slot: Slot): void {
@@ -257,14 +263,14 @@ export class PoolMembership implements Reclaimable, SlotOwner {
     this.#slots.giveAway(slot.index, this.#owner, ticket);
     this.#slotsOut--;
     this.#leaveWhenUnused();
-    return { kind: "bun-uring.SlotToken", pool: this.control.identity, index: slot.index, ticket };
+    return { kind: "bun-uring.SlotToken", pool: this.control.identity, slotIndex: slot.index, ticket };
   }
 
   /** Clones the pool's buffers to a ring, from `offset` of its table on. Each join needs its `leaveRing`. */
   cloneTo(uring: Uring, offset: number, took?: Took): void {
     this.control.locked(() => {
       this.assertOpen("io_uring_clone_buffers");
-      appendBuffers(uring, offset, this.control.ringFd(this.#participant), this.extents.length, this.control.clones, took);
+      appendBuffers(uring, offset, this.control.ringFd(this.#index), this.extents.length, this.control.clones, took);
     });
     this.#rings++;
   }
@@ -290,12 +296,12 @@ export class PoolMembership implements Reclaimable, SlotOwner {
 
   /** Slots carry it; 0 is nobody. */
   get #owner(): number {
-    return this.#participant + 1;
+    return this.#index + 1;
   }
 
   /** Has every thread that waits look again, this one included. Returns whether any other does. */
   #wakeOthers(): boolean {
-    if (!this.control.turns.othersWait(this.#participant)) return false;
+    if (!this.control.turns.othersWait(this.#index)) return false;
     native().poolWake(this.control.address);
     return true;
   }
@@ -303,9 +309,9 @@ export class PoolMembership implements Reclaimable, SlotOwner {
   /** A free slot's index, or -1: there is none, or only the one that is kept for another thread, whose turn it is. That may be busy with other things for long. */
   #take(): number {
     const { turns } = this.control;
-    if (!turns.mayTakeLast(this.#participant) && !this.#slots.hasFree(2)) return -1;
+    if (!turns.mayTakeLast(this.#index) && !this.#slots.hasFree(2)) return -1;
     const index = this.#slots.tryAcquire(this.#owner);
-    if (index !== -1 && turns.end(this.#participant)) this.#wakeOthers();
+    if (index !== -1 && turns.end(this.#index)) this.#wakeOthers();
     return index;
   }
 
@@ -337,8 +343,8 @@ export class PoolMembership implements Reclaimable, SlotOwner {
     this.#watching = true;
     const self = new WeakRef(this);
     later(ms, () => {
-      const membership = self.deref();
-      if (membership !== undefined) membership.#lookAtWaits();
+      const participant = self.deref();
+      if (participant !== undefined) participant.#lookAtWaits();
     });
   }
 
@@ -391,7 +397,7 @@ export class PoolMembership implements Reclaimable, SlotOwner {
 
   /** Announces that this thread waits, and looks once more: a slot freed before the announcement was seen by nobody. */
   #wait(wakeup: Wakeup): void {
-    this.control.turns.setWaiting(this.#participant, true);
+    this.control.turns.setWaiting(this.#index, true);
     wakeup.arm();
     this.#serve();
   }
@@ -399,8 +405,8 @@ export class PoolMembership implements Reclaimable, SlotOwner {
   #settleWaiting(): void {
     if (this.#waiters.size > 0 || this.#wakeup === undefined) return;
     this.#warned = false;
-    this.control.turns.setWaiting(this.#participant, false);
-    if (this.control.turns.end(this.#participant)) this.#wakeOthers();
+    this.control.turns.setWaiting(this.#index, false);
+    if (this.control.turns.end(this.#index)) this.#wakeOthers();
     this.#wakeup.disarm();
     this.#closeAbandoned();
   }
