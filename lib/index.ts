@@ -20,7 +20,7 @@ export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, Transfe
 export { RingFile } from "./ring/file.ts";
 export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./ring/file-arguments.ts";
 export type { ReadableOptions } from "./ring/readable.ts";
-export { type FixedPart, type OpenOptions, Ring, type RingOptions, type RingStats } from "./ring/ring.ts";
+export { type FileTarget, type FixedPart, type OpenOptions, Ring, type RingOptions, type RingStats } from "./ring/ring.ts";
 export type { StreamOptions } from "./ring/stream-options.ts";
 export type { WritableChunk, WritableOptions } from "./ring/writable.ts";
 export { constants } from "./uring/constants.ts";

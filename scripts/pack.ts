@@ -52,7 +52,7 @@ async function bundles(): Promise<void> {
     external((file) => file === "uring/shim-source.ts", "./shim-source.js"),
   );
   // What only the doctor looks at and says is with it: programs need not load it. Of what shares nothing it has a copy; all else it has to find among the public names.
-  const copied = /^(doctor\/.*|base\/(assert|globals|proc|timers)|errors\/(hints|refusal|remedies|requirements)|uring\/(limits|memlock))\.ts$/;
+  const copied = /^(doctor\/.*|base\/(assert|globals|machine|timers)|errors\/(errno|hints|refusal|remedies|requirements)|uring\/memlock)\.ts$/;
   await bundle(
     "bin/bun-uring.ts",
     "cli.js",

@@ -1,4 +1,5 @@
 /** Says what works here, and of what does not, why, and what to do about it: pure, from what was found. */
+
 import { assert } from "../base/assert.ts";
 import { remedyOfRefusal } from "../errors/hints.ts";
 import * as remedies from "../errors/remedies.ts";

@@ -1,6 +1,6 @@
 /** What `bun-uring doctor` looks at besides io_uring itself. */
 import { Bun, process } from "../base/globals.ts";
-import { field, readProc } from "../base/proc.ts";
+import { field, readProc } from "../base/machine.ts";
 import { type Refusing, refusing } from "../errors/refusal.ts";
 import { type Probe, probe } from "../uring/probe.ts";
 import type { Host } from "./steps.ts";

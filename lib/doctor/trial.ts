@@ -1,10 +1,10 @@
 /** Does with the library what it is for, on a small scale: what a probe cannot tell. */
 
 import { process } from "../base/globals.ts";
+import { hugePageBytes } from "../base/machine.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { BufferPool, type BufferPoolOptions } from "../pool/buffer-pool.ts";
 import { Ring } from "../ring/ring.ts";
-import { hugePageBytes } from "../uring/limits.ts";
 import { isLimited } from "../uring/memlock.ts";
 import type { Probe } from "../uring/probe.ts";
 

@@ -1,6 +1,7 @@
 import { Fifo } from "../base/fifo.ts";
 import { processors } from "../base/globals.ts";
 import { later, soon } from "../base/timers.ts";
+import { ECANCELED } from "../errors/errno.ts";
 import { checked } from "../errors/uring-error.ts";
 import { skipsSignals } from "../uring/kernel.ts";
 import { scratch } from "../uring/scratch.ts";
@@ -22,8 +23,6 @@ import { type Engine, type EngineRequest, type EngineStats, requestKind } from "
 import { FileTable } from "./file-table.ts";
 import { InFlight, kindOf, kindUnit, userDataOf } from "./in-flight.ts";
 import { transferOnThread } from "./node-transfer.ts";
-
-const ECANCELED = -125;
 
 /** How often the engine looks where the kernel may not signal. */
 const watchMs = 4;

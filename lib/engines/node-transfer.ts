@@ -1,11 +1,9 @@
 /** Transfers by the threads of node:fs, where io_uring does not do them right, see `Descriptor.fuse`. */
 import { Buffer, Bun, process } from "../base/globals.ts";
+import { EAGAIN, EIO } from "../errors/errno.ts";
 import { mapped } from "../uring/native.ts";
 import type { Sqe } from "../uring/sqe.ts";
 import { isVectored, isWrite } from "../uring/transfers.ts";
-
-const EAGAIN = -11;
-const EIO = -5;
 
 const fs = () => process.getBuiltinModule("node:fs"); // loaded when it is needed: it takes longer than making a ring
 

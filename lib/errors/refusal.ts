@@ -1,6 +1,6 @@
 /** What refuses io_uring to this process, as far as /proc says. */
 import { process } from "../base/globals.ts";
-import { field, hasCapability, readProc } from "../base/proc.ts";
+import { field, hasCapability, readProc } from "../base/machine.ts";
 
 /** What there is that may refuse. */
 export interface Refusing {

@@ -1,34 +1,5 @@
-import { process } from "../base/globals.ts";
+import { codeOf, errnoOf } from "./errno.ts";
 import { hintFor } from "./hints.ts";
-
-/** What node:os lacks of Linux's errnos, and files, devices and io_uring report. */
-const others = { EBADFD: 77, EUSERS: 87, EUCLEAN: 117, EREMOTEIO: 121, ENOMEDIUM: 123, ENOKEY: 126, EHWPOISON: 133 };
-
-/** Negative errnos by code; of two names for one errno the kernel's is the last. */
-function errnos(): Map<string, number> {
-  const { errno } = process.getBuiltinModule("node:os").constants;
-  const found = new Map(Object.entries({ ...errno, ...others }).map(([code, number]) => [code, -number]));
-  for (const code of ["EAGAIN", "EOPNOTSUPP"]) {
-    const number = found.get(code) ?? 0;
-    found.delete(code);
-    found.set(code, number);
-  }
-  return found;
-}
-
-let errnoByCode: ReadonlyMap<string, number> | undefined;
-let codeByErrno: ReadonlyMap<number, string> | undefined;
-
-function errnoOf(code: string): number {
-  errnoByCode ??= errnos();
-  return errnoByCode.get(code) ?? 0;
-}
-
-function codeOf(errno: number): string {
-  errnoByCode ??= errnos();
-  codeByErrno ??= new Map(Array.from(errnoByCode, ([code, one]) => [one, code] as const));
-  return codeByErrno.get(errno) ?? `E${-errno}`;
-}
 
 const descriptions: Record<string, string> = {
   EBADFD: "file descriptor in bad state",

@@ -1,5 +1,5 @@
 /** The memory that the cgroups of this process leave it. Beyond that a page fault is answered with SIGKILL, not with an errno, so it is looked before. */
-import { field, readProc } from "../base/proc.ts";
+import { field, readProc } from "../base/machine.ts";
 
 /** What the files of a version are called, below a cgroup's folder. */
 interface Files {

@@ -3,10 +3,12 @@
 import { outOfRange } from "../base/arguments.ts";
 import { assert } from "../base/assert.ts";
 import { Bun, process } from "../base/globals.ts";
+import { hugePageBytes, pageBytes } from "../base/machine.ts";
+import { EINVAL } from "../errors/errno.ts";
 import { checked, UringError } from "../errors/uring-error.ts";
-import { hugePageBytes, largestTable, pageBytes } from "../uring/limits.ts";
 import { addressOf, native } from "../uring/native.ts";
 import type { Region } from "../uring/registration.ts";
+import { largestTable } from "../uring/registration.ts";
 import { type CgroupMemory, cgroupWithout } from "./cgroup.ts";
 
 const largestExtentBytes = 2 ** 30;
@@ -168,5 +170,5 @@ export function populate(parts: readonly Region[]): void {
 
 /** EINVAL: the kernel does not know the advice, and registering does without. */
 export function checkAdvice(result: number): void {
-  if (result !== -22) checked(result, "madvise");
+  if (result !== EINVAL) checked(result, "madvise");
 }

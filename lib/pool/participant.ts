@@ -6,6 +6,7 @@ import { currentPlace, linesAt, openSince, type Place, type Reclaimable, untrack
 import { hold, letGo } from "../base/hold.ts";
 import { later } from "../base/timers.ts";
 import { emitWarning } from "../base/warn.ts";
+import { EBADF } from "../errors/errno.ts";
 import { checked, UringError } from "../errors/uring-error.ts";
 import { appendBuffers, type Took } from "../uring/clone.ts";
 import { checkedRegistration } from "../uring/memlock.ts";
@@ -113,7 +114,7 @@ export class Participant implements Reclaimable, SlotOwner {
     const extents = extentsOf(control.plan, memories);
     const { longs, address } = scratch(16);
     const result = native().poolAttach(control.address, address);
-    if (result === -9) throw closedError("attach");
+    if (result === EBADF) throw closedError("attach");
     checked(result, "attach");
     return new Participant(control, memories, extents, false, Number(longs[0]), Number(longs[1]), 0);
   }

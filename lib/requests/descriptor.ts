@@ -1,6 +1,7 @@
 /** What is behind a descriptor, as far as the kernel says without asking a file system's server: one that does not answer would stop the event loop. */
 
-import { field, readProc } from "../base/proc.ts";
+import { field, readProc } from "../base/machine.ts";
+import { ESPIPE } from "../errors/errno.ts";
 import { native } from "../uring/native.ts";
 import { scratch } from "../uring/scratch.ts";
 import { STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE } from "../uring/uapi.ts";
@@ -27,7 +28,6 @@ const S_IFREG = 0o100000;
 const S_IFBLK = 0o060000;
 const FUSE_SUPER_MAGIC = 0x65735546;
 const SEEK_CUR = 1;
-const ESPIPE = -29;
 
 /** By mount: unique ids are never used again. */
 const fuseMounts = new Map<bigint, boolean>();

@@ -1,11 +1,10 @@
+import { EINVAL } from "../errors/errno.ts";
 import { UringError } from "../errors/uring-error.ts";
 import type { Sqe } from "../uring/sqe.ts";
 import { isTransfer, isVectored } from "../uring/transfers.ts";
 import { IORING_OP_OPENAT } from "../uring/uapi.ts";
 import { type Descriptor, identityOf } from "./descriptor.ts";
 import { O_APPEND, O_DIRECT } from "./open-flags.ts";
-
-const EINVAL = -22;
 
 /** How O_DIRECT wants transfers of a file aligned, in bytes. */
 export interface Alignment {

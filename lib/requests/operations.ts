@@ -6,12 +6,13 @@ import { TextEncoder } from "../base/globals.ts";
 import { isUrl, pathText } from "../base/path.ts";
 import { bufferOf, byteLengthOf, isBytes, isSharedMemory } from "../base/view.ts";
 import { requestKind } from "../engines/engine.ts";
+import { ETIME } from "../errors/errno.ts";
 import { since } from "../errors/requirements.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { isPoolMemory } from "../pool/memory.ts";
 import { checkOpcode } from "../uring/kernel.ts";
-import { largestTransferBytes, largestVector } from "../uring/limits.ts";
 import { addressOf } from "../uring/native.ts";
+import { largestTransferBytes, largestVector } from "../uring/transfers.ts";
 import {
   AT_EMPTY_PATH,
   IORING_FSYNC_DATASYNC,
@@ -43,7 +44,6 @@ import type { Request } from "./operation.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 
 const AT_FDCWD = -100;
-const ETIME = -62;
 /** Reads and writes of more than this go to the kernel's workers: copied from the page cache at once they would stop the event loop. */
 const inlineBytes = 4 * 2 ** 20;
 const largestMode = 0o7777;

@@ -7,6 +7,7 @@ import { keepAlive, later, letEnd } from "../base/timers.ts";
 import { warn } from "../base/warn.ts";
 import { type Engine, requestKind } from "../engines/engine.ts";
 import { canTransferOnThread } from "../engines/node-transfer.ts";
+import { ECANCELED, EINTR } from "../errors/errno.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { isTransfer } from "../uring/transfers.ts";
 import { IORING_OP_CLOSE, IORING_OP_POLL_ADD, IORING_OP_SPLICE, IOSQE_ASYNC } from "../uring/uapi.ts";
@@ -17,9 +18,6 @@ import { NumberedFiles } from "./numbered-file.ts";
 import { explainOpen, type OpenFile } from "./open-file.ts";
 import { Chain, Operation, operationState, type Request } from "./operation.ts";
 import { moveOwnPosition, OwnPositions, placeAtOwnPosition } from "./own-position.ts";
-
-const EINTR = -4;
-const ECANCELED = -125;
 
 /** Whether it may use a file's own position: a chain has to be looked at. */
 function mayUseOwnPosition({ opcode, off, chain }: Operation): boolean {

@@ -7,7 +7,7 @@ import { checkOptions, checkPosition, checkSignal } from "../base/arguments.ts";
 import { Buffer } from "../base/globals.ts";
 import { bytesOfView, isSharedMemory, isUnsharedMemory, isView } from "../base/view.ts";
 import { argumentRange, argumentType, argumentValue } from "../errors/node.ts";
-import { largestTransferBytes } from "../uring/limits.ts";
+import { largestTransferBytes } from "../uring/transfers.ts";
 
 /** Arguments of `RingFile.read` and `RingFile.write`, by name. */
 export interface ReadOptions<View> {

@@ -17,7 +17,7 @@ import { positionAfter } from "../requests/own-position.ts";
 import type { RequestQueue } from "../requests/queue.ts";
 import { deviceNumber, type Statx } from "../requests/statx.ts";
 import { kernel } from "../uring/kernel.ts";
-import { largestTransferBytes, largestVector } from "../uring/limits.ts";
+import { largestTransferBytes, largestVector } from "../uring/transfers.ts";
 import { IORING_OP_FTRUNCATE, STATX_BASIC_STATS, STATX_BTIME } from "../uring/uapi.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, noOptions, type RingCore } from "./core.ts";
 import {

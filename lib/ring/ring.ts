@@ -13,8 +13,8 @@ import type { Request } from "../requests/operation.ts";
 import * as operations from "../requests/operations.ts";
 import type { Statx } from "../requests/statx.ts";
 import { kernel } from "../uring/kernel.ts";
-import { largestTransferBytes } from "../uring/limits.ts";
 import { uringOptions } from "../uring/options.ts";
+import { largestTransferBytes } from "../uring/transfers.ts";
 import {
   IORING_OP_READV_FIXED,
   IORING_SETUP_DEFER_TASKRUN,
@@ -79,6 +79,9 @@ export interface RingStats {
   readonly overflows: number;
 }
 
+/** What the methods of a Ring work on: a file that the ring opened, or any open descriptor. */
+export type FileTarget = RingFile | number;
+
 const signalOnly = ["signal"];
 const positionalOpenOptions = ["direct", "signal"];
 const openOptions = ["flags", "mode", ...positionalOpenOptions];
@@ -88,6 +91,9 @@ const transferOptions = ["position", "signal"];
  * An io_uring on Bun's event loop: operations are promises, those of one tick travel in one system call, and the process lives exactly as long as one is
  * in flight. For the thread that made it. Transfers on RingFiles that are open with O_DIRECT are submitted in groups of 16, so that
  * the device begins early.
+ *
+ * The methods of a Ring are io_uring's requests, one each: they take a RingFile or any open descriptor, memory of SharedArrayBuffers, and resolve to what the request returns. The methods
+ * of a RingFile that have the same names are those of node:fs/promises' FileHandle: they take any memory, and resolve to objects such as `{ bytesRead, buffer }`.
  *
  * What fails rejects with a UringError: EBADF where the ring is closed, otherwise the errno of the request. A wrong argument rejects with a TypeError or a
  * RangeError, an abort with the signal's reason.
@@ -213,7 +219,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read_fixed(3)
    */
-  readFixed(file: number | RingFile, buffer: FixedBuffer, options: FixedTransferOptions = noOptions): Promise<number> {
+  readFixed(file: FileTarget, buffer: FixedBuffer, options: FixedTransferOptions = noOptions): Promise<number> {
     return this.#transferFixed("read", file, buffer, options);
   }
 
@@ -233,7 +239,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_write_fixed(3)
    */
-  writeFixed(file: number | RingFile, buffer: FixedBuffer, options: FixedWriteOptions = noOptions): Promise<number> {
+  writeFixed(file: FileTarget, buffer: FixedBuffer, options: FixedWriteOptions = noOptions): Promise<number> {
     return this.#transferFixed("write", file, buffer, options);
   }
 
@@ -257,7 +263,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_readv_fixed(3)
    */
-  readvFixed(file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
+  readvFixed(file: FileTarget, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
     return this.#transferParts("read", file, parts, options);
   }
 
@@ -278,7 +284,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_writev_fixed(3)
    */
-  writevFixed(file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
+  writevFixed(file: FileTarget, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
     return this.#transferParts("write", file, parts, options);
   }
 
@@ -302,7 +308,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read(3)
    */
-  read(file: number | RingFile, bytes: Uint8Array, options: TransferOptions = noOptions): Promise<number> {
+  read(file: FileTarget, bytes: Uint8Array, options: TransferOptions = noOptions): Promise<number> {
     return this.#transferBytes("read", file, bytes, options);
   }
 
@@ -321,7 +327,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_write(3)
    */
-  write(file: number | RingFile, bytes: Uint8Array, options: TransferOptions = noOptions): Promise<number> {
+  write(file: FileTarget, bytes: Uint8Array, options: TransferOptions = noOptions): Promise<number> {
     return this.#transferBytes("write", file, bytes, options);
   }
 
@@ -342,7 +348,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_readv(3)
    */
-  readv(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
+  readv(file: FileTarget, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
     return this.#run((given) => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, given.position), options, transferOptions);
   }
 
@@ -360,7 +366,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_writev(3)
    */
-  writev(file: number | RingFile, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
+  writev(file: FileTarget, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
     return this.#run((given) => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, given.position), options, transferOptions);
   }
 
@@ -380,7 +386,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_fsync(3), fsync(2)
    */
-  fsync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
+  fsync(file: FileTarget, options: OperationOptions = noOptions): Promise<void> {
     return this.#run(() => operations.sync("fsync", this.#target(file, "fsync")), options);
   }
 
@@ -399,7 +405,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_fsync(3), fdatasync(2)
    */
-  fdatasync(file: number | RingFile, options: OperationOptions = noOptions): Promise<void> {
+  fdatasync(file: FileTarget, options: OperationOptions = noOptions): Promise<void> {
     return this.#run(() => operations.sync("fdatasync", this.#target(file, "fdatasync")), options);
   }
 
@@ -421,7 +427,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_statx(3), statx(2)
    */
-  statx(file: number | RingFile | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
+  statx(file: FileTarget | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
     return this.#run(
       (given) =>
         operations.statx(
@@ -451,7 +457,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_ftruncate(3)
    */
-  ftruncate(file: number | RingFile, length: number | bigint, options: OperationOptions = noOptions): Promise<void> {
+  ftruncate(file: FileTarget, length: number | bigint, options: OperationOptions = noOptions): Promise<void> {
     return this.#run(() => operations.ftruncate(this.#target(file, "ftruncate"), length), options);
   }
 
@@ -474,7 +480,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_fallocate(3), fallocate(2)
    */
   fallocate(
-    file: number | RingFile,
+    file: FileTarget,
     length: number | bigint,
     options: OperationOptions & { readonly position?: number | bigint; readonly mode?: number } = noOptions,
   ): Promise<void> {
@@ -504,7 +510,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_fadvise(3), posix_fadvise(2)
    */
   fadvise(
-    file: number | RingFile,
+    file: FileTarget,
     advice: operations.Advice,
     options: OperationOptions & { readonly position?: number | bigint; readonly length?: number } = noOptions,
   ): Promise<void> {
@@ -600,8 +606,8 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_splice(3), splice(2)
    */
   splice(
-    from: number | RingFile,
-    to: number | RingFile,
+    from: FileTarget,
+    to: FileTarget,
     length: number,
     options: OperationOptions & { readonly fromPosition?: number | bigint; readonly toPosition?: number | bigint; readonly flags?: number } = noOptions,
   ): Promise<number> {
@@ -630,7 +636,7 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_poll_add(3), poll(2)
    */
-  poll(file: number | RingFile, events: number, options: OperationOptions = noOptions): Promise<number> {
+  poll(file: FileTarget, events: number, options: OperationOptions = noOptions): Promise<number> {
     return this.#run(() => operations.poll(this.#target(file, "poll"), events), options);
   }
 
@@ -773,7 +779,7 @@ export class Ring implements AsyncDisposable {
     return this.close();
   }
 
-  #transferFixed(direction: "read" | "write", file: number | RingFile, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
+  #transferFixed(direction: "read" | "write", file: FileTarget, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
     let target: operations.Target;
     try {
       target = this.#target(file, direction === "read" ? "read_fixed" : "write_fixed");
@@ -797,13 +803,13 @@ export class Ring implements AsyncDisposable {
     });
   }
 
-  #transferBytes(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
+  #transferBytes(direction: "read" | "write", file: FileTarget, bytes: Uint8Array, options: TransferOptions): Promise<number> {
     if (isBytes(bytes) && byteLengthOf(bytes) > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
     return this.#run((given) => operations.transfer(direction, this.#target(file, direction), bytes, given.position), options, transferOptions);
   }
 
   /** One request after the other, until one is short; an error after the first ends it as a short one does. */
-  async #transferLong(direction: "read" | "write", file: number | RingFile, bytes: Uint8Array, options: TransferOptions): Promise<number> {
+  async #transferLong(direction: "read" | "write", file: FileTarget, bytes: Uint8Array, options: TransferOptions): Promise<number> {
     this.#core.requests.assertNotInChain(direction);
     checkOptions(options, transferOptions);
     const { position, signal } = options;
@@ -833,7 +839,7 @@ export class Ring implements AsyncDisposable {
     }
   }
 
-  #transferParts(direction: "read" | "write", file: number | RingFile, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions): Promise<number> {
+  #transferParts(direction: "read" | "write", file: FileTarget, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions): Promise<number> {
     return this.#run(
       ({ position }) => {
         const syscall = `${direction}v_fixed`;
@@ -874,7 +880,7 @@ export class Ring implements AsyncDisposable {
   }
 
   /** What an operation is about, for its request. */
-  #target(file: number | RingFile, syscall: string): operations.Target {
+  #target(file: FileTarget, syscall: string): operations.Target {
     if (file instanceof RingFile) return openFileOf(file, this, syscall);
     if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);
     checkInteger("file", file, 0, 2 ** 31 - 1);

@@ -1,8 +1,8 @@
 import { currentPlace, leaveToCollection } from "../base/handles.ts";
+import { pageBytes } from "../base/machine.ts";
 import { type BufferPool, participantOf } from "../pool/buffer-pool.ts";
 import { type FixedBuffer, slotOf } from "../pool/fixed-buffer.ts";
 import { positionAfter } from "../requests/own-position.ts";
-import { pageBytes } from "../uring/limits.ts";
 import { addressOf } from "../uring/native.ts";
 import type { FixedTransferOptions } from "./core.ts";
 

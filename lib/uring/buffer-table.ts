@@ -1,8 +1,8 @@
 import { invalidType, outOfRange } from "../base/arguments.ts";
 import { byteLengthOf, byteOffsetOf, lengthIfBytes } from "../base/view.ts";
-import { largestTransferBytes } from "./limits.ts";
 import { addressOf } from "./native.ts";
 import { type Region, regionOf } from "./registration.ts";
+import { largestTransferBytes } from "./transfers.ts";
 
 /** Bytes that a request has named, with their bounds, which do not change: to ask the engine for those takes as long as writing the request. */
 export interface Named {

@@ -1,13 +1,11 @@
 /** Cloning of one ring's registered buffers into another's table. */
 import { Bun } from "../base/globals.ts";
+import { ENXIO, EOVERFLOW } from "../errors/errno.ts";
 import { checked } from "../errors/uring-error.ts";
 import type { Clones } from "./kernel.ts";
-import { largestTable } from "./limits.ts";
+import { largestTable } from "./registration.ts";
 import { IORING_REGISTER_DST_REPLACE, IORING_UNREGISTER_BUFFERS } from "./uapi.ts";
 import { Uring } from "./uring.ts";
-
-const EOVERFLOW = -75;
-const ENXIO = -6;
 
 /** Which entries of a source's table, and where they go. A count of 0 is the whole table, which takes offsets of 0. */
 export interface CloneRange {

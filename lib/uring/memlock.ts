@@ -1,7 +1,8 @@
 /** The limit on locked memory, which registered buffers count against. */
 
-import { field, hasCapability, readProc } from "../base/proc.ts";
+import { field, hasCapability, readProc } from "../base/machine.ts";
 import { wait } from "../base/timers.ts";
+import { ENOMEM } from "../errors/errno.ts";
 import { lockedMemory } from "../errors/remedies.ts";
 import { UringError } from "../errors/uring-error.ts";
 
@@ -16,7 +17,6 @@ export interface Memlock {
 }
 
 const CAP_IPC_LOCK = 14;
-const ENOMEM = -12;
 
 /** As /proc says it. */
 export function memlock(status = readProc("/proc/self/status")): Memlock {

@@ -1,7 +1,7 @@
 /** What this machine's io_uring can do, found by trying. */
 
 import { process } from "../base/globals.ts";
-import { readProc } from "../base/proc.ts";
+import { readProc } from "../base/machine.ts";
 import { refusing } from "../errors/refusal.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { cloneAbility, clonesOf, isConclusive, type Kernel, kernel } from "./kernel.ts";

@@ -3,17 +3,18 @@ import { type Reclaimable, track, untrack } from "../base/handles.ts";
 import { hold, letGo } from "../base/hold.ts";
 import { later } from "../base/timers.ts";
 import { warn } from "../base/warn.ts";
+import { EAGAIN } from "../errors/errno.ts";
 import { since } from "../errors/requirements.ts";
 import { checked, UringError } from "../errors/uring-error.ts";
 import { BufferTable } from "./buffer-table.ts";
 import { cloneBuffers, replaceBuffers, replacesWrongly } from "./clone.ts";
 import { checkOpcode, cloneAbility, clonesOf } from "./kernel.ts";
-import { largestTable, largestVector } from "./limits.ts";
 import { addressOf } from "./native.ts";
 import { type RawRingOptions, uringOptions } from "./options.ts";
 import {
   largestFd,
   largestFileTable,
+  largestTable,
   type Registrable,
   registerBuffers,
   registerFiles,
@@ -24,6 +25,7 @@ import {
   updateBuffers,
   updateFiles,
 } from "./registration.ts";
+import { largestVector } from "./transfers.ts";
 import {
   IORING_OP_NOP,
   IORING_OP_READ_FIXED,
@@ -54,7 +56,6 @@ export interface CloneOptions {
 
 const wholeTable: CloneOptions = {};
 
-const EAGAIN = -11;
 const largestUserData = Number.MAX_SAFE_INTEGER;
 
 /** Milliseconds between looks at a ring that was dropped, at most. */

@@ -2,7 +2,6 @@
 import { checkInteger, invalidType, outOfRange } from "../base/arguments.ts";
 import { bufferOf, byteLengthOf, isBytes, isGrowable, isSharedMemory } from "../base/view.ts";
 import { checked } from "../errors/uring-error.ts";
-import { largestTable } from "./limits.ts";
 import { checkedRegistration } from "./memlock.ts";
 import { addressOf } from "./native.ts";
 import { scratch } from "./scratch.ts";
@@ -37,6 +36,8 @@ export interface Registration {
   readonly tags: readonly number[] | undefined;
 }
 
+/** Entries of a buffer table, at most: IORING_MAX_REG_BUFFERS. */
+export const largestTable = 16384;
 export const largestFd = 2 ** 31 - 1;
 const largestTag = Number.MAX_SAFE_INTEGER;
 export const largestFileTable = 2 ** 20;

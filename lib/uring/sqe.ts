@@ -1,6 +1,6 @@
-/** One submission queue entry. Pure: it knows the layout of `struct io_uring_sqe` and nothing else. */
-
 import { assert } from "../base/assert.ts";
+
+/** One submission queue entry. Pure: it knows the layout of `struct io_uring_sqe` and nothing else. */
 
 /**
  * What an entry says, under the kernel's names, all but its user data. Where the kernel has several names for a field, for several operations, this has the one

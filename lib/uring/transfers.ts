@@ -10,6 +10,12 @@ import {
   IORING_OP_WRITEV_FIXED,
 } from "./uapi.ts";
 
+/** Parts of a vectored transfer, at most: UIO_MAXIOV. */
+export const largestVector = 1024;
+
+/** Bytes of one transfer, at most: MAX_RW_COUNT. */
+export const largestTransferBytes = 0x7ffff000;
+
 /** Flags of preadv2(2) and pwritev2(2). */
 export const RWF_DSYNC = 2;
 export const RWF_NOWAIT = 8;

@@ -1,3 +1,4 @@
+import { EINTR } from "../errors/errno.ts";
 import { checked } from "../errors/uring-error.ts";
 import { mapped, type Native, native } from "./native.ts";
 import { scratch } from "./scratch.ts";
@@ -25,7 +26,6 @@ export interface UringOptions {
 }
 
 const noWords = new Int32Array(0);
-const EINTR = -4;
 
 /**
  * One io_uring, its queues mapped as typed arrays: what the layers above use of it. Nothing is checked here, and no memory is kept: whoever prepares a request holds

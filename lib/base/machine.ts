@@ -1,5 +1,8 @@
-/** Reads the kernel's own account of this process and machine. */
+/** What the kernel says of this process and machine. */
 import { process } from "./globals.ts";
+
+export const pageBytes = 4096;
+export const hugePageBytes = 2 ** 21;
 
 /** A file of /proc or /sys; "" where it can't be read. */
 export function readProc(path: string): string {

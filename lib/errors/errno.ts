@@ -1,0 +1,45 @@
+/** Errnos: those that the library looks for, negative as the kernel and liburing return them, and all that there are by their codes. */
+import { process } from "../base/globals.ts";
+
+export const EINTR = -4;
+export const EIO = -5;
+export const ENXIO = -6;
+export const EBADF = -9;
+export const EAGAIN = -11;
+export const ENOMEM = -12;
+export const EINVAL = -22;
+export const ESPIPE = -29;
+export const ETIME = -62;
+export const EOVERFLOW = -75;
+export const ECANCELED = -125;
+
+/** What node:os lacks of Linux's errnos, and files, devices and io_uring report. */
+const others = { EBADFD: 77, EUSERS: 87, EUCLEAN: 117, EREMOTEIO: 121, ENOMEDIUM: 123, ENOKEY: 126, EHWPOISON: 133 };
+
+/** Negative errnos by code; of two names for one errno the kernel's is the last. */
+function errnos(): Map<string, number> {
+  const { errno } = process.getBuiltinModule("node:os").constants;
+  const found = new Map(Object.entries({ ...errno, ...others }).map(([code, number]) => [code, -number]));
+  for (const code of ["EAGAIN", "EOPNOTSUPP"]) {
+    const number = found.get(code) ?? 0;
+    found.delete(code);
+    found.set(code, number);
+  }
+  return found;
+}
+
+let errnoByCode: ReadonlyMap<string, number> | undefined;
+let codeByErrno: ReadonlyMap<number, string> | undefined;
+
+/** The negative errno of a code; 0 for one that is no errno. */
+export function errnoOf(code: string): number {
+  errnoByCode ??= errnos();
+  return errnoByCode.get(code) ?? 0;
+}
+
+/** The code of a negative errno. */
+export function codeOf(errno: number): string {
+  errnoByCode ??= errnos();
+  codeByErrno ??= new Map(Array.from(errnoByCode, ([code, one]) => [one, code] as const));
+  return codeByErrno.get(errno) ?? `E${-errno}`;
+}
