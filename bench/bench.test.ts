@@ -1,4 +1,4 @@
-/** Run by test/bench.test.ts: what the benchmarks conclude from figures; the figures themselves are theirs. */
+/** Tests how the benchmarks evaluate measurements; measures nothing itself. Run by test/bench.test.ts. */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { Folder } from "../test/support/files.ts";
@@ -14,7 +14,7 @@ import { allWorkloads } from "./workloads.ts";
 
 const numbers = fc.array(fc.double({ min: 1, max: 1000, noNaN: true }), { minLength: 1, maxLength: 60 });
 
-test("an interval holds the median, is one of values that are there, and of many values is narrower than they are wide", () => {
+test("an interval contains the median, has observed values as bounds, and spans all of fewer than six values", () => {
   fc.assert(
     fc.property(numbers, (values) => {
       const { median, low, high } = intervalOf(values);
@@ -26,12 +26,12 @@ test("an interval holds the median, is one of values that are there, and of many
       if (values.length < 6) expect([low, high]).toEqual([sorted[0] ?? 0, sorted.at(-1) ?? 0]);
     }),
   );
-  // Of 40 values in order the binomial distribution has the 14th and the 27th.
+  // The exact binomial interval of 40 values is the 14th to the 27th. The normal approximation rounds outwards.
   expect(intervalOf(Array.from({ length: 40 }, (_, index) => index + 1))).toEqual({ median: 20.5, low: 14, high: 28 });
   expect(relativeHalfWidth({ median: 10, low: 9, high: 11 })).toBe(0.1);
 });
 
-/** A contender whose rounds take what a list says, in nanoseconds an operation. */
+/** Creates a contender whose rounds take the listed times, in nanoseconds per operation. */
 function scripted(name: string, wallNs: readonly number[], log: string[]) {
   let next = 0;
   return {
@@ -50,11 +50,22 @@ function scripted(name: string, wallNs: readonly number[], log: string[]) {
   };
 }
 
-test("contenders take turns, each ratio is that of a round, and rounds end when all ratios are known, after as many each has a new process", async () => {
+test("contenders alternate and restart, ratios are per round, and rounds stop once ratios are precise", async () => {
   const log: string[] = [];
-  // The machine gets slower and faster; who is twice as fast is that in each round.
-  const workload: Workload = { id: "w", title: "W", contenders: [scripted("A", [100, 400, 200], log), scripted("B", [50, 200, 100], log)] };
-  const effort = { roundMs: 1, warmUpMs: 10, leastRounds: 6, mostRounds: 40, roundsAProcess: 4, relativeHalfWidth: 0.02 };
+  // The machine's speed varies between rounds, but B is twice as fast as A in each round.
+  const workload: Workload = {
+    id: "w",
+    title: "W",
+    contenders: [scripted("A", [100, 400, 200], log), scripted("B", [50, 200, 100], log)],
+  };
+  const effort = {
+    roundMs: 1,
+    warmUpMs: 10,
+    leastRounds: 6,
+    mostRounds: 40,
+    roundsAProcess: 4,
+    relativeHalfWidth: 0.02,
+  };
   const { rounds, contenders } = await measure(workload, effort, 40, () => undefined);
   expect(rounds).toBe(6);
   const turns = (count: number) => [...Array.from({ length: count }, () => ["A", "B"]).flat(), "B ended", "A ended"];
@@ -64,13 +75,17 @@ test("contenders take turns, each ratio is that of a round, and rounds end when 
   expect(contenders["A"]?.wallNs).toEqual({ median: 200, low: 100, high: 400 });
   expect(contenders["A"]?.more["figure"]?.median).toBe(200);
 
-  const unsteady: Workload = { id: "w", title: "W", contenders: [scripted("A", [100], []), scripted("B", [50, 100, 200], [])] };
+  const unsteady: Workload = {
+    id: "w",
+    title: "W",
+    contenders: [scripted("A", [100], []), scripted("B", [50, 100, 200], [])],
+  };
   expect((await measure(unsteady, effort, 40, () => undefined)).rounds).toBe(40);
   expect((await measure(unsteady, effort, 7, () => undefined)).rounds).toBe(7);
   expect((await measure(unsteady, quick, 40, () => undefined)).rounds).toBe(3);
 });
 
-test("a round has as many operations as its time holds, also where the disk stood still for the first", async () => {
+test("calibration fits a round's operations to its duration, even if the first call stalls", async () => {
   const effort = { roundMs: 1, warmUpMs: 1, leastRounds: 2, mostRounds: 2, roundsAProcess: 2, relativeHalfWidth: 0.02 };
   async function operationsARoundOf(...wallNs: number[]): Promise<number | undefined> {
     const { operations: _, ...contender } = scripted("A", wallNs, []);
@@ -82,8 +97,15 @@ test("a round has as many operations as its time holds, also where the disk stoo
   expect(await operationsARoundOf(900_000_000, ...Array<number>(30).fill(1000))).toBe(1000);
 });
 
-test("contenders warm up for many operations, slow ones for so long, and for some rounds at least", async () => {
-  const effort = { roundMs: 1, warmUpMs: 10, leastRounds: 2, mostRounds: 2, roundsAProcess: 2, relativeHalfWidth: 0.02 };
+test("warm-up ends after enough operations or enough time, but runs a minimum number of rounds", async () => {
+  const effort = {
+    roundMs: 1,
+    warmUpMs: 10,
+    leastRounds: 2,
+    mostRounds: 2,
+    roundsAProcess: 2,
+    relativeHalfWidth: 0.02,
+  };
   const measured = 2;
   async function warmUpRoundsOf(nsAnOperation: number, warmUpMs: number): Promise<number> {
     const { operations: _, ...contender } = scripted("A", [nsAnOperation], []);
@@ -96,7 +118,12 @@ test("contenders warm up for many operations, slow ones for so long, and for som
       };
       return { ...running, round };
     };
-    await measure({ id: "w", title: "W", contenders: [{ ...contender, start }] }, { ...effort, warmUpMs }, 40, () => undefined);
+    await measure(
+      { id: "w", title: "W", contenders: [{ ...contender, start }] },
+      { ...effort, warmUpMs },
+      40,
+      () => undefined,
+    );
     return rounds.filter((operations) => operations === rounds.at(-1)).length - measured;
   }
   expect(await warmUpRoundsOf(1000, 1000)).toBe(50);
@@ -114,7 +141,7 @@ const figures: Figures = {
   more: { "bytes allocated": { median: 0, low: 0, high: 0 }, "timer, ms late p99.9": { median: 1, low: 1, high: 1 } },
 };
 
-/** As if every workload had run, and every contender had taken the same time. */
+/** Returns a comparison of every workload, in which all contenders have the same figures. */
 function allAlike(): Map<string, Comparison> {
   using folder = new Folder();
   using place = new Workplace(folder.path);
@@ -126,7 +153,7 @@ function allAlike(): Map<string, Comparison> {
   );
 }
 
-test("each target is about workloads and contenders that there are, and is left out where they have not run", () => {
+test("each target refers to existing workloads and contenders, and is omitted if they have not run", () => {
   const comparisons = allAlike();
   const outcomes = outcomesOf(comparisons);
   expect(outcomes.length).toBe(20);
@@ -138,12 +165,13 @@ test("each target is about workloads and contenders that there are, and is left 
   expect(outcomesOf(comparisons).length).toBe(19);
   const missed = outcomes.filter(({ met }) => !met);
   expect(missed.length).toBeGreaterThan(0);
-  for (const { obstacle } of missed) if (obstacle !== undefined) expect(outcomeTable(outcomes)).toContain(obstacle);
+  for (const { target } of outcomes) expect(outcomeTable(outcomes)).toContain(target);
 });
 
-test("workloads have names of their own, and all three charts can be drawn from what they bring", () => {
+test("each workload's table lists its contenders, and all three charts can be drawn from the workloads", () => {
   const comparisons = allAlike();
-  for (const comparison of comparisons.values()) for (const name of Object.keys(comparison.contenders)) expect(tableOf(comparison)).toContain(name);
+  for (const comparison of comparisons.values())
+    for (const name of Object.keys(comparison.contenders)) expect(tableOf(comparison)).toContain(name);
   const charts = chartsOf(comparisons, "a machine");
   expect([...charts.keys()]).toEqual(["reads-page-cache.svg", "reads-o-direct.svg", "join.svg"]);
   for (const svg of charts.values()) {
@@ -153,11 +181,12 @@ test("workloads have names of their own, and all three charts can be drawn from 
   expect(chartsOf(new Map(), "").size).toBe(0);
 });
 
-test("every file that a contender's command names is there", () => {
+test("every program file that a workload names exists", () => {
   const source = ["random", "sequential", "workers", "join", "start", "slots", "allocations", "loop", "server"]
     .map((name) => readFileSync(new URL(`./workloads/${name}.ts`, import.meta.url), "utf8"))
     .join("\n");
   const names = Array.from(source.matchAll(/program\("[^"]+", "([\w-]+)"/g), ([, name]) => name ?? "");
   expect(names.length).toBeGreaterThan(10);
-  for (const name of names) expect([name, existsSync(new URL(`./programs/${name}.ts`, import.meta.url))]).toEqual([name, true]);
+  for (const name of names)
+    expect([name, existsSync(new URL(`./programs/${name}.ts`, import.meta.url))]).toEqual([name, true]);
 });

@@ -1,4 +1,4 @@
-/** The results as pictures, for the README. */
+/** Renders the results as SVG charts for the README. */
 import { BarChart, LineChart } from "echarts/charts";
 import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
 import { type EChartsCoreOption, init, use } from "echarts/core";
@@ -9,7 +9,7 @@ use([BarChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRen
 
 type Comparisons = ReadonlyMap<string, Comparison>;
 
-/** Distinct also for those who do not see red and green apart. */
+/** Distinguishable with red-green colour blindness. */
 const colours: Readonly<Record<string, string>> = {
   "C with liburing": "#555555",
   RawRing: "#0072b2",
@@ -31,7 +31,7 @@ function render(option: EChartsCoreOption, width: number, height: number): strin
 
 const titleOf = (text: string, subtext: string) => ({ text, subtext, left: "center", textStyle: { fontSize: 16 } });
 
-/** Thousands of reads a second by queue depth. */
+/** Thousands of reads per second, by queue depth. */
 function readsChart(comparisons: Comparisons, cache: "cached" | "direct", subtitle: string): string | undefined {
   const depths = [1, 8, 64, 256].filter((depth) => comparisons.has(`random-read-${cache}-${depth}`));
   const names = ["C with liburing", "RawRing", "Ring", "fio", "node:fs/promises", "Bun.file"];
@@ -43,7 +43,10 @@ function readsChart(comparisons: Comparisons, cache: "cached" | "direct", subtit
   if (depths.length === 0) return undefined;
   return render(
     {
-      title: titleOf(`4 KiB random reads, ${cache === "direct" ? "O_DIRECT" : "page cache"}, thousands a second`, subtitle),
+      title: titleOf(
+        `4 KiB random reads, ${cache === "direct" ? "O_DIRECT" : "page cache"}, thousands per second`,
+        subtitle,
+      ),
       legend: { top: 60, itemGap: 32, data: shown },
       grid: { top: 100, left: 60, right: 20, bottom: 50 },
       xAxis: { type: "category", name: "queue depth", nameLocation: "middle", nameGap: 30, data: depths.map(String) },
@@ -61,10 +64,11 @@ function readsChart(comparisons: Comparisons, cache: "cached" | "direct", subtit
   );
 }
 
-/** What it takes a ring to get a pool's memory, by the pool's size. */
+/** Time for a ring to obtain a pool's memory, by pool size. */
 function joinChart(comparisons: Comparisons, subtitle: string): string | undefined {
   const sizes = [1, 64, 1024, 4096];
-  const figureOf = (slots: number, pages: string, name: string) => comparisons.get(`join-${slots}x${2 ** 20}-${pages}`)?.contenders[name]?.wallNs.median;
+  const figureOf = (slots: number, pages: string, name: string) =>
+    comparisons.get(`join-${slots}x${2 ** 20}-${pages}`)?.contenders[name]?.wallNs.median;
   const lines = [
     { name: "register, small pages", pages: "small", way: "register", colour: "#d55e00" },
     { name: "register, huge pages", pages: "huge", way: "register", colour: "#e69f00" },
@@ -73,10 +77,10 @@ function joinChart(comparisons: Comparisons, subtitle: string): string | undefin
   if (sizes.every((slots) => figureOf(slots, "huge", "clone") === undefined)) return undefined;
   return render(
     {
-      title: titleOf("What it takes a ring to get a pool's memory, µs", subtitle),
+      title: titleOf("Time for a ring to obtain a pool's memory, µs", subtitle),
       legend: { top: 60, itemGap: 32 },
       grid: { top: 100, left: 80, right: 40, bottom: 50 },
-      xAxis: { type: "category", name: "size of the pool, MiB", nameLocation: "middle", nameGap: 30, data: sizes.map(String) },
+      xAxis: { type: "category", name: "pool size, MiB", nameLocation: "middle", nameGap: 30, data: sizes.map(String) },
       yAxis: { type: "log", axisLabel: { formatter: (value: number) => value.toLocaleString("en") } },
       series: lines.map(({ name, pages, way, colour }) => ({
         name,
@@ -102,7 +106,7 @@ function joinChart(comparisons: Comparisons, subtitle: string): string | undefin
   );
 }
 
-/** SVG texts by file name. */
+/** Returns SVG documents by file name. */
 export function chartsOf(comparisons: Comparisons, subtitle: string): Map<string, string> {
   const charts = new Map<string, string>();
   const add = (name: string, svg: string | undefined) => {

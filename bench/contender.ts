@@ -1,13 +1,13 @@
-/** What is measured: something that does a round of operations when it is asked to, in a process of its own. */
+/** Contenders: programs that run rounds of operations on request, each in its own process. */
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { bun } from "./machine.ts";
 
-/** What a round came to. Figures of its own, besides these, are the workload's. */
+/** Result of a round. Other properties are figures specific to the workload. */
 export interface Round {
   readonly operations: number;
   readonly wallNs: number;
-  /** Of all threads of the process; of the machine's other work nothing. */
+  /** Processor time of all threads of the process, and of no other process. */
   readonly processorNs?: number;
   readonly [figure: string]: number | undefined;
 }
@@ -19,22 +19,26 @@ export interface Running extends AsyncDisposable {
 export interface Contender {
   readonly name: string;
   start(): Promise<Running>;
-  /** Operations of each round; without it as many as fill the round's time. */
+  /** Operations per round. Default: calibrated to the duration of a round. */
   readonly operations?: number;
 }
 
-/** A contender that hangs ends the run, with its name. */
+/** A contender that exceeds this limit is killed, and the run fails with the contender's name. */
 const roundLimitMs = 300_000;
 
-/** How a program is run. */
+/** Options for running a program. */
 export interface ProgramOptions {
   readonly operations?: number;
   readonly env?: Record<string, string>;
-  /** A path that its standard error goes to. */
+  /** Path of the file that receives standard error. */
   readonly errors?: string;
 }
 
-async function launch(name: string, command: readonly string[], { env = {}, errors }: ProgramOptions): Promise<Running> {
+async function launch(
+  name: string,
+  command: readonly string[],
+  { env = {}, errors }: ProgramOptions,
+): Promise<Running> {
   const child = Bun.spawn([...command], {
     stdin: "pipe",
     stdout: "pipe",
@@ -44,10 +48,11 @@ async function launch(name: string, command: readonly string[], { env = {}, erro
   const lines = createInterface({ input: Readable.from(child.stdout) })[Symbol.asyncIterator]();
   const line = async () => {
     const { value, done } = await lines.next();
-    if (done === true) throw new Error(`${name} ended with ${child.signalCode ?? (await child.exited)}: ${command.join(" ")}`);
+    if (done === true)
+      throw new Error(`${name} exited with ${child.signalCode ?? (await child.exited)}: ${command.join(" ")}`);
     return value;
   };
-  if ((await line()) !== "ready") throw new Error(`${name} did not say that it is ready`);
+  if ((await line()) !== "ready") throw new Error(`${name} did not print "ready"`);
   return {
     async round(operations) {
       const limit = setTimeout(() => child.kill("SIGKILL"), roundLimitMs);
@@ -67,18 +72,31 @@ async function launch(name: string, command: readonly string[], { env = {}, erro
   };
 }
 
-/** A program that lives through all rounds, and is asked for each on its standard input: see programs/rounds.ts. */
-export function lasting(name: string, command: () => readonly (string | number)[], options: ProgramOptions = {}): Contender {
+/** A program that serves many rounds. It reads requests for rounds from standard input: see programs/rounds.ts. */
+export function lasting(
+  name: string,
+  command: () => readonly (string | number)[],
+  options: ProgramOptions = {},
+): Contender {
   const { operations } = options;
-  return { name, ...(operations === undefined ? {} : { operations }), start: () => launch(name, command().map(String), options) };
+  return {
+    name,
+    ...(operations === undefined ? {} : { operations }),
+    start: () => launch(name, command().map(String), options),
+  };
 }
 
-/** A program of programs/ that lives through all rounds. */
-export function program(name: string, file: string, args: readonly (string | number)[], options?: ProgramOptions): Contender {
+/** A program in programs/ that serves many rounds. */
+export function program(
+  name: string,
+  file: string,
+  args: readonly (string | number)[],
+  options?: ProgramOptions,
+): Contender {
   return lasting(name, () => [bun, new URL(`./programs/${file}.ts`, import.meta.url).pathname, ...args], options);
 }
 
-/** Two processes of a contender at once: a round's operations are theirs together, and it lasts until both have done their half. */
+/** Two concurrent processes of a contender. Each runs half of a round; the round ends when both are done. */
 export function twice(name: string, contender: Contender): Contender {
   return {
     name,
@@ -91,7 +109,11 @@ export function twice(name: string, contender: Contender): Contender {
           const started = Bun.nanoseconds();
           const rounds = await Promise.all(running.map((one) => one.round(Math.ceil(operations / running.length))));
           const wallNs = Bun.nanoseconds() - started;
-          return { operations, wallNs, processorNs: rounds.reduce((sum, { processorNs = Number.NaN }) => sum + processorNs, 0) };
+          return {
+            operations,
+            wallNs,
+            processorNs: rounds.reduce((sum, { processorNs = Number.NaN }) => sum + processorNs, 0),
+          };
         },
         [Symbol.asyncDispose]: () => processes.disposeAsync(),
       };
@@ -99,18 +121,18 @@ export function twice(name: string, contender: Contender): Contender {
   };
 }
 
-/** Something else that can do a round. */
+/** A contender that runs each round by calling a function. */
 export function each(name: string, operations: number, round: (operations: number) => Promise<Round>): Contender {
   return { name, operations, start: async () => ({ round, async [Symbol.asyncDispose]() {} }) };
 }
 
-/** Runs a command to its end. */
+/** Runs a command until it exits. */
 export async function timed(command: readonly string[], operations: number): Promise<Round> {
   const started = Bun.nanoseconds();
   const child = Bun.spawn([...command], { stdout: "ignore", stderr: "inherit" });
   const exitCode = await child.exited;
   const wallNs = Bun.nanoseconds() - started;
-  if (exitCode !== 0) throw new Error(`${command.join(" ")} ended with ${exitCode}`);
+  if (exitCode !== 0) throw new Error(`${command.join(" ")} exited with ${exitCode}`);
   const usage = child.resourceUsage();
   return { operations, wallNs, processorNs: usage === undefined ? 0 : Number(usage.cpuTime.total) * 1000 };
 }

@@ -1,4 +1,4 @@
-/** The files that workloads read and write, and the programs that are compiled for them. */
+/** The files that workloads read and write, and the programs compiled for them. */
 import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Installed, install } from "../test/package/installed.ts";
@@ -8,9 +8,9 @@ export const fileBytes = 2 ** 30;
 
 export class Workplace implements Disposable {
   readonly folder: string;
-  /** Read by all, in the page cache. */
+  /** Input file of all contenders, in the page cache. */
   readonly source: string;
-  /** Written. */
+  /** Output file. */
   readonly scratch: string;
   #installed: Installed | undefined;
 
@@ -21,7 +21,7 @@ export class Workplace implements Disposable {
     this.scratch = join(this.folder, "scratch");
   }
 
-  /** Fills both files with what no file system can leave out, and has it on the disk. */
+  /** Fills both files with random data, which no file system can compress or store sparsely, and syncs them. */
   async fill(): Promise<void> {
     for (const path of [this.source, this.scratch]) {
       const sink = Bun.file(path).writer({ highWaterMark: 2 ** 22 });
@@ -36,7 +36,7 @@ export class Workplace implements Disposable {
     }
   }
 
-  /** Compiles a program of bench/c, as anybody would; once. */
+  /** Compiles a program in bench/c with ordinary flags, unless it is compiled already. */
   compile(name: string): string {
     const program = join(this.folder, name);
     if (existsSync(program)) return program;
@@ -46,7 +46,7 @@ export class Workplace implements Disposable {
     return program;
   }
 
-  /** A program of programs/, where it has the package as npm packs it and Bun installs it. */
+  /** Copies a program in programs/ to a project that has the package installed as npm packs it. Returns its path. */
   async withPackage(name: string): Promise<string> {
     this.#installed ??= await install();
     const program = join(this.#installed.app, `${name}.ts`);
@@ -55,11 +55,18 @@ export class Workplace implements Disposable {
     return program;
   }
 
-  /** The same, as one executable with the engine's bytecode in it. */
+  /** Like withPackage(), but compiles the program to a single executable with JavaScriptCore bytecode. */
   async compiledWithPackage(name: string): Promise<string> {
     const program = await this.withPackage(name);
     const executable = program.replace(/\.ts$/, "");
-    const { exitCode, stderr } = Bun.spawnSync([bun, "build", "--compile", "--bytecode", `--outfile=${executable}`, program]);
+    const { exitCode, stderr } = Bun.spawnSync([
+      bun,
+      "build",
+      "--compile",
+      "--bytecode",
+      `--outfile=${executable}`,
+      program,
+    ]);
     if (exitCode !== 0) throw new Error(`bun build: ${stderr}`);
     return executable;
   }

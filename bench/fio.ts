@@ -17,10 +17,15 @@ interface FioSide {
 }
 
 interface FioReport {
-  readonly jobs: readonly { readonly read: FioSide; readonly write: FioSide; readonly usr_cpu: number; readonly sys_cpu: number }[];
+  readonly jobs: readonly {
+    readonly read: FioSide;
+    readonly write: FioSide;
+    readonly usr_cpu: number;
+    readonly sys_cpu: number;
+  }[];
 }
 
-/** A process a round, of `milliseconds` besides its start. */
+/** Starts one fio process per round. It runs for `milliseconds`, not counting its startup. */
 export function fio({ path, fileBytes, blockBytes, depth, isDirect, order }: FioJob, milliseconds: number): Contender {
   const command = [
     "fio",

@@ -1,9 +1,9 @@
-/** What is measured on, for its figures to stand beside. */
+/** Describes the machine that the benchmarks run on. */
 import { existsSync } from "node:fs";
 import { arch, cpus, release, totalmem } from "node:os";
 import { probe } from "bun-uring";
 
-/** The Bun that contenders run in: this one. */
+/** The Bun executable that runs the contenders: the current one. */
 export const bun = process.execPath;
 
 export interface Machine {
@@ -36,14 +36,31 @@ export function describeMachine(folder: string): Machine {
   };
 }
 
-/** One line of it. */
-export function machineLine({ processor, processors, architecture, memoryGib, kernel, liburing, bun: version, fileSystem }: Machine): string {
-  return `${processors} × ${processor} (${architecture}), ${memoryGib} GiB, Linux ${kernel}, liburing ${liburing}, Bun ${version}, ${fileSystem}`;
+/** Formats a machine's description as one line. */
+export function machineLine({
+  processor,
+  processors,
+  architecture,
+  memoryGib,
+  kernel,
+  liburing,
+  bun: version,
+  fileSystem,
+}: Machine): string {
+  return [
+    `${processors} × ${processor} (${architecture})`,
+    `${memoryGib} GiB`,
+    `Linux ${kernel}`,
+    `liburing ${liburing}`,
+    `Bun ${version}`,
+    fileSystem,
+  ].join(", ");
 }
 
-/** Requires programs that contenders are, or are made with. */
+/** Throws if a program that contenders run or are built with is missing. */
 export function requirePrograms(names: readonly string[]): void {
   const missing = names.filter((name) => Bun.which(name) === null);
-  if (missing.length > 0) throw new Error(`${missing.join(", ")} not found: \`npm run bench\` installs what is missing where it may`);
+  if (missing.length > 0)
+    throw new Error(`${missing.join(", ")} not found: \`npm run bench\` installs missing programs if run as root`);
   if (!existsSync("/usr/include/liburing.h")) throw new Error("liburing.h not found: install liburing-dev");
 }

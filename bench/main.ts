@@ -1,4 +1,4 @@
-/** `npm run bench`: what bun-uring can do on this machine, beside what others can. */
+/** `npm run bench`: compares bun-uring with other I/O libraries and tools on this machine. */
 import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,15 +14,17 @@ import { allWorkloads } from "./workloads.ts";
 
 const usage = `Usage: npm run bench -- [options]
 
-Measures bun-uring beside C with liburing, fio, node:fs, Bun.file, cp, dd: each in its own process, in turns.
+Compares bun-uring with C on liburing, fio, node:fs, Bun.file, cp and dd. Each contender runs in its own process;
+their rounds alternate.
 
-      --quick         a part of it, in less than a minute
-      --rounds N      of each workload at most so many rounds (default 40)
-      --only PREFIX   workloads whose name begins so; may be repeated
-      --list          print the workloads' names
-      --folder DIR    where its files are made, 3 GiB (default: the folder for temporary files)
-      --out DIR       where results.json, results.md and the charts go (default: docs/bench; with --quick or --only: nowhere)
-  -h, --help          print this
+      --quick         run a subset of the workloads, in less than a minute
+      --rounds N      run at most N rounds of each workload (default: 40)
+      --only PREFIX   run only workloads whose id starts with PREFIX; may be repeated
+      --list          list the workloads and exit
+      --folder DIR    create test files in DIR, 3 GiB (default: the system's temporary folder)
+      --out DIR       write results.json, results.md and charts to DIR
+                      (default: docs/bench; with --quick or --only: none)
+  -h, --help          print this help and exit
 `;
 
 const { values } = parseArgs({
@@ -46,7 +48,8 @@ requirePrograms(["gcc", "fio", "wrk", "cp", "dd", "sync"]);
 using place = new Workplace(values.folder);
 const { only } = values;
 const workloads = allWorkloads(place).filter(
-  ({ id, quick: isQuick }) => (!values.quick || isQuick) && (only === undefined || only.some((prefix) => id.startsWith(prefix))),
+  ({ id, quick: isQuick }) =>
+    (!values.quick || isQuick) && (only === undefined || only.some((prefix) => id.startsWith(prefix))),
 );
 
 if (values.list) {
@@ -60,25 +63,35 @@ await place.fill();
 
 const effort = values.quick ? quick : thorough;
 const mostRounds = values.rounds === undefined ? effort.mostRounds : Number(values.rounds);
-if (!(Number.isInteger(mostRounds) && mostRounds > 0)) throw new Error(`--rounds must be a positive integer, not ${values.rounds}`);
+if (!(Number.isInteger(mostRounds) && mostRounds > 0))
+  throw new Error(`--rounds must be a positive integer, not ${values.rounds}`);
 const out = values.out ?? (values.quick || only !== undefined ? undefined : join(import.meta.dir, "../docs/bench"));
 const comparisons = new Map<string, Comparison>();
 
-/** Done after each workload: a run that is ended early has not been for nothing. */
+/** Writes the results so far. Called after each workload, so that an interrupted run keeps its results. */
 async function write(folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const outcomes = outcomesOf(comparisons);
   const tables = [...comparisons.values()].map(tableOf).join("\n");
-  const page = `# Benchmarks\n\nMade by \`npm run bench\` on ${machineLine(machine)}.\n\n${outcomeTable(outcomes)}\n\n${tables}`;
-  await Bun.write(join(folder, "results.json"), `${JSON.stringify({ machine, outcomes, comparisons: Object.fromEntries(comparisons) }, undefined, 1)}\n`);
+  const origin = `Made by \`npm run bench\` on ${machineLine(machine)}.`;
+  const page = ["# Benchmarks", origin, outcomeTable(outcomes), tables].join("\n\n");
+  await Bun.write(
+    join(folder, "results.json"),
+    `${JSON.stringify({ machine, outcomes, comparisons: Object.fromEntries(comparisons) }, undefined, 1)}\n`,
+  );
   await Bun.write(join(folder, "results.md"), page);
   for (const [name, svg] of chartsOf(comparisons, machineLine(machine))) await Bun.write(join(folder, name), svg);
 }
 
-const bar = new SingleBar({ format: "{bar} {value}/{total} {title}", clearOnComplete: true, noTTYOutput: false }, Presets.shades_grey);
+const bar = new SingleBar(
+  { format: "{bar} {value}/{total} {title}", clearOnComplete: true, noTTYOutput: false },
+  Presets.shades_grey,
+);
 for (const [index, workload] of workloads.entries()) {
   bar.start(workloads.length, index, { title: workload.title });
-  const comparison = await measure(workload, effort, mostRounds, (round) => bar.update(index, { title: `${workload.title}: round ${round}` }));
+  const comparison = await measure(workload, effort, mostRounds, (round) =>
+    bar.update(index, { title: `${workload.title}: round ${round}` }),
+  );
   bar.stop();
   comparisons.set(comparison.id, comparison);
   console.log(tableOf(comparison));

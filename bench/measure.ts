@@ -1,38 +1,55 @@
-/** Paired rounds: each contender's next stands beside the others' in time, so whatever else the machine does happens to all of them. */
+/** Measures contenders in paired rounds. Their rounds alternate, so that other load on the machine affects them all. */
 import type { Contender, Round, Running } from "./contender.ts";
 import { type Interval, intervalOf, relativeHalfWidth } from "./statistics.ts";
 
 export interface Effort {
   readonly roundMs: number;
-  /** Of a contender whose operations take long; others warm up until they have done many. */
+  /** Limits the warm-up if operations are slow. Otherwise it ends after `warmUpOperations`. */
   readonly warmUpMs: number;
   readonly leastRounds: number;
   readonly mostRounds: number;
-  /** Then every contender starts anew: where a process happens to lie in memory makes it some percent faster or slower for as long as it lives. */
+  /**
+   * Rounds before all contenders restart. Memory layout makes a process a few percent faster or slower for its
+   * lifetime.
+   */
   readonly roundsAProcess: number;
-  /** Rounds go on until every ratio is known so well. */
+  /** Rounds continue until the relative half-width of every `speed` interval is at most this. */
   readonly relativeHalfWidth: number;
 }
 
-export const thorough: Effort = { roundMs: 150, warmUpMs: 3000, leastRounds: 8, mostRounds: 40, roundsAProcess: 10, relativeHalfWidth: 0.02 };
-export const quick: Effort = { roundMs: 50, warmUpMs: 1000, leastRounds: 3, mostRounds: 3, roundsAProcess: 3, relativeHalfWidth: 0.02 };
+export const thorough: Effort = {
+  roundMs: 150,
+  warmUpMs: 3000,
+  leastRounds: 8,
+  mostRounds: 40,
+  roundsAProcess: 10,
+  relativeHalfWidth: 0.02,
+};
+export const quick: Effort = {
+  roundMs: 50,
+  warmUpMs: 1000,
+  leastRounds: 3,
+  mostRounds: 3,
+  roundsAProcess: 3,
+  relativeHalfWidth: 0.02,
+};
 
-/** What a contender came to. */
+/** Measurements of a contender. */
 export interface Figures {
   readonly operationsARound: number;
-  /** Wall nanoseconds an operation. */
+  /** Wall-clock nanoseconds per operation. */
   readonly wallNs: Interval;
-  /** Processor nanoseconds an operation. */
+  /** Processor nanoseconds per operation. */
   readonly processorNs?: Interval;
-  /** The baseline's wall time over this one's, of each round: above 1 this is faster. */
+  /** The baseline's wall-clock time divided by this contender's, per round. Above 1, this contender is faster. */
   readonly speed: Interval;
-  /** This one's processor time over the baseline's. */
+  /** This contender's processor time divided by the baseline's, per round. */
   readonly processor?: Interval;
-  /** What else its rounds told. */
+  /** Figures specific to the workload. */
   readonly more: Readonly<Record<string, Interval>>;
 }
 
-/** What contenders of one workload came to, the first of which is the baseline. */
+/** Measurements of a workload's contenders. The first contender is the baseline. */
 export interface Comparison {
   readonly id: string;
   readonly title: string;
@@ -40,14 +57,14 @@ export interface Comparison {
   readonly contenders: Readonly<Record<string, Figures>>;
 }
 
-/** A workload, before it runs. */
+/** Definition of a workload. */
 export interface Workload {
   readonly id: string;
   readonly title: string;
   readonly contenders: readonly Contender[];
-  /** Part of a run of less than a minute. */
+  /** Whether `--quick` includes the workload. */
   readonly quick?: boolean;
-  /** Runs before each round. */
+  /** Runs before each round of each contender. */
   readonly prepare?: () => Promise<void>;
   readonly effort?: Partial<Effort>;
 }
@@ -55,7 +72,10 @@ export interface Workload {
 const warmUpRounds = 5;
 const warmUpOperations = 50_000;
 
-/** How many operations take a round's time, found by doing more and more. What took long has to do so twice: a disk may have stood still for a moment. */
+/**
+ * Returns the number of operations that fill a round. Increases the count until a call takes long enough. Repeats a
+ * long call and takes the shorter time, because the disk may have stalled.
+ */
 async function calibrate(running: Running, roundMs: number): Promise<number> {
   const timeNs = async (count: number) => (await running.round(count)).wallNs;
   const enoughNs = (roundMs * 1e6) / 4;
@@ -68,23 +88,30 @@ async function calibrate(running: Running, roundMs: number): Promise<number> {
   }
 }
 
-/** A contender, with what its rounds were so far. */
+/** A contender and the results of its rounds so far. */
 interface Lane {
   readonly contender: Contender;
-  /** Of each round; undefined until it is known. */
+  /** Operations per round; undefined before calibration. */
   operations: number | undefined;
   readonly rounds: Round[];
 }
 
-/** An engine compiles what has been called often enough: on a slow disk few rounds are too few calls. */
+/**
+ * Runs rounds until the JIT compiler has seen enough calls. A number of rounds alone is not enough: on a slow disk, a
+ * round has few operations.
+ */
 async function warmUp(running: Running, operations: number, mostMs: number): Promise<void> {
   let ms = 0;
   for (let rounds = 0; rounds < warmUpRounds || (rounds * operations < warmUpOperations && ms < mostMs); rounds++)
     ms += (await running.round(operations)).wallNs / 1e6;
 }
 
-/** Starts a lane's contender, and has it warm. Returns what does a round more. */
-async function begin(lane: Lane, { roundMs, warmUpMs }: Effort, processes: AsyncDisposableStack): Promise<() => Promise<void>> {
+/** Starts a lane's contender and warms it up. Returns a function that runs one more round. */
+async function begin(
+  lane: Lane,
+  { roundMs, warmUpMs }: Effort,
+  processes: AsyncDisposableStack,
+): Promise<() => Promise<void>> {
   const running = processes.use(await lane.contender.start());
   const operations = lane.operations ?? (await calibrate(running, roundMs));
   lane.operations = operations;
@@ -100,30 +127,42 @@ function figuresOf(rounds: readonly Round[], baseline: readonly Round[]): Figure
     const other = baseline[index];
     return other === undefined ? [] : [{ round, other }];
   });
-  const processorNs = rounds.flatMap((round) => (round.processorNs === undefined ? [] : [perOperation(round, round.processorNs)]));
+  const processorNs = rounds.flatMap((round) =>
+    round.processorNs === undefined ? [] : [perOperation(round, round.processorNs)],
+  );
   const processor = pairs.flatMap(({ round, other }) =>
-    round.processorNs === undefined || !other.processorNs ? [] : [perOperation(round, round.processorNs) / perOperation(other, other.processorNs)],
+    round.processorNs === undefined || !other.processorNs
+      ? []
+      : [perOperation(round, round.processorNs) / perOperation(other, other.processorNs)],
   );
   const names = Object.keys(rounds[0] ?? {}).filter((name) => !["operations", "wallNs", "processorNs"].includes(name));
   return {
     operationsARound: rounds[0]?.operations ?? 0,
     wallNs: intervalOf(rounds.map((round) => perOperation(round, round.wallNs))),
     ...(processorNs.length === 0 ? {} : { processorNs: intervalOf(processorNs) }),
-    speed: intervalOf(pairs.map(({ round, other }) => perOperation(other, other.wallNs) / perOperation(round, round.wallNs))),
+    speed: intervalOf(
+      pairs.map(({ round, other }) => perOperation(other, other.wallNs) / perOperation(round, round.wallNs)),
+    ),
     ...(processor.length === 0 ? {} : { processor: intervalOf(processor) }),
     more: Object.fromEntries(names.map((name) => [name, intervalOf(rounds.map((round) => round[name] ?? 0))])),
   };
 }
 
-/** Runs a workload: A B C A B C …, each in its own process, until the ratios are known well enough. */
-export async function measure(workload: Workload, effort: Effort, limit: number, onRound: (round: number) => void): Promise<Comparison> {
+/** Runs a workload's contenders alternately, A B C A B C …, until the ratios are precise enough. */
+export async function measure(
+  workload: Workload,
+  effort: Effort,
+  limit: number,
+  onRound: (round: number) => void,
+): Promise<Comparison> {
   const { contenders, prepare } = workload;
   const effective: Effort = { ...effort, ...(effort === quick ? {} : workload.effort) };
   const { leastRounds, mostRounds, roundsAProcess, relativeHalfWidth: wanted } = effective;
   const lanes = contenders.map((contender): Lane => ({ contender, operations: contender.operations, rounds: [] }));
   const baseline = lanes[0]?.rounds ?? [];
   const figures = () => lanes.map(({ contender: { name }, rounds }) => [name, figuresOf(rounds, baseline)] as const);
-  const isKnown = () => baseline.length >= leastRounds && figures().every(([, { speed }]) => relativeHalfWidth(speed) <= wanted);
+  const isKnown = () =>
+    baseline.length >= leastRounds && figures().every(([, { speed }]) => relativeHalfWidth(speed) <= wanted);
   const isDone = () => baseline.length >= Math.min(mostRounds, limit) || isKnown();
   while (!isDone()) {
     await using processes = new AsyncDisposableStack();

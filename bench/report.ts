@@ -1,13 +1,13 @@
-/** Tables for people. */
+/** Formats results as Markdown tables. */
 import { markdownTable } from "markdown-table";
 import type { Comparison, Figures } from "./measure.ts";
 import type { Interval } from "./statistics.ts";
 import type { Outcome } from "./targets.ts";
 
-/** A number as people read it. */
-export const digits = (value: number) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
+/** Formats a number with about three significant digits. */
+const digits = (value: number) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
 
-/** Nanoseconds, in the unit that suits them. */
+/** Formats nanoseconds in a suitable unit. */
 function duration(ns: number): string {
   if (ns >= 1e9) return `${digits(ns / 1e9)} s`;
   if (ns >= 1e6) return `${digits(ns / 1e6)} ms`;
@@ -28,12 +28,12 @@ function row(name: string, { wallNs, processorNs, speed, processor }: Figures): 
   ];
 }
 
-/** One workload's table. */
+/** Formats the results of one workload. */
 export function tableOf({ title, rounds, contenders }: Comparison): string {
   const names = Object.keys(contenders);
   const table = markdownTable(
     [
-      ["", "time an operation", "95 %", `speed, of ${names[0]}`, "95 %", "processor time", "ratio"],
+      ["", "time per operation", "95 % CI", `speed relative to ${names[0]}`, "95 % CI", "processor time", "ratio"],
       ...Object.entries(contenders).map(([name, figures]) => row(name, figures)),
     ],
     { align: ["l", "r", "r", "r", "r", "r", "r"] },
@@ -45,17 +45,18 @@ export function tableOf({ title, rounds, contenders }: Comparison): string {
   return `### ${title}\n\n${table}\n\n${[...more, `${rounds} rounds`].join("\n")}\n`;
 }
 
-/** What was reached; and of what was missed, what stands in the way. */
+/** Formats the outcomes of all targets. */
 export function outcomeTable(outcomes: readonly Outcome[]): string {
-  const obstacles = outcomes.flatMap(({ target, obstacle }) => (obstacle === undefined ? [] : [`- ${target}: ${obstacle}`]));
-  const table = markdownTable(
+  return markdownTable(
     [
       ["target", "", "measured", ""],
-      ...outcomes.map(({ target, limit, measured, unit, met }) => [target, `${limit} ${unit}`, `${digits(measured)} ${unit}`, met ? "reached" : "missed"]),
+      ...outcomes.map(({ target, limit, measured, unit, met }) => [
+        target,
+        `${limit} ${unit}`,
+        `${digits(measured)} ${unit}`,
+        met ? "reached" : "missed",
+      ]),
     ],
     { align: ["l", "r", "r", "l"] },
   );
-  return obstacles.length === 0
-    ? table
-    : `${table}\n\nWhat stands in the way of what was missed, with what profiles and other runs showed on the machine of docs/bench:\n\n${obstacles.join("\n")}`;
 }

@@ -1,16 +1,19 @@
 import { medianSorted } from "simple-statistics";
 
-/** A median, and where the true one lies with 95 % confidence. */
+/** A median with its 95 % confidence interval. */
 export interface Interval {
   readonly median: number;
   readonly low: number;
   readonly high: number;
 }
 
-/** Of the normal distribution, for 95 %. */
+/** Quantile of the normal distribution for a two-sided 95 % interval. */
 const standardDeviations = 1.96;
 
-/** The interval is that of the order statistics: it assumes nothing about how the values are distributed. Fewer than six: from the least to the greatest. */
+/**
+ * Computes the interval from order statistics, which assumes nothing about the distribution of the values. The interval
+ * of fewer than six values is their full range.
+ */
 export function intervalOf(values: readonly number[]): Interval {
   const sorted = values.toSorted((one, other) => one - other);
   const spread = (standardDeviations * Math.sqrt(sorted.length)) / 2;
@@ -20,7 +23,7 @@ export function intervalOf(values: readonly number[]): Interval {
   return { median: medianSorted(sorted), low, high };
 }
 
-/** Half of an interval's width, relative to the median. */
+/** Returns half of the interval's width, relative to the median. */
 export function relativeHalfWidth({ median, low, high }: Interval): number {
   return (high - low) / 2 / Math.abs(median);
 }

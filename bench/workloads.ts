@@ -1,4 +1,4 @@
-/** All that is measured. */
+/** All workloads. */
 import type { Workplace } from "./files.ts";
 import type { Workload } from "./measure.ts";
 import { allocationWorkloads } from "./workloads/allocations.ts";

@@ -1,9 +1,10 @@
 /*
- * What cloning a table of registered buffers costs a C program.
+ * Measures the cost of cloning a table of registered buffers in C.
  *
  *     join ENTRIES BUFFER_BYTES
  *
- * Prints "ready", then for each line of standard input, a number of clones, one line: how many, and their wall nanoseconds without the unregistering in between.
+ * Prints "ready". Each line of standard input is a number of clones. For each, prints one line of JSON: the number of
+ * clones and their wall-clock nanoseconds, without the unregistering in between.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -16,7 +17,7 @@
 
 enum { CLONE_BUFFERS = 30 };
 
-/* liburing 2.3 has it, and no declaration of it. */
+/* liburing 2.3 exports this function, but does not declare it. */
 int io_uring_register(unsigned int fd, unsigned int opcode, const void *argument, unsigned int count);
 
 static uint64_t now(void)
@@ -45,7 +46,8 @@ int main(int count, char **arguments)
 	buffers = calloc(entries, sizeof(*buffers));
 	for (size_t i = 0; i < entries; i++)
 		buffers[i] = (struct iovec) { memory + i * bytes, bytes };
-	if (io_uring_queue_init(1, &source, 0) < 0 || io_uring_queue_init(1, &destination, 0) < 0 || io_uring_register_buffers(&source, buffers, entries) < 0)
+	if (io_uring_queue_init(1, &source, 0) < 0 || io_uring_queue_init(1, &destination, 0) < 0 ||
+	    io_uring_register_buffers(&source, buffers, entries) < 0)
 		return 1;
 	clone.src_fd = source.ring_fd;
 	printf("ready\n");

@@ -1,9 +1,10 @@
 /*
- * What a C program on liburing gets out of the same machine: the limit that bun-uring is measured against.
+ * Reads or writes blocks with liburing. This is the baseline that bun-uring is compared with.
  *
  *     transfer PATH THREADS DEPTH BLOCK_BYTES FILE_BYTES direct|cached read|write random|sequential
  *
- * Prints "ready", then for each line of standard input, a number of operations, one line: operations, wall nanoseconds, processor nanoseconds.
+ * Prints "ready". Each line of standard input is a number of operations. For each, prints one line of JSON: operations,
+ * wall-clock nanoseconds, processor nanoseconds.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -52,7 +53,7 @@ static uint64_t now(clockid_t clock)
 	return time.tv_sec * 1000000000ull + time.tv_nsec;
 }
 
-/* xorshift32, as the other contenders have it. */
+/* xorshift32, like the other contenders. */
 static uint64_t position(struct lane_thread *thread)
 {
 	uint32_t x = thread->random;
@@ -111,12 +112,16 @@ static void run(struct lane_thread *thread, long operations)
 
 static void set_up(struct lane_thread *thread)
 {
-	struct io_uring_params params = { .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE, .cq_entries = 4096 };
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+		.cq_entries = 4096,
+	};
 	struct { uint32_t src_fd, flags, src_off, dst_off, nr, pad[3]; } clone = { pool_fd, 0, 0, 0, 0, { 0 } };
 
 	check(io_uring_queue_init_params(256, &thread->uring, &params), "queue_init");
 	check(io_uring_register_files(&thread->uring, &file_fd, 1), "register_files");
-	check(syscall(__NR_io_uring_register, thread->uring.ring_fd, CLONE_BUFFERS, &clone, 1) < 0 ? -1 : 0, "clone_buffers");
+	check(syscall(__NR_io_uring_register, thread->uring.ring_fd, CLONE_BUFFERS, &clone, 1) < 0 ? -1 : 0,
+	      "clone_buffers");
 }
 
 static void *serve(void *argument)
@@ -186,7 +191,8 @@ int main(int count, char **arguments)
 		pthread_barrier_wait(&end);
 		processor = now(CLOCK_PROCESS_CPUTIME_ID) - processor;
 		wall = now(CLOCK_MONOTONIC) - wall;
-		printf("{\"operations\":%ld,\"wallNs\":%" PRIu64 ",\"processorNs\":%" PRIu64 "}\n", operations_each * thread_count, wall, processor);
+		printf("{\"operations\":%ld,\"wallNs\":%" PRIu64 ",\"processorNs\":%" PRIu64 "}\n",
+		       operations_each * thread_count, wall, processor);
 		fflush(stdout);
 	}
 	return 0;

@@ -1,4 +1,4 @@
-/** The next message of a Worker, or its failure. */
+/** Resolves with the Worker's next message, or rejects with its error. */
 export function answer<Message>(worker: Worker): Promise<Message> {
   return new Promise((resolve, reject) => {
     worker.addEventListener("message", ({ data }: MessageEvent<Message>) => resolve(data), { once: true });

@@ -1,4 +1,7 @@
-/** What promises cost in any case: RawRing's requests, and of a promise no more than its making and its settling. Nothing is checked, kept alive or cancelled. */
+/**
+ * Measures the unavoidable cost of promises: RawRing requests, each with one promise that is created and settled. It
+ * has no argument checks, no lifetime tracking and no cancellation.
+ */
 import { constants } from "bun-uring";
 import { lanes, ring } from "./raw-lanes.ts";
 import { serveRounds } from "./rounds.ts";
@@ -7,7 +10,7 @@ import { checkResult, job, Positions, runLanes } from "./transfers.ts";
 const { IOSQE_FIXED_FILE } = constants;
 
 const positions = new Positions();
-/** By lane. */
+/** Indexed by lane. */
 const resolvers: ((result: number) => void)[] = [];
 const completed: { lanes: number[]; results: number[] } = { lanes: [], results: [] };
 let flushing = false;
@@ -28,7 +31,7 @@ function flush(): void {
   flushing = false;
   ring.submit();
   if (ring.forEachCompletion(take) === 0) {
-    ring.submitAndWait(1); // the page cache had to fetch it
+    ring.submitAndWait(1); // a read missed the page cache
     ring.forEachCompletion(take);
   }
   inFlight -= completed.lanes.length;

@@ -1,4 +1,4 @@
-/** Blocks of a Bun.file, which brings its memory with it. */
+/** Reads blocks through Bun.file, which allocates memory for each read. */
 import { serveRounds } from "./rounds.ts";
 import { checkResult, job, Positions, runLanes } from "./transfers.ts";
 

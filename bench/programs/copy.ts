@@ -1,4 +1,4 @@
-/** Copies a file, durably. */
+/** Copies a file durably. */
 import { copyFile } from "bun-uring";
 import { serveRounds } from "./rounds.ts";
 

@@ -1,4 +1,4 @@
-/** One more Worker that joins the pool, and stays. */
+/** A Worker that joins the pool and keeps its ring open. */
 import { BufferPool, type PoolHandle, Ring } from "bun-uring";
 
 declare const self: Worker;

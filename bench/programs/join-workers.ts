@@ -1,4 +1,4 @@
-/** How long the clone of the first, second, … Worker takes: each in a thread that has done nothing else yet. */
+/** Measures the clone in the first, second, … Worker. Each Worker is new and has done nothing else. */
 import { BufferPool } from "bun-uring";
 import { answer } from "./answer.ts";
 import { serveRounds } from "./rounds.ts";

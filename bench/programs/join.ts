@@ -1,4 +1,4 @@
-/** How long it takes a ring to get a pool's memory: times of the joining alone, without the unregistering in between. */
+/** Measures how long a ring takes to obtain a pool's memory. Excludes the unregistering after each operation. */
 import { BufferPool, RawRing } from "bun-uring";
 import { participantOf } from "../../lib/pool/buffer-pool.ts";
 import { registerBuffers, unregister } from "../../lib/uring/registration.ts";
@@ -8,7 +8,7 @@ import { serveRounds } from "./rounds.ts";
 
 const [way = "", first, second, hugePages] = process.argv.slice(2);
 
-/** Times `join`, and calls `leave` after each. */
+/** Times each call of `join`, and calls `leave` after it, untimed. */
 async function serve(join: () => void, leave: () => void): Promise<void> {
   await serveRounds((operations) => {
     let wallNs = 0;

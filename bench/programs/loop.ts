@@ -1,4 +1,4 @@
-/** How late a timer of a millisecond comes, and how long a request to the program's own server takes, while something else goes on. */
+/** Measures the lateness of 1 ms timers and the latency of requests to the program's own server, during other I/O. */
 import { open } from "node:fs/promises";
 import { BufferPool, Ring } from "bun-uring";
 import { quantile } from "simple-statistics";
@@ -13,7 +13,7 @@ const client = new Worker(new URL("./loop-client.ts", import.meta.url).href);
 let stop = false;
 let done = 0;
 
-/** Reads until it is told to stop; returns how many. */
+/** Reads until `stop` is set. Counts its reads in `done`. */
 async function flood(): Promise<void> {
   const isDirect = direct === "direct";
   const blocks = Bun.file(path).size / blockBytes;
@@ -40,7 +40,8 @@ async function flood(): Promise<void> {
 
 const pool = new BufferPool({ count: Number(depth), size: blockBytes });
 
-// A virtual machine's disk may be a file of its host's, out of whose memory it has gone meanwhile: a block then takes a hundred times as long, which is no flood.
+// A virtual machine's disk may be a file on its host. If the host has evicted that file from its page cache, reads
+// take a hundred times as long, and there is no flood. Reading the file once brings it back.
 if (direct === "direct") Bun.spawnSync(["dd", `if=${path}`, "of=/dev/null", "bs=1M", "iflag=direct"]);
 
 await serveRounds(async () => {
@@ -61,6 +62,9 @@ await serveRounds(async () => {
   stop = true;
   await flooding;
   const requestMs = await requests;
-  const figures = (name: string, values: number[]) => ({ [`${name} p50`]: quantile(values, 0.5), [`${name} p99.9`]: quantile(values, 0.999) });
+  const figures = (name: string, values: number[]) => ({
+    [`${name} p50`]: quantile(values, 0.5),
+    [`${name} p99.9`]: quantile(values, 0.999),
+  });
   return { operations: Math.max(1, done), ...figures("timer, ms late", lateMs), ...figures("request, ms", requestMs) };
 });

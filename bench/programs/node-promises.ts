@@ -1,4 +1,4 @@
-/** Blocks through node:fs/promises. */
+/** Reads or writes blocks through node:fs/promises. */
 import { open } from "node:fs/promises";
 import { BufferPool } from "bun-uring";
 import { serveRounds } from "./rounds.ts";
@@ -6,7 +6,7 @@ import { checkResult, job, openFlags, Positions, runLanes } from "./transfers.ts
 
 const file = await open(job.path, openFlags);
 const positions = new Positions();
-// Of a pool for its alignment, which O_DIRECT wants.
+// O_DIRECT needs aligned memory, which a pool provides.
 const pool = new BufferPool({ count: job.depth, size: job.blockBytes });
 const buffers = await Promise.all(Array.from({ length: job.depth }, () => pool.acquire()));
 

@@ -1,4 +1,4 @@
-/** Blocks through RawRing: what bench/c/transfer.c does, in the same order. */
+/** Reads or writes blocks through RawRing, with the same operations in the same order as bench/c/transfer.c. */
 import { constants } from "bun-uring";
 import { lanes, ring } from "./raw-lanes.ts";
 import { serveRounds } from "./rounds.ts";

@@ -1,4 +1,4 @@
-/** Serves a folder as examples/file-server.ts does. Prints its address. */
+/** Serves a folder with examples/file-server.ts. Prints the server's URL. */
 import { serveFiles } from "../../examples/file-server.ts";
 
 const [folder = ""] = process.argv.slice(2);

@@ -1,8 +1,8 @@
-/** Blocks through a Ring: a promise for each. */
+/** Reads or writes blocks through a Ring, with one promise per block. */
 import type { BufferPool, Ring, RingFile } from "bun-uring";
 import { checkResult, job, type Positions } from "./transfers.ts";
 
-/** What each of `job.depth` lanes does, with a slot of its own. */
+/** Returns the function that runs one of `job.depth` lanes. Each lane has its own slot. */
 export async function laneOf(ring: Ring, file: RingFile, pool: BufferPool, positions: Positions) {
   const buffers = await Promise.all(Array.from({ length: job.depth }, () => pool.acquire()));
   return async (index: number, operations: number): Promise<void> => {

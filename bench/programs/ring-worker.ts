@@ -1,10 +1,14 @@
-/** One of ring-workers.ts. */
-import { BufferPool, Ring } from "bun-uring";
+/** A Worker of ring-workers.ts. */
+import { BufferPool, type PoolHandle, Ring } from "bun-uring";
 import { laneOf } from "./ring-lanes.ts";
-import type { WorkerData } from "./ring-workers.ts";
 import { job, openFlags, Positions, runLanes } from "./transfers.ts";
 
 declare const self: Worker;
+
+export interface WorkerData {
+  readonly handle: PoolHandle;
+  readonly thread: number;
+}
 
 self.addEventListener(
   "message",

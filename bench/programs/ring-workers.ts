@@ -1,15 +1,11 @@
-/** What ring.ts does, in `job.threadCount` Workers that share one pool. */
-import { BufferPool, type PoolHandle } from "bun-uring";
+/** Like ring.ts, but in `job.threadCount` Workers that share one pool. */
+import { BufferPool } from "bun-uring";
 import { answer } from "./answer.ts";
+import type { WorkerData } from "./ring-worker.ts";
 import { serveRounds } from "./rounds.ts";
 import { job } from "./transfers.ts";
 
 const pool = new BufferPool({ count: job.depth * job.threadCount, size: job.blockBytes });
-
-export interface WorkerData {
-  readonly handle: PoolHandle;
-  readonly thread: number;
-}
 
 const workers = Array.from({ length: job.threadCount }, (_, thread) => {
   const worker = new Worker(new URL("./ring-worker.ts", import.meta.url).href, { argv: process.argv.slice(2) });

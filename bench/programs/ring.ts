@@ -1,4 +1,4 @@
-/** What bench/c/transfer.c does, through a Ring. */
+/** Like bench/c/transfer.c, but through a Ring. */
 import { BufferPool, Ring } from "bun-uring";
 import { laneOf } from "./ring-lanes.ts";
 import { serveRounds } from "./rounds.ts";

@@ -1,7 +1,13 @@
-/** How a contender's process is asked for rounds: a number of operations on a line of its standard input, a line of figures back. */
+/**
+ * Protocol between the benchmark and a contender's process. Each line of standard input requests a round and holds its
+ * number of operations. Each line of standard output answers with the round's figures as JSON.
+ */
 import { createInterface } from "node:readline";
 
-/** Does a round of `operations` for each line that comes, until there are no more. What it returns is told besides the times, or in their place. */
+/**
+ * Runs a round for each line of standard input, then exits. Properties of an object that `run` returns are added to the
+ * figures, or replace them.
+ */
 export async function serveRounds(run: (operations: number) => unknown): Promise<void> {
   console.log("ready");
   for await (const line of createInterface({ input: process.stdin })) {
@@ -11,7 +17,14 @@ export async function serveRounds(run: (operations: number) => unknown): Promise
     const told: unknown = await run(operations);
     const wallNs = Bun.nanoseconds() - started;
     const { user, system } = process.cpuUsage(processor);
-    console.log(JSON.stringify({ operations, wallNs, processorNs: (user + system) * 1000, ...(typeof told === "object" ? told : {}) }));
+    console.log(
+      JSON.stringify({
+        operations,
+        wallNs,
+        processorNs: (user + system) * 1000,
+        ...(typeof told === "object" ? told : {}),
+      }),
+    );
   }
-  process.exit(); // whatever Workers and servers there are
+  process.exit(); // even if Workers or servers are still running
 }

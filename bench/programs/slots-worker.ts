@@ -1,4 +1,4 @@
-/** Another thread of slots.ts. */
+/** A Worker of slots.ts. */
 import { BufferPool, type PoolHandle } from "bun-uring";
 
 declare const self: Worker;

@@ -1,4 +1,4 @@
-/** Slots acquired and released, in so many threads at once: one slot each at a time. */
+/** Acquires and releases slots in several threads concurrently. Each thread holds one slot at a time. */
 import { BufferPool } from "bun-uring";
 import { answer } from "./answer.ts";
 import { serveRounds } from "./rounds.ts";

@@ -1,9 +1,9 @@
-/** What the contenders that read and write blocks are told, and the positions that all of them use. */
+/** Arguments of the contenders that read and write blocks, and the positions that all of them use. */
 import { constants } from "node:fs";
 
 const [path = "", threadCount, depth, blockBytes, fileBytes, cache, direction, order] = process.argv.slice(2);
 
-/** The arguments of bench/c/transfer.c. */
+/** The same arguments as bench/c/transfer.c. */
 export const job = {
   path,
   threadCount: Number(threadCount),
@@ -15,14 +15,15 @@ export const job = {
   isSequential: order === "sequential",
 };
 
-export const openFlags = (job.isWrite ? constants.O_RDWR : constants.O_RDONLY) | (job.isDirect ? constants.O_DIRECT : 0);
+export const openFlags =
+  (job.isWrite ? constants.O_RDWR : constants.O_RDONLY) | (job.isDirect ? constants.O_DIRECT : 0);
 
-/** Where in the file each next block is: as in bench/c/transfer.c, xorshift32 or one after the other. */
+/** Generates block positions like bench/c/transfer.c: xorshift32 or sequential. */
 export class Positions {
   #random: number;
   #next: number;
 
-  /** @param thread - from 0, of `job.threadCount` */
+  /** @param thread - index of the thread, from 0 to `job.threadCount` - 1 */
   constructor(thread = 0) {
     this.#random = 2463534242 + thread;
     this.#next = thread * Math.floor(job.blockCount / job.threadCount);
@@ -42,10 +43,16 @@ export class Positions {
   }
 }
 
-/** Runs `operations` of `lanes` at once, each of which does its next when the one before is through. */
-export async function runLanes(operations: number, lanes: number, lane: (index: number, operations: number) => Promise<void>): Promise<void> {
+/** Runs `operations` in `lanes` concurrent lanes. Each lane starts an operation when its previous one has completed. */
+export async function runLanes(
+  operations: number,
+  lanes: number,
+  lane: (index: number, operations: number) => Promise<void>,
+): Promise<void> {
   const each = Math.floor(operations / lanes);
-  await Promise.all(Array.from({ length: lanes }, (_, index) => lane(index, index === 0 ? operations - each * (lanes - 1) : each)));
+  await Promise.all(
+    Array.from({ length: lanes }, (_, index) => lane(index, index === 0 ? operations - each * (lanes - 1) : each)),
+  );
 }
 
 export function checkResult(result: number): void {

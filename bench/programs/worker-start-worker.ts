@@ -1,4 +1,4 @@
-/** One Worker of worker-start.ts: it reads into the pool that it is given, which it has by a clone, or registers itself. */
+/** A Worker of worker-start.ts. Reads into the shared pool, whose memory it obtains by cloning or by registering it. */
 import { openSync } from "node:fs";
 
 declare const self: Worker;

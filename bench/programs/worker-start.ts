@@ -1,4 +1,4 @@
-/** A Worker, from its creation to its first read. */
+/** Measures a Worker from its creation to its first read. */
 import { BufferPool } from "bun-uring";
 import { serveRounds } from "./rounds.ts";
 

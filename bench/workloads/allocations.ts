@@ -1,4 +1,4 @@
-/** What is allocated on JavaScript's heap for each read, as its collector's log has it. */
+/** Bytes allocated on the JavaScript heap per read, according to the garbage collector's log. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Contender, program } from "../contender.ts";
@@ -8,10 +8,16 @@ import { argumentsOf, blockBytes } from "./random.ts";
 
 const operations = 2_000_000;
 
-/** Collections come when 8 MiB or more have been allocated since the last, so less than 4 bytes an operation may not show. */
+/**
+ * Returns the sum of the bytes in the log. A collection starts after at least 8 MiB of allocations, so less than 4
+ * bytes per operation may not show.
+ */
 function allocatedBytes(log: string): number {
   const text = existsSync(log) ? readFileSync(log, "latin1") : "";
-  return Array.from(text.matchAll(/bytes allocated this cycle: (\d+)/g), ([, bytes]) => Number(bytes)).reduce((sum, bytes) => sum + bytes, 0);
+  return Array.from(text.matchAll(/bytes allocated this cycle: (\d+)/g), ([, bytes]) => Number(bytes)).reduce(
+    (sum, bytes) => sum + bytes,
+    0,
+  );
 }
 
 function counted(place: Workplace, name: string, file: string): Contender {
@@ -39,10 +45,14 @@ export function allocationWorkloads(place: Workplace): Workload[] {
   return [
     {
       id: "allocations",
-      title: "Bytes allocated for each 4 KiB read, page cache, queue depth 64",
-      // Few and long: what Bun collects when nothing happens, as between rounds, its log does not count.
+      title: "Bytes allocated per 4 KiB read, page cache, queue depth 64",
+      // Few but long rounds: the log does not count collections while Bun is idle, such as between rounds.
       effort: { leastRounds: 3, mostRounds: 3 },
-      contenders: [counted(place, "RawRing", "raw-ring"), counted(place, "Ring", "ring"), counted(place, "node:fs/promises", "node-promises")],
+      contenders: [
+        counted(place, "RawRing", "raw-ring"),
+        counted(place, "Ring", "ring"),
+        counted(place, "node:fs/promises", "node-promises"),
+      ],
     },
   ];
 }

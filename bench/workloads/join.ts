@@ -1,11 +1,11 @@
-/** How a ring gets a pool's memory: by a clone of the pool's registration, or by registering the same memory once more. */
+/** A ring obtains a pool's memory: by cloning the pool's registration, or by registering the same memory again. */
 import { lasting, program } from "../contender.ts";
 import type { Workplace } from "../files.ts";
 import type { Workload } from "../measure.ts";
 
 const mebibyte = 2 ** 20;
 
-/** Slots and bytes of a slot; whether with huge pages. */
+/** Slot count, slot size and page type of each pool. */
 const pools = [
   { slots: 1, slotBytes: mebibyte, pages: "huge" },
   { slots: 64, slotBytes: mebibyte, pages: "huge" },
@@ -31,11 +31,14 @@ export function joinWorkloads(place: Workplace): Workload[] {
       id: `join-${slots}x${slotBytes}-${pages}`,
       title: `A ring joins a pool of ${(slots * slotBytes) / mebibyte} MiB, ${slots} slots, ${pages} pages`,
       quick: slots === 64,
-      contenders: [program("register", "join", ["register", slots, slotBytes, pages]), program("clone", "join", ["clone pool", slots, slotBytes, pages])],
+      contenders: [
+        program("register", "join", ["register", slots, slotBytes, pages]),
+        program("clone", "join", ["clone pool", slots, slotBytes, pages]),
+      ],
     })),
     {
       id: "join-workers",
-      title: "The first clone of each of 32 Workers, of a pool of 256 MiB",
+      title: "The first clone in each of 32 Workers, pool of 256 MiB",
       contenders: [program("Worker", "join-workers", [256, mebibyte, 32], { operations: 1 })],
     },
   ];

@@ -1,4 +1,4 @@
-/** What a flood of I/O leaves of the event loop to others. */
+/** Responsiveness of the event loop during a flood of I/O. */
 import { program } from "../contender.ts";
 import type { Workplace } from "../files.ts";
 import type { Workload } from "../measure.ts";
@@ -8,7 +8,7 @@ export function loopWorkloads(place: Workplace): Workload[] {
   return [
     {
       id: "loop",
-      title: "Timers of 1 ms and requests beside a flood of 4 KiB reads, 64 at once (an operation: a read)",
+      title: "Timers of 1 ms and requests during a flood of 4 KiB reads, 64 in flight (operation: one read)",
       contenders: [
         program("nothing", "loop", ["nothing", place.source], once),
         program("Ring, page cache", "loop", ["ring", place.source, "cached"], once),

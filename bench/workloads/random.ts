@@ -1,4 +1,4 @@
-/** 4 KiB blocks at random positions. */
+/** Reads and writes of 4 KiB blocks at random positions. */
 import { type Contender, lasting, program } from "../contender.ts";
 import { fileBytes, type Workplace } from "../files.ts";
 import { fio } from "../fio.ts";
@@ -6,7 +6,7 @@ import type { Workload } from "../measure.ts";
 
 export const blockBytes = 4096;
 
-/** The contenders that read and write blocks are all told the same. */
+/** Parameters shared by all contenders that read or write blocks. */
 export interface Transfers {
   readonly threads?: number;
   readonly depth: number;
@@ -16,8 +16,20 @@ export interface Transfers {
   readonly order: "random" | "sequential";
 }
 
-export function argumentsOf(place: Workplace, { threads = 1, depth, blockBytes: bytes, cache, direction = "read", order }: Transfers): (string | number)[] {
-  return [direction === "read" ? place.source : place.scratch, threads, depth, bytes, fileBytes, cache, direction, order];
+export function argumentsOf(
+  place: Workplace,
+  { threads = 1, depth, blockBytes: bytes, cache, direction = "read", order }: Transfers,
+): (string | number)[] {
+  return [
+    direction === "read" ? place.source : place.scratch,
+    threads,
+    depth,
+    bytes,
+    fileBytes,
+    cache,
+    direction,
+    order,
+  ];
 }
 
 export function c(place: Workplace, transfers: Transfers, name = "C with liburing"): Contender {
@@ -37,13 +49,14 @@ export function randomWorkloads(place: Workplace): Workload[] {
           id: `random-${direction}-${cache}-${depth}`,
           title: `4 KiB random fixed ${direction}s, ${cacheNames[cache]}, queue depth ${depth}`,
           quick: direction === "read" && depth === 64,
-          // Where its memory lies makes a process a few percent faster or slower for its life: here that is more than what is to be told apart.
+          // Memory layout makes a process a few percent faster or slower for its lifetime. Here that exceeds the
+          // differences between contenders, so processes restart more often.
           ...(cache === "cached" && direction === "read" ? { effort: { roundsAProcess: 4 } } : {}),
           contenders: [
             c(place, transfers),
             program("RawRing", "raw-ring", args),
             program("Ring", "ring", args),
-            // All that it reads is there at once: where nothing has to be waited for.
+            // It blocks the thread while no read has completed, so it runs only where reads complete at once.
             ...(cache === "cached" && direction === "read" ? [program("bare promises", "bare-promises", args)] : []),
             program("node:fs/promises", "node-promises", args),
             ...(depth === 1 ? [program("node:fs sync", "node-sync", args)] : []),

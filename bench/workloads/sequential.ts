@@ -1,4 +1,4 @@
-/** Large blocks, one after the other, and whole files. */
+/** Sequential reads of large blocks, and copies of whole files. */
 import { copyFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { each, program, timed } from "../contender.ts";
@@ -11,8 +11,8 @@ const blockBytes = 2 ** 20;
 const depth = 8;
 
 /**
- * A hypervisor may take memory that is free, and give it back as it is written to, for as long as the copying itself takes: whom that would befall is chance, and
- * the same one in every round. So all begin when there is memory that was in use until now.
+ * Ensures that free memory was in use until now. A hypervisor may reclaim free memory and return it only when it is
+ * written to, which takes as long as the copy itself. That would slow down the same contender in every round.
  */
 function haveMemory(source: string, copy: string): void {
   const copies = [copy, `${copy}-2`];
@@ -39,19 +39,27 @@ export function sequentialWorkloads(place: Workplace): Workload[] {
         program("Ring", "ring", args),
         program("node:fs/promises", "node-promises", args),
         each("dd", 300, (operations) =>
-          timed(["dd", `if=${source}`, "of=/dev/null", "bs=1M", `count=${operations}`, "iflag=direct", "status=none"], operations),
+          timed(
+            ["dd", `if=${source}`, "of=/dev/null", "bs=1M", `count=${operations}`, "iflag=direct", "status=none"],
+            operations,
+          ),
         ),
       ],
     },
     {
       id: "copy",
-      title: "Copy of 1 GiB, on the disk when it ends (an operation: 1 MiB)",
+      title: "Copy of 1 GiB, with fsync (operation: 1 MiB)",
       prepare: async () => haveMemory(source, copy),
       contenders: [
-        each("cp and sync", mebibytes, (operations) => timed(["sh", "-c", 'cp "$0" "$1" && sync "$1"', source, copy], operations)),
+        each("cp and sync", mebibytes, (operations) =>
+          timed(["sh", "-c", 'cp "$0" "$1" && sync "$1"', source, copy], operations),
+        ),
         program("copyFile", "copy", [source, copy], { operations: mebibytes }),
         each("dd, O_DIRECT", mebibytes, (operations) =>
-          timed(["dd", `if=${source}`, `of=${copy}`, "bs=1M", "iflag=direct", "oflag=direct", "conv=fsync", "status=none"], operations),
+          timed(
+            ["dd", `if=${source}`, `of=${copy}`, "bs=1M", "iflag=direct", "oflag=direct", "conv=fsync", "status=none"],
+            operations,
+          ),
         ),
       ],
     },

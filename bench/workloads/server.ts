@@ -1,4 +1,4 @@
-/** The example's file server against Bun's own, asked by wrk(1). */
+/** The example file server compared with Bun's own, under load by wrk(1). */
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import type { Contender } from "../contender.ts";
@@ -9,7 +9,7 @@ import type { Workload } from "../measure.ts";
 const connections = 32;
 const seconds = 1;
 
-/** A server that lives through all rounds; each is a run of wrk. */
+/** A server that serves many rounds. Each round is one run of wrk. */
 function served(name: string, file: string, folder: string, path: string): Contender {
   return {
     name,
@@ -25,10 +25,13 @@ function served(name: string, file: string, folder: string, path: string): Conte
         .next();
       return {
         async round() {
-          const wrk = Bun.spawn(["wrk", "-t1", `-c${connections}`, `-d${seconds}s`, "--latency", new URL(path, url).href], {
-            stdout: "pipe",
-            stderr: "inherit",
-          });
+          const wrk = Bun.spawn(
+            ["wrk", "-t1", `-c${connections}`, `-d${seconds}s`, "--latency", new URL(path, url).href],
+            {
+              stdout: "pipe",
+              stderr: "inherit",
+            },
+          );
           const text = await wrk.stdout.text();
           const [, requests = "", duration = "", unit] = /(\d+) requests in ([\d.]+)(s|ms)/.exec(text) ?? [];
           if (requests === "" || /Non-2xx|Socket errors/.test(text)) throw new Error(`wrk: ${text}`);
@@ -50,7 +53,7 @@ export function serverWorkloads(place: Workplace): Workload[] {
     { name: "16 MiB", path: "large", sizeBytes: 2 ** 24 },
   ].map(({ name, path, sizeBytes }) => ({
     id: `server-${path}`,
-    title: `A file of ${name} over HTTP, ${connections} connections (an operation: a request)`,
+    title: `A file of ${name} over HTTP, ${connections} connections (operation: one request)`,
     prepare: async () => void (await Bun.write(`${place.folder}/${path}`, new Uint8Array(sizeBytes))),
     contenders: [
       served("Bun.file in Bun.serve", "bun-file-server", place.folder, path),

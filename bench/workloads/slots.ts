@@ -1,4 +1,4 @@
-/** A slot's acquire and release. */
+/** Acquiring and releasing a slot. */
 import { program } from "../contender.ts";
 import type { Workload } from "../measure.ts";
 
@@ -6,7 +6,7 @@ export function slotWorkloads(): Workload[] {
   return [
     {
       id: "slots",
-      title: "A slot is acquired and released",
+      title: "Acquire and release of a slot",
       quick: true,
       contenders: [
         program("1 thread", "slots", [1]),

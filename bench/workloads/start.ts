@@ -1,10 +1,10 @@
-/** How long it takes until something happens. */
+/** Startup times of programs and Workers. */
 import { type Contender, program, timed } from "../contender.ts";
 import type { Workplace } from "../files.ts";
 import { bun } from "../machine.ts";
 import type { Workload } from "../measure.ts";
 
-/** A command from its start to its end, once a round. */
+/** A command that runs once per round. */
 function run(name: string, find: () => Promise<readonly string[]>): Contender {
   return {
     name,
@@ -22,7 +22,7 @@ export function startWorkloads(place: Workplace): Workload[] {
   return [
     {
       id: "start",
-      title: "A program, from its start to its end",
+      title: "A program, from start to exit",
       quick: true,
       effort: { leastRounds: 20 },
       contenders: [
@@ -32,14 +32,18 @@ export function startWorkloads(place: Workplace): Workload[] {
         run("import, pool, ring, first read", async () => [bun, await place.withPackage("start/first-read")]),
         run("import and first ring, the repository's files", async () => [bun, repositoryFile("start/first-ring")]),
         run("empty, compiled with bytecode", async () => [await place.compiledWithPackage("start/empty")]),
-        run("import and first ring, compiled with bytecode", async () => [await place.compiledWithPackage("start/first-ring")]),
+        run("import and first ring, compiled with bytecode", async () => [
+          await place.compiledWithPackage("start/first-ring"),
+        ]),
       ],
     },
     {
       id: "worker-start",
-      title: "A Worker, from its creation to its first read, with a pool of 512 MiB",
+      title: "A Worker, from creation to first read, pool of 512 MiB",
       effort: { leastRounds: 20 },
-      contenders: (["empty", "clone", "register"] as const).map((way) => program(way, "worker-start", [way, 512, 2 ** 20], { operations: 3 })),
+      contenders: (["empty", "clone", "register"] as const).map((way) =>
+        program(way, "worker-start", [way, 512, 2 ** 20], { operations: 3 }),
+      ),
     },
   ];
 }

@@ -1,4 +1,4 @@
-/** What a second thread gains. */
+/** Speedup by a second thread. */
 import { program, twice } from "../contender.ts";
 import type { Workplace } from "../files.ts";
 import type { Workload } from "../measure.ts";
@@ -12,16 +12,17 @@ export function workerWorkloads(place: Workplace): Workload[] {
     const worker = program("Ring, 1 Worker", "ring-workers", argumentsOf(place, one));
     return {
       id: `workers-${cache}`,
-      title: `4 KiB random fixed reads of one pool, ${cacheNames[cache]}, queue depth 64 a thread`,
-      // A round ends with the slower thread: what holds one up for a moment weighs less in a longer one. What is compared is a ratio of ratios, of four programs,
-      // and from one start of them to the next it differs by a tenth.
+      title: `4 KiB random fixed reads of one pool, ${cacheNames[cache]}, queue depth 64 per thread`,
+      // A round ends with the slower thread. Longer rounds reduce the effect of a short delay of one thread.
+      // The target is a ratio of two ratios, of four programs, and varies by a tenth between starts of them. So
+      // processes restart more often.
       effort: { roundMs: 500, roundsAProcess: cache === "cached" ? 2 : 4 },
       contenders: [
         thread,
         c(place, two, "C, 2 threads"),
         worker,
         program("Ring, 2 Workers", "ring-workers", argumentsOf(place, two)),
-        // What they gain that share nothing.
+        // For comparison: processes that share nothing.
         twice("C, 2 processes", thread),
         twice("Ring, 2 processes", worker),
       ],
