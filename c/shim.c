@@ -204,29 +204,91 @@ static int probe(struct probed *out)
 	return 0;
 }
 
-/* ---- what JavaScript binds: the order is that of lib/uring/native.ts ---- */
+/*
+ * ---- what JavaScript reads ----
+ *
+ * Each list is a macro that applies X to the name and the value of every entry. lib/uring/native.ts finds an entry
+ * by its name, so the order of the entries is free.
+ */
 
-static u64 abi[] = {
-	sizeof(struct io_uring), OFFSET(struct io_uring, sq.sqes), OFFSET(struct io_uring, sq.sqe_tail),
-	OFFSET(struct io_uring, sq.ring_entries), OFFSET(struct io_uring, cq.khead), OFFSET(struct io_uring, cq.cqes),
-	OFFSET(struct io_uring, cq.ring_entries), OFFSET(struct io_uring, flags), OFFSET(struct io_uring, ring_fd),
-	OFFSET(struct io_uring, features), OFFSET(struct io_uring, enter_ring_fd), OFFSET(struct io_uring, int_flags),
-	sizeof(struct io_uring_sqe), OFFSET(struct io_uring_sqe, user_data), sizeof(struct io_uring_cqe),
-	sizeof(struct io_uring_params), OFFSET(struct io_uring_params, features), sizeof(struct io_uring_clone_buffers),
-	sizeof(struct io_uring_sync_cancel_reg), PARTICIPANTS, SLOTS_A_BLOCK, OFFSET(struct control, participants),
-	OFFSET(struct control, words), KIND_SHIFT, OPERATION_MASK,
-};
+/* The functions that JavaScript calls, each with its name in JavaScript. native.ts has the signatures. */
+#define FUNCTIONS(X) \
+	X("ringInit", ring_init) \
+	X("ringClose", ring_close) \
+	X("ringFinish", ring_finish) \
+	X("ringSubmit", ring_submit) \
+	X("ringSubmitAndWait", ring_submit_and_wait) \
+	X("ringGetEvents", ring_get_events) \
+	X("ringRegister", ring_register) \
+	X("ringRegisterRingFd", ring_register_ring_fd) \
+	X("ringUnregisterRingFd", ring_unregister_ring_fd) \
+	X("ringClone", ring_clone) \
+	X("ringEventfd", ring_eventfd) \
+	X("ringFiles", ring_files) \
+	X("poolCreate", pool_create) \
+	X("poolAttach", pool_attach) \
+	X("poolClose", pool_close) \
+	X("poolLeave", pool_leave) \
+	X("poolLock", pool_lock) \
+	X("poolUnlock", pool_unlock) \
+	X("poolWake", pool_wake) \
+	X("poolEventfd", pool_eventfd) \
+	X("threadId", thread_id) \
+	X("descriptorFlags", descriptor_flags) \
+	X("fileSeek", file_seek) \
+	X("fileStatus", file_status) \
+	X("mountMagic", mount_magic) \
+	X("advise", advise) \
+	X("reflinkStart", reflink_start) \
+	X("reflinkResult", reflink_result) \
+	X("probe", probe)
 
+#define SIZE(X, type) X("sizeof " #type, sizeof(struct type))
+#define MEMBER(X, type, member) X(#type "." #member, OFFSET(struct type, member))
+
+/* Sizes, offsets and constants that this file is compiled with, for test/native/abi.test.ts. */
+#define ABI(X) \
+	SIZE(X, io_uring) \
+	MEMBER(X, io_uring, sq.sqes) \
+	MEMBER(X, io_uring, sq.sqe_tail) \
+	MEMBER(X, io_uring, sq.ring_entries) \
+	MEMBER(X, io_uring, cq.khead) \
+	MEMBER(X, io_uring, cq.cqes) \
+	MEMBER(X, io_uring, cq.ring_entries) \
+	MEMBER(X, io_uring, flags) \
+	MEMBER(X, io_uring, ring_fd) \
+	MEMBER(X, io_uring, features) \
+	MEMBER(X, io_uring, enter_ring_fd) \
+	MEMBER(X, io_uring, int_flags) \
+	SIZE(X, io_uring_sqe) \
+	MEMBER(X, io_uring_sqe, user_data) \
+	SIZE(X, io_uring_cqe) \
+	SIZE(X, io_uring_params) \
+	MEMBER(X, io_uring_params, features) \
+	SIZE(X, io_uring_clone_buffers) \
+	SIZE(X, io_uring_sync_cancel_reg) \
+	MEMBER(X, control, participants) \
+	MEMBER(X, control, words) \
+	X("participants", PARTICIPANTS) \
+	X("slots a block", SLOTS_A_BLOCK) \
+	X("user_data kind shift", KIND_SHIFT) \
+	X("user_data operation mask", OPERATION_MASK)
+
+#define NAME(name, value) name "\n"
+#define VALUE(name, value) (u64)(value),
+
+static u64 functions[] = { FUNCTIONS(VALUE) };
+static u64 abi[] = { ABI(VALUE) };
+
+/* What bun_uring_start() returns. native.ts reads these pointers by their offsets. */
 static struct {
 	const char *unloaded; /* null, or why liburing could not be loaded */
 	const char *missing; /* null, or a function that was not found */
-	void *functions[30];
-} table = { 0, 0, {
-	ring_init, ring_close, ring_finish, ring_submit, ring_submit_and_wait, ring_get_events, ring_register, ring_register_ring_fd,
-	ring_unregister_ring_fd, ring_clone, ring_eventfd, ring_files, pool_create, pool_attach, pool_close, pool_leave,
-	pool_lock, pool_unlock, pool_wake, pool_eventfd, thread_id, descriptor_flags, file_seek, file_status, mount_magic,
-	advise, reflink_start, reflink_result, probe, abi,
-} };
+	const char *function_names; /* each name ends with a newline */
+	u64 *functions; /* addresses, in the order of the names */
+	const char *abi_names; /* the same for ABI */
+	u64 *abi;
+} table = { 0, 0, FUNCTIONS(NAME), functions, ABI(NAME), abi };
 
 #define IMPORT(type, name, arguments) \
 	if (!(name = resolve(library, #name))) \

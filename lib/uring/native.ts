@@ -9,7 +9,7 @@ import * as remedies from "../errors/remedies.ts";
 import { oldest } from "../errors/requirements.ts";
 import { UringError } from "../errors/uring-error.ts";
 
-/** The shim's functions, in the order of its table. Addresses are numbers; results are values or -errno. */
+/** The signature of each function in FUNCTIONS of shim.c. Addresses are numbers; results are values or -errno. */
 const signatures = {
   ringInit: { args: ["u32", "u32", "u32", "u32", "u64"], returns: "i32" },
   ringClose: { args: ["u64"], returns: "i32" },
@@ -54,38 +54,10 @@ export type Native = {
   ) => Signatures[Name]["returns"] extends "void" ? void : Value<Signatures[Name]["returns"]>;
 };
 
-/** Sizes and offsets that the shim was compiled with, for a test to compare with the ABI's. */
-export const abiEntries = [
-  "sizeof io_uring",
-  "io_uring.sq.sqes",
-  "io_uring.sq.sqe_tail",
-  "io_uring.sq.ring_entries",
-  "io_uring.cq.khead",
-  "io_uring.cq.cqes",
-  "io_uring.cq.ring_entries",
-  "io_uring.flags",
-  "io_uring.ring_fd",
-  "io_uring.features",
-  "io_uring.enter_ring_fd",
-  "io_uring.int_flags",
-  "sizeof io_uring_sqe",
-  "io_uring_sqe.user_data",
-  "sizeof io_uring_cqe",
-  "sizeof io_uring_params",
-  "io_uring_params.features",
-  "sizeof io_uring_clone_buffers",
-  "sizeof io_uring_sync_cancel_reg",
-  "participants",
-  "slots a block",
-  "control.participants",
-  "control.words",
-  "user_data kind shift",
-  "user_data operation mask",
-] as const;
-
 interface Loaded {
   readonly native: Native;
-  readonly abi: Readonly<Record<string, number>>;
+  /** The address of shim.c's `table`. */
+  readonly table: Pointer;
 }
 
 let loaded: Loaded | undefined;
@@ -133,6 +105,11 @@ function symbolResolver(): Pointer {
 /** The C string at an address; undefined for a null pointer. */
 export function text(address: number): string | undefined {
   return address === 0 ? undefined : new CString(pointer(address)).toString();
+}
+
+/** The names of the entries in a list of shim.c, from the address of its text, where each ends with a newline. */
+function namesAt(address: number): string[] {
+  return new CString(pointer(address)).trimEnd().split("\n");
 }
 
 /** memfd_create(2), close-on-exec: a descriptor, or -1. */
@@ -228,17 +205,22 @@ function load(): Loaded {
   const missing = text(read.ptr(table, 8));
   if (missing !== undefined) throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, remedies.oldLiburing.hint);
   root.library = library;
-  const names = Object.keys(signatures);
+  const names = namesAt(read.ptr(table, 16));
+  const addresses = pointer(read.ptr(table, 24));
   const entries: Record<string, { args: readonly string[]; returns: string; ptr: number }> = {};
-  for (const [index, [name, signature]] of Object.entries(signatures).entries()) {
-    entries[name] = { ...signature, ptr: read.ptr(table, 8 * (index + 2)) };
+  for (const [name, signature] of Object.entries(signatures)) {
+    const index = names.indexOf(name);
+    assert(index >= 0, `${name} has a signature in native.ts, but is not in FUNCTIONS of shim.c`);
+    entries[name] = { ...signature, ptr: read.ptr(addresses, 8 * index) };
+  }
+  // The check by name costs 0.1 ms, and is needed only where there are more names than signatures.
+  if (names.length > Object.keys(entries).length) {
+    for (const name of names) {
+      assert(name in entries, `${name} is in FUNCTIONS of shim.c, but has no signature in native.ts`);
+    }
   }
   const { symbols } = linkSymbols(entries as Parameters<typeof linkSymbols>[0]);
-  const sizes = new BigUint64Array(mapped(read.ptr(table, 8 * (names.length + 2)), 8 * abiEntries.length));
-  return {
-    native: symbols as unknown as Native,
-    abi: Object.fromEntries(abiEntries.map((name, index) => [name, Number(sizes[index])])),
-  };
+  return { native: symbols as unknown as Native, table };
 }
 
 /**
@@ -250,9 +232,11 @@ export function native(): Native {
   return loaded.native;
 }
 
-/** What the shim was compiled with, for tests. */
+/** Sizes, offsets and constants that the shim was compiled with, for tests. The names are those in shim.c. */
 export function abi(): Readonly<Record<string, number>> {
   native();
   assert(loaded !== undefined, "loaded");
-  return loaded.abi;
+  const names = namesAt(read.ptr(loaded.table, 32));
+  const values = pointer(read.ptr(loaded.table, 40));
+  return Object.fromEntries(names.map((name, index) => [name, Number(read.u64(values, 8 * index))]));
 }
