@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { chmodSync, existsSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { type CopyProgress, copyFile } from "bun-uring";
 import type { CopiedModes } from "./programs/copy-modes.ts";
@@ -102,6 +102,30 @@ for (const { place, needed, make } of places) {
       }
   });
 }
+
+test("a new copy is its owner's alone until it is complete, whatever its source allows", async () => {
+  using folder = new Folder();
+  const { path, content } = folder.random("from", 8 * 2 ** 20);
+  const to = `${folder.path}/to`;
+  const reason = new Error("all but complete");
+  for (const permissions of [0o644, 0o755, 0o466]) {
+    chmodSync(path, permissions);
+    const atProgress: number[] = [];
+    const onProgress = ({ copiedBytes }: CopyProgress) => {
+      atProgress.push(modeOf(to));
+      if (copiedBytes === content.length) throw reason;
+    };
+    const seen = await seenWhile(to, async () => {
+      expect(await thrown(() => copyFile(path, to, { onProgress }))).toBe(reason);
+    });
+    const owners = permissions & 0o700;
+    expect(atProgress.length).toBeGreaterThan(1);
+    expect([permissions, ...new Set([...atProgress, ...seen])]).toEqual([permissions, owners]);
+    await copyFile(path, to);
+    expect(modeOf(to)).toBe(permissions);
+    unlinkSync(to);
+  }
+});
 
 test("what was there and has not been replaced gets its permissions back when the copy fails; of what has, the content is the source's, and so are they at most", async () => {
   using folder = new Folder();

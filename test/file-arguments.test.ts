@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync, writeSync } from "node:fs";
 import { open as openWithNode } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { probe, Ring } from "bun-uring";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { type Loose, loose } from "./support/loose.ts";
+import { pipe } from "./support/pipes.ts";
 import { leavingNothing } from "./support/resources.ts";
 
 const content = "0123456789\nabc\n";
@@ -307,4 +308,20 @@ test("more than 1024 buffers are several requests, and a short one is the last",
     expect(Buffer.compare(readFileSync(path).subarray(1), Buffer.concat(many(1500)))).toBe(0);
     expect(() => ring.chain([() => file.writev(many(1500))])).toThrow("operations[0] must start one request");
     expect(ring.inFlight).toBe(0);
+  }));
+
+test("readv of more than 1024 buffers resolves with what a pipe has, and leaves what comes later", () =>
+  leavingNothing(async () => {
+    using ends = pipe();
+    await using ring = new Ring();
+    await using file = await ring.open(`/proc/self/fd/${ends.readFd}`);
+    writeSync(ends.writeFd, "0123456789");
+    const buffers = Array.from({ length: 1025 }, () => Buffer.alloc(1, "-"));
+    const reading = file.readv(buffers);
+    const timeout = Bun.sleep(5000).then(() => ({ bytesRead: "it waits for more" }));
+    const { bytesRead } = await Promise.race([reading, timeout]);
+    writeSync(ends.writeFd, "later");
+    await reading;
+    expect([bytesRead, Buffer.concat(buffers).toString()]).toEqual([10, `0123456789${"-".repeat(1015)}`]);
+    expect((await file.read(Buffer.alloc(9))).bytesRead).toBe(5);
   }));

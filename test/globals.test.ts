@@ -11,14 +11,17 @@ const lib = new URL("../lib/", import.meta.url);
 
 /** Files that ask for a global all the same, each with its reason. */
 const exceptions: Readonly<Record<string, { readonly names: readonly string[]; readonly reason: string }>> = {
-  "base/globals": { names: ["Buffer", "Bun", "DOMException"], reason: "takes them, when it is loaded" },
+  "base/globals": { names: ["globalThis"], reason: "takes them, when it is loaded" },
   "base/handles": { names: ["process"], reason: "takes it when it is loaded, where a bundler sees it" },
   "uring/shim-source": { names: ["Buffer", "Bun", "process"], reason: "is a module of its own in the package" },
 };
 
+/** What has them all. */
+const globalObjects = ["global", "globalThis", "self"];
+
 /** The globals that a module asks for when it runs: esbuild puts a word of ours in the place of each. */
 function globalsOf(source: string): string[] {
-  const define = Object.fromEntries(globalNames.map((name) => [name, `replaced_${name}`]));
+  const define = Object.fromEntries([...globalNames, ...globalObjects].map((name) => [name, `replaced_${name}`]));
   const { code } = transformSync(source, { loader: "ts", target: "esnext", define });
   return Array.from(new Set(Array.from(code.matchAll(/\breplaced_(\w+)/g), ([, name = ""]) => name))).sort();
 }
@@ -59,5 +62,10 @@ describe("of the files in lib", () => {
   needs("a processor that is not emulated")("one that does is seen, and types and its own names are not", () => {
     const source = 'import { Bun } from "./globals.ts";\nconst f = (url: URL): Promise<void> => Promise.resolve(Bun.sleep(1, url.Date));\nexport { f };\n';
     expect(globalsOf(source)).toEqual(["Promise"]);
+
+    for (const name of globalObjects)
+      for (const way of [`${name}.setTimeout(f, 1)`, `${name}["setTimeout"](f, 1)`, `const { setTimeout } = ${name}`])
+        expect([way, globalsOf(`const f = () => 5;\n${way};\n`)]).toEqual([way, [name]]);
+    expect(globalsOf("const f = (own: { self: typeof globalThis }) => own.self;\n")).toEqual([]);
   });
 });

@@ -259,6 +259,24 @@ test("a chunk that is a slot is tracked while its stream is there, and no open h
     letGo(chunk);
   }));
 
+test("slice, map and filter of a chunk that is a slot make plain arrays, which outlive the chunk", () =>
+  withStreams(async ({ ring, pool, folder }) => {
+    const content = positional(slotBytes);
+    await using file = await ring.open(folder.write("file", content));
+    const reader = file.readable({ pool, zeroCopy: true }).getReader();
+    const { value: chunk = new Uint8Array() } = await reader.read();
+    expect([isDisposable(chunk), pool.available < pool.count]).toEqual([true, true]);
+    const copies = [chunk.slice(), chunk.map((byte) => byte), chunk.filter(() => true)];
+    letGo(chunk);
+    await reader.cancel();
+    expect(pool.available).toBe(pool.count);
+    overwriteFreeSlots(pool);
+    for (const copy of copies) {
+      expect([Object.getPrototypeOf(copy) === Uint8Array.prototype, isDisposable(copy)]).toEqual([true, false]);
+      expect(content.equals(copy)).toBe(true);
+    }
+  }));
+
 test("a chunk that is written by another stream is kept until it is copied, though its own stream has ended and nobody else has it", () =>
   withStreams(
     async ({ ring, pool, folder }) => {

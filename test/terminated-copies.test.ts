@@ -43,3 +43,23 @@ for (const kind of ["btrfs", "xfs"] as const) {
     for (const act of ["copyFile", "durable", "hashFile"] as const) await terminateAmid(act, mount.path, from);
   });
 }
+
+for (const kind of ["btrfs", "xfs"] as const) {
+  const name = `a Worker that is terminated during a reflink on ${kind} waits for it, and leaves no descriptor`;
+  needs(`mounts of ${kind}`)(name, () =>
+    leavingNothing(async () => {
+      using mount = new Mount(kind, smallest[kind]);
+      const thaw = () => Bun.spawnSync(["fsfreeze", "--unfreeze", mount.path]);
+      using _thawing = { [Symbol.dispose]: thaw };
+      const job: CopierJob = { act: "frozen", from: `${mount.path}/file`, to: `${mount.path}/copy` };
+      await Bun.write(job.from, "content");
+      const worker = new TestWorker<string>("copier", job);
+      expect([await worker.answer(), await worker.answer()]).toEqual(["begins", "frozen"]);
+      while (fdsUnder(mount.path) < 4) await Bun.sleep(1); // the reflink has its own two
+      const left = worker.terminate().then(() => fdsUnder(mount.path));
+      expect(await Promise.race([left, Bun.sleep(200).then(() => "it waits")])).toBe("it waits");
+      thaw();
+      expect(await left).toBe(0);
+    }),
+  );
+}

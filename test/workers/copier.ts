@@ -1,4 +1,5 @@
 /** Does the same again and again until it is ended; says so when it begins. */
+import { dirname } from "node:path";
 import { copyFile, hashFile, Ring } from "bun-uring";
 import type { CopierJob } from "./jobs.ts";
 
@@ -6,9 +7,17 @@ declare const self: Worker;
 
 const ring = new Ring();
 
+/** Has every reflink on a file system wait until somebody thaws it; says so. */
+function freeze(mount: string): void {
+  const { success, stderr } = Bun.spawnSync(["fsfreeze", "--freeze", mount], { stdout: "ignore", stderr: "pipe" });
+  if (!success) throw new Error(`fsfreeze: ${stderr}`);
+  self.postMessage("frozen");
+}
+
 const acts: Record<CopierJob["act"], (job: CopierJob) => Promise<unknown>> = {
   copyFile: ({ from, to }) => copyFile(from, to),
   durable: ({ from, to }) => copyFile(from, to, { durable: true }),
+  frozen: ({ from, to }) => copyFile(from, to, { onProgress: () => freeze(dirname(to)) }),
   hashFile: ({ from }) => hashFile(from),
   readable: async ({ from }) => {
     const file = await ring.open(from);

@@ -160,7 +160,7 @@ export interface StreamerAnswer {
 
 /** What copier.ts does. */
 export interface CopierJob {
-  readonly act: "copyFile" | "durable" | "hashFile" | "readable" | "writable";
+  readonly act: "copyFile" | "durable" | "frozen" | "hashFile" | "readable" | "writable";
   readonly from: string;
   readonly to: string;
 }
