@@ -1,9 +1,9 @@
-// How the pages of docs/api look: TypeDoc's Markdown theme, without the headings that say nothing, and with all constants in one table.
+// The look of docs/api: TypeDoc's Markdown theme without redundant headings, and with tables for the constants.
 import { readFileSync } from "node:fs";
 import { IntersectionType, ReflectionKind, ReflectionType } from "typedoc";
 import { MarkdownTheme, MarkdownThemeContext } from "typedoc-plugin-markdown";
 
-const constantsSource = new URL("../lib/uring/uapi.ts", import.meta.url);
+const constantsSource = new URL("../lib/uring/constants.ts", import.meta.url);
 
 /** Names of manual pages, as "io_uring_enter(2)", as links. */
 function linkManualPages(text) {
@@ -22,16 +22,22 @@ function cell(text) {
   return oneLine(text.trim()).replace(/(?<!\\)\|/g, "\\|");
 }
 
-/** The constants' sections, by the comments that head them in the source. */
+/** The sections of `constants`: TypeDoc drops the line comments that head them, so they are read from the source. */
 function sectionsOfConstants() {
   const sections = [];
   for (const line of readFileSync(constantsSource, "utf8").split("\n")) {
-    const [, title] = /^\/\/ (.+)$/.exec(line) ?? [];
-    const [, name] = /^export const (\w+)/.exec(line) ?? [];
+    const [, title] = /^ {2}\/\/ (.+)$/.exec(line) ?? [];
+    const [, name] = /^ {2}(\w+):/.exec(line) ?? [];
     if (title !== undefined) sections.push({ title, names: [] });
-    else if (name !== undefined) sections.at(-1).names.push(name);
+    else if (name !== undefined) sections.at(-1)?.names.push(name);
   }
   return sections;
+}
+
+/** The members of `constants`, whose type is `Readonly<{ … }>`, by name. */
+function membersOfConstants({ type }) {
+  const [literal] = type.typeArguments ?? [];
+  return new Map((literal?.declaration.children ?? []).map((member) => [member.name, member]));
 }
 
 class Context extends MarkdownThemeContext {
@@ -47,7 +53,8 @@ class Context extends MarkdownThemeContext {
         const md = [];
         if (showSummary) md.push(isTableColumn ? cell(parts(model.summary)) : parts(model.summary));
         if (showTags && !isTableColumn) {
-          const tagged = (name) => model.blockTags.filter(({ tag }) => tag === name).map(({ content }) => parts(content));
+          const tagged = (name) =>
+            model.blockTags.filter(({ tag }) => tag === name).map(({ content }) => parts(content));
           const thrown = tagged("@throws");
           if (thrown.length > 0) md.push(["**Throws**", "", ...thrown.map((text) => `- ${oneLine(text)}`)].join("\n"));
           const examples = tagged("@example");
@@ -75,9 +82,11 @@ class Context extends MarkdownThemeContext {
       signatures: (model, options) => {
         const [first] = model.signatures;
         if (model.signatures.length === 1) return partials.signatures(model, options);
-        const parameters = new Map(model.signatures.flatMap((signature) => signature.parameters ?? []).map((parameter) => [parameter.name, parameter]));
-        const whole = Object.assign(Object.create(first), { parameters: [...parameters.values()], type: model.signatures.at(-1).type });
-        return [...model.signatures.map((signature) => this.partials.signatureTitle(signature)), this.partials.signature(whole, { hideTitle: true })].join("\n\n");
+        const all = model.signatures.flatMap((signature) => signature.parameters ?? []);
+        const parameters = [...new Map(all.map((parameter) => [parameter.name, parameter])).values()];
+        const whole = Object.assign(Object.create(first), { parameters, type: model.signatures.at(-1).type });
+        const titles = model.signatures.map((signature) => this.partials.signatureTitle(signature));
+        return [...titles, this.partials.signature(whole, { hideTitle: true })].join("\n\n");
       },
 
       // The members of an object that is described in place have rows of their own.
@@ -89,23 +98,27 @@ class Context extends MarkdownThemeContext {
         };
         const rows = parameters.flatMap((parameter) => {
           const parts = parameter.type instanceof IntersectionType ? parameter.type.types : [parameter.type];
-          const members = parts.flatMap((part) => (part instanceof ReflectionType ? (part.declaration.children ?? []) : []));
-          return [row(parameter.name, parameter), ...members.map((member) => row(`${parameter.name}.${member.name}`, member))];
+          const described = parts.filter((part) => part instanceof ReflectionType);
+          const members = described.flatMap(({ declaration }) => declaration.children ?? []);
+          const { name } = parameter;
+          return [row(name, parameter), ...members.map((member) => row(`${name}.${member.name}`, member))];
         });
         return ["| Parameter | Type | Description |", "| --- | --- | --- |", ...rows].join("\n");
       },
 
       accessor: (model) => {
         const { getSignature } = model;
-        return [partials.signatureTitle(getSignature, { accessor: "get" }), getSignature.comment ? this.partials.comment(getSignature.comment) : ""].join("\n\n");
+        const comment = getSignature.comment ? this.partials.comment(getSignature.comment) : "";
+        return [partials.signatureTitle(getSignature, { accessor: "get" }), comment].join("\n\n");
       },
 
       // The code block says the type: here are its parts that have a page, and what is told of it.
       signatureReturns: (model) => {
         const told = model.comment?.getTag("@returns");
         const type = this.partials.someType(model.type);
-        if (told === undefined && !type.includes("](")) return "";
-        return `**Returns** ${[type.includes("](") ? type : "", told === undefined ? "" : parts(told.content)].filter((text) => text !== "").join(": ")}`;
+        const said = [type.includes("](") ? type : "", told === undefined ? "" : parts(told.content)];
+        const text = said.filter((part) => part !== "").join(": ");
+        return text === "" ? "" : `**Returns** ${text}`;
       },
 
       // Unions and objects on one line, parameters on lines of their own where one is too long.
@@ -120,33 +133,48 @@ class Context extends MarkdownThemeContext {
         return line.length <= longestLine ? line : `(\n${parameters.map((parameter) => `  ${parameter},\n`).join("")})`;
       },
 
-      groupIndex: (group) => partials.groupIndex({ ...group, children: group.children.toSorted((a, b) => (a.name < b.name ? -1 : 1)) }),
+      groupIndex: (group) => {
+        const children = group.children.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+        return partials.groupIndex({ ...group, children });
+      },
 
       // Interfaces of the language and of Node that are implemented or overridden tell nothing.
       inheritance: () => "",
       hierarchy: () => "",
 
+      // The methods of a class show that it can be used with `using`.
       memberWithGroups: (model, options) => {
-        if (model.kindOf(ReflectionKind.Module)) return this.#constants(model);
-        // That a class can be used with `using` its methods show.
-        return partials.memberWithGroups(Object.assign(Object.create(model), { implementedTypes: undefined, typeHierarchy: undefined }), options);
+        const shown = Object.assign(Object.create(model), { implementedTypes: undefined, typeHierarchy: undefined });
+        return partials.memberWithGroups(shown, options);
+      },
+
+      declaration: (model, options) => {
+        const isConstants = model.kindOf(ReflectionKind.Variable) && model.name === "constants";
+        return isConstants ? this.#constants(model) : partials.declaration(model, options);
       },
     };
   }
 
-  /** One table for each section. */
+  /** The comment of `constants`, and a table for each section. */
   #constants(model) {
-    const constants = new Map(model.children.map((child) => [child.name, child]));
-    const md = [this.partials.comment(model.comment)];
-    for (const { title, names } of sectionsOfConstants()) {
-      md.push(`## ${title}`, ["| Name | Value | What it is |", "| --- | --- | --- |", ...names.map((name) => this.#row(constants.get(name)))].join("\n"));
+    const members = membersOfConstants(model);
+    const sections = sectionsOfConstants();
+    const names = sections.flatMap((section) => section.names);
+    if (names.length === 0 || names.join() !== [...members.keys()].join()) {
+      throw new Error(`The sections in ${constantsSource.pathname} do not have the members that TypeDoc has found.`);
     }
-    return md.join("\n\n");
+    const head = ["| Name | Value | Description |", "| --- | --- | --- |"];
+    const tables = sections.map(({ title, names }) => {
+      const rows = names.map((name) => this.#row(members.get(name)));
+      return [`## ${title}`, [...head, ...rows].join("\n")].join("\n\n");
+    });
+    return [this.partials.comment(model.comment), ...tables].join("\n\n");
   }
 
-  #row(constant) {
-    const value = constant.defaultValue ?? String(constant.type.value);
-    return `| <a id="${constant.name.toLowerCase()}"></a>\`${constant.name}\` | ${value} | ${this.partials.comment(constant.comment, { isTableColumn: true })} |`;
+  /** The value is as the source has it, decimal or hexadecimal. */
+  #row({ name, defaultValue, comment }) {
+    const description = comment ? this.partials.comment(comment, { isTableColumn: true }) : "";
+    return `| <a id="${name.toLowerCase()}"></a>\`${name}\` | ${defaultValue} | ${description} |`;
   }
 }
 
@@ -161,6 +189,8 @@ class Theme extends MarkdownTheme {
 }
 
 export function load(application) {
-  application.internationalization.addTranslations("en", { kind_plural_module: "Constants", kind_module: "Page" });
+  // The only public variable is the object `constants`.
+  const names = { kind_variable: "Object", kind_plural_variable: "Constants" };
+  application.internationalization.addTranslations("en", names);
   application.renderer.defineTheme("bun-uring", Theme);
 }

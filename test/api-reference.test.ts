@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
+import * as uapi from "../lib/uring/uapi.ts";
 import { examplesOf } from "./api-reference/examples.ts";
-import { lackingIn } from "./api-reference/lacking.ts";
+import { lackingIn, sinceOfRequest } from "./api-reference/lacking.ts";
 import { brokenLinksOf, differencesOf } from "./api-reference/pages.ts";
 import { type PublicSymbol, type Reflection, symbolsOf } from "./api-reference/symbols.ts";
 import { Folder } from "./support/files.ts";
@@ -16,16 +17,16 @@ const documented: PublicSymbol = {
   value: undefined,
 };
 
-function lacking(part: Partial<PublicSymbol>, others: readonly PublicSymbol[] = []): string[] {
-  return lackingIn([{ ...documented, ...part }, ...others]);
+function lacking(part: Partial<PublicSymbol>): string[] {
+  return lackingIn([{ ...documented, ...part }]);
 }
 
-test("a method that has a summary, errors, an example, a manual's page and its parameters lacks nothing", () => {
+test("a method with a summary, errors, an example, a manual page and all parameters lacks nothing", () => {
   expect(lacking({})).toEqual([]);
   expect(lacking({ untold: ["options"] })).toEqual([]);
 });
 
-test("whatever of that a public name is without is said", () => {
+test("each missing part of a symbol's documentation is named", () => {
   expect(lacking({ summary: " " })).toEqual(["Ring.fsync lacks a summary"]);
   expect(lacking({ throws: [] })).toEqual(["Ring.fsync lacks @throws"]);
   expect(lacking({ examples: [] })).toEqual(["Ring.fsync lacks an @example"]);
@@ -36,21 +37,60 @@ test("whatever of that a public name is without is said", () => {
   expect(lacking({ name: "RingStats.waiting", kind: "property", summary: "", examples: [] })).toEqual(["RingStats.waiting lacks a summary"]);
 });
 
-test("what is newer than the oldest supported Linux has to say since when: constants, and the operations that use them", () => {
-  const constant = { kind: "constant", summary: "Cuts a file off.", throws: [], examples: [], see: [] } as const;
-  const opcode: PublicSymbol = { ...documented, ...constant, name: "IORING_OP_FTRUNCATE", value: 55 };
-  expect(lackingIn([opcode])).toEqual(["IORING_OP_FTRUNCATE lacks since which Linux it is"]);
-  expect(lacking({ ...constant, name: "IORING_OP_SENDMSG_ZC", value: 48 })).toEqual([]);
-  expect(lacking({ ...constant, name: "IORING_REGISTER_PBUF_STATUS", value: 26 })).toHaveLength(1);
-  const told = { ...opcode, summary: "Cuts a file off. Since Linux 6.9." };
-  expect(lackingIn([told])).toEqual([]);
-  expect(lacking({ see: ["io_uring_prep_ftruncate(3)"] }, [told])).toEqual(["Ring.fsync lacks since which Linux it is, 6.9"]);
-  expect(lacking({ see: ["io_uring_prep_ftruncate(3)"], summary: "Cuts it off. Since Linux 6.9." }, [told])).toEqual([]);
+test('a constant needs a summary, with "Since Linux" if the oldest supported Linux lacks it', () => {
+  const constant = { kind: "constant", summary: "What it is.", throws: [], examples: [], see: [] } as const;
+  const told = { ...constant, summary: "What it is. Since Linux 6.3." };
+  const newest: Readonly<Record<string, number>> = {
+    FALLOC_FL_UNSHARE_RANGE: 0x40,
+    IORING_CQE_F_NOTIF: 8,
+    IORING_FEAT_LINKED_FILE: 4096,
+    IORING_SETUP_DEFER_TASKRUN: 8192,
+    STATX_ATTR_DAX: 0x200000,
+    STATX_DIOALIGN: 0x2000,
+  };
+  const untold = { ...constant, name: "constants.POLLIN", value: 1, summary: "" };
+  expect(lacking(untold)).toEqual(["constants.POLLIN lacks a summary"]);
+  for (const [ownName, value] of Object.entries(newest)) {
+    const name = `constants.${ownName}`;
+    expect(lacking({ ...constant, name, value })).toEqual([]);
+    expect(lacking({ ...constant, name, value: value * 2 })).toEqual([`${name} lacks since which Linux it is`]);
+    expect(lacking({ ...told, name, value: value * 2 })).toEqual([]);
+  }
 });
 
-test("members of classes, of interfaces and of objects described in place are found, overloads each", () => {
+test('an operation needs "Since Linux" if the oldest supported Linux lacks its request', () => {
+  const versions = { ftruncate: "6.9", readv_fixed: "6.15", writev_fixed: "6.15" };
+  for (const [request, version] of Object.entries(versions)) {
+    const see = [`fsync(2), io_uring_prep_${request}(3)`];
+    const complaint = `Ring.fsync lacks since which Linux it is, ${version}`;
+    expect(lacking({ see })).toEqual([complaint]);
+    expect(lacking({ see, summary: "What it does. Since Linux 6.2." })).toEqual([complaint]);
+    expect(lacking({ see, summary: `What it does. Since Linux ${version}.` })).toEqual([]);
+    expect(lacking({ see, summary: `It copies before Linux ${version}.` })).toEqual([]);
+  }
+  expect(lacking({ see: ["io_uring_prep_readv(3)"] })).toEqual([]);
+});
+
+test("each request that the oldest supported Linux lacks has a version in requirements.ts", () => {
+  const [prefix, highestOfOldest] = ["IORING_OP_", 48];
+  const opcodes = Object.entries(uapi).filter(([name]) => name.startsWith(prefix));
+  const newer = opcodes.filter(([, opcode]) => opcode > highestOfOldest).map(([name]) => name.slice(prefix.length));
+  expect(newer).toContain("FTRUNCATE");
+  expect(newer.filter((name) => sinceOfRequest(name) === undefined)).toEqual([]);
+});
+
+test("members of classes, interfaces, object types and constants are found, and each overload", () => {
   const comment = { summary: [{ text: "What it is." }] };
   const inPlace: Reflection = { name: "__type", kind: 65536, children: [{ name: "whole", kind: 1024, comment }] };
+  const literals: Reflection = {
+    name: "__type",
+    kind: 65536,
+    children: [
+      { name: "POLLIN", kind: 1024, comment, type: { type: "literal", value: 1 } },
+      { name: "POLLPRI", kind: 1024, type: { type: "literal", value: 2 } },
+    ],
+  };
+  const frozen = { type: "reference", typeArguments: [{ type: "reflection", declaration: literals }] };
   const project: Reflection = {
     name: "bun-uring",
     kind: 1,
@@ -70,22 +110,25 @@ test("members of classes, of interfaces and of objects described in place are fo
           },
         ],
       },
-      { name: "constants", kind: 2, children: [{ name: "IORING_OP_NOP", kind: 32, comment, type: { type: "literal", value: 0 } }] },
+      { name: "constants", kind: 32, comment, type: frozen },
     ],
   };
-  const found = symbolsOf(project).map(({ name, kind, summary }) => `${kind} ${name}: ${summary}`);
-  expect(found).toEqual([
+  const symbols = symbolsOf(project);
+  expect(symbols.map(({ name, kind, summary }) => `${kind} ${name}: ${summary}`)).toEqual([
     "interface Probe: ",
     "property Probe.clone: ",
     "property Probe.clone.whole: What it is.",
     "class Ring: ",
     "method Ring.stat: What it is.",
     "method Ring.stat: ",
-    "constant IORING_OP_NOP: What it is.",
+    "constant constants: What it is.",
+    "constant constants.POLLIN: What it is.",
+    "constant constants.POLLPRI: ",
   ]);
+  expect(symbols.slice(-3).map(({ value }) => value)).toEqual([undefined, 1, 2]);
 });
 
-test("an example is each of a comment's programs, and runs only on the Linux that has what it shows", () => {
+test("each program in a comment is an example, with the oldest Linux that can run it", () => {
   const symbol: PublicSymbol = { ...documented, summary: "Since Linux 6.9.", examples: ["```ts\none();\n```", "```ts\ntwo();\n```"] };
   expect(examplesOf([symbol, symbol])).toEqual([
     { name: "Ring.fsync", program: "one();\n", since: "6.9" },
@@ -93,7 +136,7 @@ test("an example is each of a comment's programs, and runs only on the Linux tha
   ]);
 });
 
-test("pages that are missing, too many, or otherwise, and links that lead nowhere are named", () => {
+test("missing, obsolete and changed pages are named, and so are broken links", () => {
   using made = new Folder();
   using there = new Folder();
   made.write("same.md", "# A heading, of `code`\n");

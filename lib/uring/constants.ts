@@ -1,12 +1,13 @@
 /**
- * The numbers that callers pass to this library, or receive from it, under the names that the kernel's headers have. A constant says nothing about the running kernel: `probe` does.
+ * The numbers that callers pass to this library, or receive from it, under the names that the kernel's headers have.
+ * A constant says nothing about the running kernel: `probe` does.
  *
  * @example
  * ```ts
  * import { constants, Ring } from "bun-uring";
  *
  * await using ring = new Ring();
- * await ring.rename("new.txt", "notes.txt", { flags: constants.RENAME_EXCHANGE });
+ * await ring.rename("notes.txt", "notes.old.txt", { flags: constants.RENAME_NOREPLACE }); // replaces nothing
  * ```
  * @see io_uring_setup(2), io_uring_enter(2), statx(2), rename(2), fallocate(2), poll(2)
  */

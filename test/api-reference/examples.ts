@@ -41,7 +41,7 @@ function folderOfExamples(): Folder {
   return folder;
 }
 
-/** What tsc says of the examples; nothing, where they are right. */
+/** The errors that tsc finds in the examples. */
 async function typeErrorsOf(examples: readonly Example[]): Promise<string[]> {
   using folder = new Folder();
   for (const { name, program } of examples) folder.write(`${name}.ts`, program);
@@ -57,7 +57,7 @@ async function typeErrorsOf(examples: readonly Example[]): Promise<string[]> {
   return exitCode === 0 ? [] : `${stdout}${stderr}`.trim().split("\n");
 }
 
-/** What is wrong with an example's run: it has to end, well, and without a warning. */
+/** Why an example fails: it has to end with exit code 0 and without a warning. */
 async function failuresOf({ name, program }: Example): Promise<string[]> {
   using folder = folderOfExamples();
   const path = folder.write(program.includes("bun:test") ? "example.test.ts" : "example.ts", program);

@@ -1,5 +1,5 @@
 /**
- * Makes the pages of docs/api from the doc comments, when those have all that they have to and their examples are right.
+ * Makes the pages of docs/api from the doc comments, if those are complete and their examples are right.
  *
  *     npm run docs              makes them
  *     npm run docs -- --check   requires that those that are there are what would be made

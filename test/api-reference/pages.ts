@@ -1,4 +1,4 @@
-/** The pages of docs/api: how those that are made now differ from those that are there. */
+/** Compares the pages of docs/api with newly made ones, and checks their links. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { anchorsOf } from "../support/documents.ts";
@@ -12,7 +12,7 @@ export function filesOf(folder: string): string[] {
     .sort();
 }
 
-/** One line for each page that is not what it would be. */
+/** One line for each page that is out of date. */
 export function differencesOf(made: string, there: string): string[] {
   const names = [...new Set([...filesOf(made), ...filesOf(there)])].sort();
   return names.flatMap((name) => {

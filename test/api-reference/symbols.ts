@@ -1,4 +1,4 @@
-/** What the API consists of, and what its doc comments say, as TypeDoc has read them. */
+/** The symbols of the public API with their doc comments, from TypeDoc's JSON. */
 
 /** TypeDoc's ReflectionKind: https://typedoc.org/api/enums/Models.ReflectionKind.html */
 const kinds: Readonly<Record<number, Kind>> = {
@@ -17,16 +17,16 @@ export type Kind = "constant" | "function" | "class" | "interface" | "constructo
 
 /** One public name, or an overload of it. */
 export interface PublicSymbol {
-  /** "Ring.readFixed", "Probe.clone.whole". */
+  /** "Ring.readFixed", "Probe.clone.whole", "constants.POLLIN". */
   readonly name: string;
   readonly kind: Kind;
   readonly summary: string;
   readonly throws: readonly string[];
   readonly examples: readonly string[];
   readonly see: readonly string[];
-  /** Parameters that nothing is said of. */
+  /** Parameters without a description. */
   readonly untold: readonly string[];
-  /** A constant's. */
+  /** The number that a constant is. */
   readonly value: number | undefined;
 }
 
@@ -48,7 +48,14 @@ export interface Reflection {
   readonly signatures?: readonly Reflection[];
   readonly getSignature?: Reflection;
   readonly parameters?: readonly Reflection[];
-  readonly type?: { readonly type: string; readonly value?: unknown; readonly declaration?: Reflection };
+  readonly type?: Type;
+}
+
+interface Type {
+  readonly type: string;
+  readonly value?: unknown;
+  readonly declaration?: Reflection;
+  readonly typeArguments?: readonly Type[];
 }
 
 function textOf(parts: readonly Part[]): string {
@@ -69,15 +76,22 @@ function symbolOf(name: string, kind: Kind, { comment, parameters = [], type }: 
   };
 }
 
-/** A declaration and what is declared in it. */
-export function symbolsOf(reflection: Reflection, prefix = ""): PublicSymbol[] {
-  const { children = [], signatures, getSignature } = reflection;
-  const kind = kinds[reflection.kind];
-  if (kind === undefined) return children.flatMap((child) => symbolsOf(child)); // the whole, and modules
+/** The members of a property's type, `{ … }`, or of a constant's, `Readonly<{ … }>`. */
+function membersInType(kind: Kind, type: Type | undefined): readonly Reflection[] {
+  if (kind === "property") return type?.declaration?.children ?? [];
+  if (kind === "constant") return type?.typeArguments?.[0]?.declaration?.children ?? [];
+  return [];
+}
+
+/** A declaration and its members, down to the last. The members of a constant are constants, not properties. */
+export function symbolsOf(reflection: Reflection, prefix = "", kind = kinds[reflection.kind]): PublicSymbol[] {
+  const { children = [], signatures, getSignature, type } = reflection;
+  if (kind === undefined) return children.flatMap((child) => symbolsOf(child)); // the project, and modules
   const name = `${prefix}${reflection.name}`;
-  const members = [...children, ...(kind === "property" ? (reflection.type?.declaration?.children ?? []) : [])];
+  const memberKind = kind === "constant" ? kind : undefined;
   return [
     ...(signatures ?? [getSignature ?? reflection]).map((said) => symbolOf(name, kind, said)),
-    ...members.flatMap((member) => symbolsOf(member, `${name}.`)),
+    ...children.flatMap((member) => symbolsOf(member, `${name}.`)),
+    ...membersInType(kind, type).flatMap((member) => symbolsOf(member, `${name}.`, memberKind)),
   ];
 }
