@@ -275,9 +275,9 @@ static int probe(struct probed *out)
 	X("user_data operation mask", OPERATION_MASK)
 
 #define NAME(name, value) name "\n"
-#define VALUE(name, value) (u64)(value),
+#define VALUE(name, value) value,
 
-static u64 functions[] = { FUNCTIONS(VALUE) };
+static void *functions[] = { FUNCTIONS(VALUE) };
 static u64 abi[] = { ABI(VALUE) };
 
 /* What bun_uring_start() returns. native.ts reads these pointers by their offsets. */
@@ -285,7 +285,7 @@ static struct {
 	const char *unloaded; /* null, or why liburing could not be loaded */
 	const char *missing; /* null, or a function that was not found */
 	const char *function_names; /* each name ends with a newline */
-	u64 *functions; /* addresses, in the order of the names */
+	void **functions; /* addresses, in the order of the names */
 	const char *abi_names; /* the same for ABI */
 	u64 *abi;
 } table = { 0, 0, FUNCTIONS(NAME), functions, ABI(NAME), abi };

@@ -20,7 +20,7 @@ struct ring {
 };
 
 /* The head of a pool's shared memory, see lib/pool/control.ts. */
-struct participant {
+struct participant_state {
 	int in_use, ring_fd_plus_one, eventfd_plus_one, waiting;
 };
 
@@ -33,18 +33,18 @@ struct control {
 	u32 count;
 	int participant_limit; /* one past the highest participant there ever was */
 	int reserved[CONTROL_WORDS - 6];
-	struct participant participants[PARTICIPANTS];
-	int words[]; /* a maybe-free hint for each block of slots, then each slot's owner */
+	struct participant_state participants[PARTICIPANTS];
+	int words[]; /* for each block of slots whether one may be free, then each slot's owner */
 };
 
-struct pool {
-	struct pool *next;
+struct participant {
+	struct participant *next;
 	volatile struct control *control;
-	int index; /* of this pool's participant */
+	int index; /* of its state in the control */
 };
 
 static struct ring *rings;
-static struct pool *pools;
+static struct participant *participants_here;
 
 static void fill(void *memory, u64 bytes)
 {
@@ -290,7 +290,7 @@ static void ring_files(struct ring *ring, struct file_slot *files, u32 count)
 	ring->file_count = count;
 }
 
-/* ---- pools ---- */
+/* ---- participants_here ---- */
 
 /* The kernel does the atomic part of a PI futex, and its word names the owner. */
 static int futex(volatile int *word, int operation)
@@ -329,29 +329,29 @@ static void pool_wake(volatile struct control *control)
 /* Adopts `ring_fd` (-1: none). Under the lock. */
 static int enter(volatile struct control *control, int ring_fd, u64 *out)
 {
-	struct pool *pool = calloc(1, sizeof(*pool));
+	struct participant *participant = calloc(1, sizeof(*participant));
 
-	for (int i = 0; pool && i < PARTICIPANTS; i++) {
-		volatile struct participant *participant = &control->participants[i];
+	for (int i = 0; participant && i < PARTICIPANTS; i++) {
+		volatile struct participant_state *state = &control->participants[i];
 
-		if (participant->in_use)
+		if (state->in_use)
 			continue;
-		participant->in_use = 1;
+		state->in_use = 1;
 		if (i >= control->participant_limit)
 			control->participant_limit = i + 1;
-		participant->ring_fd_plus_one = ring_fd + 1;
-		participant->eventfd_plus_one = 0;
-		participant->waiting = 0;
-		pool->control = control;
-		pool->index = i;
-		pool->next = pools;
-		pools = pool;
-		out[0] = (u64)pool;
+		state->ring_fd_plus_one = ring_fd + 1;
+		state->eventfd_plus_one = 0;
+		state->waiting = 0;
+		participant->control = control;
+		participant->index = i;
+		participant->next = participants_here;
+		participants_here = participant;
+		out[0] = (u64)participant;
 		out[1] = i;
 		return 0;
 	}
-	free(pool);
-	return pool ? -EUSERS : -ENOMEM;
+	free(participant);
+	return participant ? -EUSERS : -ENOMEM;
 }
 
 /* A pool's registration has a ring of its own, never used for I/O, so nothing of it is ever mapped. `count` 0: no registration. */
@@ -399,10 +399,10 @@ static int pool_attach(volatile struct control *control, u64 *out)
 }
 
 /* Ends the pool for everyone: no clone and no acquire succeeds from here on. */
-static void pool_close(struct pool *pool)
+static void pool_close(struct participant *participant)
 {
-	volatile struct control *control = pool->control;
-	int fd = control->participants[pool->index].ring_fd_plus_one - 1;
+	volatile struct control *control = participant->control;
+	int fd = control->participants[participant->index].ring_fd_plus_one - 1;
 
 	pool_lock(control);
 	if (!control->closed && fd >= 0)
@@ -413,9 +413,9 @@ static void pool_close(struct pool *pool)
 }
 
 /* The participant's own eventfd, for it to wait on. */
-static int pool_eventfd(struct pool *pool)
+static int pool_eventfd(struct participant *participant)
 {
-	volatile struct participant *self = &pool->control->participants[pool->index];
+	volatile struct participant_state *self = &participant->control->participants[participant->index];
 	int fd;
 
 	if (self->eventfd_plus_one)
@@ -428,22 +428,22 @@ static int pool_eventfd(struct pool *pool)
 }
 
 /* The participant goes: its slots are free again, and whoever waits looks. The last to go ends the pool. */
-static void pool_leave(struct pool *pool)
+static void pool_leave(struct participant *participant)
 {
-	volatile struct control *control = pool->control;
-	volatile struct participant *self = &control->participants[pool->index];
+	volatile struct control *control = participant->control;
+	volatile struct participant_state *self = &control->participants[participant->index];
 	u32 blocks = (control->count + SLOTS_A_BLOCK - 1) / SLOTS_A_BLOCK;
 	volatile int *owners = control->words + blocks;
-	struct pool **link = &pools;
+	struct participant **link = &participants_here;
 	int others = 0;
 
 	for (u32 i = 0; i < control->count; i++)
-		if (owners[i] == pool->index + 1)
+		if (owners[i] == participant->index + 1)
 			owners[i] = 0;
 
 	pool_lock(control);
 	for (int i = 0; i < control->participant_limit; i++)
-		others += i != pool->index && control->participants[i].in_use;
+		others += i != participant->index && control->participants[i].in_use;
 	if (self->ring_fd_plus_one) {
 		if (!others)
 			io_uring_register(self->ring_fd_plus_one - 1, IORING_UNREGISTER_BUFFERS, 0, 0);
@@ -456,15 +456,15 @@ static void pool_leave(struct pool *pool)
 	self->ring_fd_plus_one = self->eventfd_plus_one = self->waiting = self->in_use = 0;
 	pool_unlock(control);
 
-	/* After the kernel's atomics above: a hint that is seen before its slot is free would be taken back, and the slot lost. */
+	/* After the kernel's atomics above: a block that is marked before its slot is free would be cleared again, and the slot lost. */
 	for (u32 i = 0; i < blocks; i++)
 		control->words[i] = 1;
 	pool_wake(control);
 
-	while (*link != pool)
+	while (*link != participant)
 		link = &(*link)->next;
-	*link = pool->next;
-	free(pool);
+	*link = participant->next;
+	free(participant);
 }
 
 /* ---- the end of a thread ---- */
@@ -487,20 +487,20 @@ static void thread_ends(void *unused)
 {
 	(void)unused;
 	static const char warning[] = "bun-uring: a Worker's ring cannot be drained, so its thread does not end: the kernel may still write its memory\n";
-	struct pool *pool;
+	struct participant *participant;
 	int self = gettid(), warned = 0;
 
-	for (pool = pools; pool; pool = pool->next)
-		if ((pool->control->lock & FUTEX_TID_MASK) == self)
-			pool_unlock(pool->control);
+	for (participant = participants_here; participant; participant = participant->next)
+		if ((participant->control->lock & FUTEX_TID_MASK) == self)
+			pool_unlock(participant->control);
 	for (close_rings(); rings && self != getpid(); close_rings()) {
 		if (!warned)
 			write(2, warning, sizeof(warning) - 1);
 		warned = 1;
 		sleep(1);
 	}
-	while (pools)
-		pool_leave(pools);
+	while (participants_here)
+		pool_leave(participants_here);
 	while (reflinks)
 		reflink_finish(reflinks);
 }

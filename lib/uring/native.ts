@@ -213,7 +213,7 @@ function load(): Loaded {
     assert(index >= 0, `${name} has a signature in native.ts, but is not in FUNCTIONS of shim.c`);
     entries[name] = { ...signature, ptr: read.ptr(addresses, 8 * index) };
   }
-  // The check by name costs 0.1 ms, and is needed only where there are more names than signatures.
+  // Each signature has its function: only if C lists more is one of them without a signature.
   if (names.length > Object.keys(entries).length) {
     for (const name of names) {
       assert(name in entries, `${name} is in FUNCTIONS of shim.c, but has no signature in native.ts`);

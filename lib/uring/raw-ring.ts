@@ -335,13 +335,13 @@ export class RawRing implements Disposable {
    * @example
    * ```ts
    * import { openSync } from "node:fs";
-   * import { IOSQE_FIXED_FILE, RawRing } from "bun-uring";
+   * import { constants, RawRing } from "bun-uring";
    *
    * using ring = new RawRing();
    * const bytes = new Uint8Array(new SharedArrayBuffer(4096));
    * ring.registerBuffers([bytes]);
    * ring.registerFiles([openSync("notes.txt", "r")]);
-   * ring.prepReadFixed(0, bytes, 0, 0, 1, IOSQE_FIXED_FILE); // file 0 of the table
+   * ring.prepReadFixed(0, bytes, 0, 0, 1, constants.IOSQE_FIXED_FILE); // file 0 of the table
    * ring.submitAndWait(1);
    * ```
    * @see io_uring_register_files(3), io_uring_register_files_tags(3)
