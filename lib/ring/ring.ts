@@ -178,8 +178,8 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_openat(3)
    */
-  open(path: string | URL, options: OpenOptions): Promise<RingFile>;
   open(path: string | URL, flags?: string | number, mode?: number, options?: Omit<OpenOptions, "flags" | "mode">): Promise<RingFile>;
+  open(path: string | URL, options: OpenOptions): Promise<RingFile>;
   async open(path: string | URL, given?: OpenOptions | string | number, mode?: number, options: OpenOptions = noOptions): Promise<RingFile> {
     const { requests } = this.#core;
     const place = currentPlace();
