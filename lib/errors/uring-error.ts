@@ -1,3 +1,4 @@
+import { process } from "../base/globals.ts";
 import { codeOf, errnoOf } from "./errno.ts";
 import { hintFor } from "./hints.ts";
 
