@@ -32,7 +32,7 @@ test("an acquire that has waited for 5 seconds warns once, and says who has the 
   expect((Bun.nanoseconds() - began) / 1e9).toBeGreaterThan(4.9);
   expect([name, code]).toEqual(["BunUringWarning", "BUN_URING_ACQUIRE_WAITS"]);
   expect(message).toContain(
-    "of 4 slots of 4096 bytes: held here 2, by others that have the pool 1 (1 have it), in transit 1, free 0; waiting here 2, elsewhere 0",
+    "of 4 slots of 4096 bytes: held here 2, by others 1 (1 attached), in transit 1, free 0; waiting here 2, elsewhere 0",
   );
   expect(detail.split("\n").filter((line) => !/^\s+at /.test(line))).toEqual([
     "It waits here:",

@@ -3,7 +3,7 @@ import { cgroupWithout } from "../lib/pool/cgroup.ts";
 import { needs } from "./support/capabilities.ts";
 import { MemoryCgroup } from "./support/cgroups.ts";
 
-const hint = "A pool's memory is pinned, so it has to exist. Make the pool smaller.";
+const hint = "A pool's memory is pinned, so it has to fit into physical memory. Make the pool smaller.";
 
 async function linesOf(args: readonly string[]): Promise<string[]> {
   using group = new MemoryCgroup(2 ** 28);

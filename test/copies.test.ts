@@ -1,4 +1,4 @@
-/** Two copies of the library in one process, as when two packages bring one each: their objects do not go together, and errors say that it is so. */
+/** Two copies of the library in one process, as when two packages bring one each: their objects cannot be mixed, and errors say that it is so. */
 
 import { afterAll, expect, test } from "bun:test";
 import { cpSync } from "node:fs";
@@ -14,7 +14,7 @@ const path = folder.write("file", "content");
 const other: typeof import("bun-uring") = await import(`${folder.path}/other/lib/index.ts`);
 
 function foreign(kind: string): string {
-  return `a ${kind} of another copy of bun-uring: this process has loaded ${folder.path}/other/lib and ${here}lib, whose objects do not go together`;
+  return `a ${kind} of another copy of bun-uring: this process has loaded ${folder.path}/other/lib and ${here}lib, whose objects cannot be mixed`;
 }
 
 test("a pool, a slot, a file, a ring of another copy is named as that, with where both are", async () => {
@@ -38,7 +38,7 @@ test("a pool, a slot, a file, a ring of another copy is named as that, with wher
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toContain(`, not ${foreign(kind)}`);
   }
-  expect((await thrown(() => new Ring(otherPool as never))).message).toBe(`options must be an object, not ${foreign("BufferPool")}; have it load one`);
+  expect((await thrown(() => new Ring(otherPool as never))).message).toBe(`options must be an object, not ${foreign("BufferPool")}; have it load only one`);
 });
 
 test("what belongs to this copy, and what is something else, is not", async () => {

@@ -107,8 +107,8 @@ needs("a processor that is not emulated")("colours are for terminals, and not wh
 // ---- the program, where something is in the way; test/refused/ has the rest ----
 
 for (const [code, profile] of [
-  ["EPERM", "Docker's and Kubernetes' default ones"],
-  ["ENOSYS", "Podman's default one"],
+  ["EPERM", "the default profiles of Docker and Kubernetes"],
+  ["ENOSYS", "Podman's default profile"],
 ] as const) {
   needs("a processor that is not emulated")(
     `where seccomp answers ${code} the doctor says that it is seccomp, whose, and how to allow io_uring there, and its exit status is 1`,
@@ -303,7 +303,7 @@ test("EPERM under kernel.io_uring_disabled=2 is the sysctl's, seccomp or not, ro
 
 test("EPERM under kernel.io_uring_disabled=1 is the sysctl's for those who are not in its group, and says which that is", () => {
   for (const [ioUringGroup, says] of [
-    [-1, "nobody now"],
+    [-1, "currently none"],
     [990, "id 990"],
   ] as const) {
     const { why, fix } = failure(refusedWith("EPERM", "io_uring_setup", { refusing: { ...refuses, ioUringDisabled: 1, ioUringGroup, exempt: false } }));
@@ -314,7 +314,7 @@ test("EPERM under kernel.io_uring_disabled=1 is the sysctl's for those who are n
 
 test("EPERM under kernel.io_uring_disabled=1 is seccomp's for those whom the sysctl lets", () => {
   const { why } = failure(refusedWith("EPERM", "io_uring_setup", { refusing: { ...refuses, ioUringDisabled: 1, exempt: true, seccomp: 2 } }));
-  expect(why).toContain("seccomp profile refuses io_uring");
+  expect(why).toContain("seccomp profile denies this process io_uring");
   expect(why).not.toContain("io_uring_disabled");
 });
 

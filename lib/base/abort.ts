@@ -6,10 +6,13 @@ interface Listening {
   readonly listener: () => void;
 }
 
-/** What to do when a signal aborts. A signal has one listener, however many operations it stands for: adding one costs time in their number. */
+/**
+ * The listener that the library has on each signal, and the callbacks it runs. A signal gets one listener, however many
+ * operations use it: adding a listener takes time proportional to the number it already has.
+ */
 const listeningBySignal = new WeakMap<AbortSignal, Listening>();
 
-/** One that throws is reported as a rejection that nobody handles, and the others are called all the same. */
+/** Calls `callback`. If it throws, the error becomes an unhandled rejection, so the remaining callbacks still run. */
 function call(callback: () => void): void {
   try {
     callback();
@@ -24,13 +27,13 @@ function listen(signal: AbortSignal): Listening {
     listeningBySignal.delete(signal);
     for (const callback of callbacks) call(callback);
   };
-  signal.addEventListener("abort", listener, { once: true }); // the program's own may throw
+  signal.addEventListener("abort", listener, { once: true }); // may be the program's own method, and throw
   const listening = { callbacks, listener };
   listeningBySignal.set(signal, listening);
   return listening;
 }
 
-/** Calls `callback` once when `signal` aborts; returns what takes that back, which never throws. */
+/** Calls `callback` once when `signal` aborts. Returns a function that unregisters `callback`; it never throws. */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   const listening = listeningBySignal.get(signal) ?? listen(signal);
   const { callbacks, listener } = listening;
@@ -40,18 +43,21 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
     try {
       signal.removeEventListener("abort", listener);
     } catch {
-      return; // the program's own threw, and the listener is there for the next
+      return; // the program's own method threw: the listener is still registered, and the next callback reuses it
     }
     if (listeningBySignal.get(signal) === listening) listeningBySignal.delete(signal);
   };
 }
 
-/** Throws the signal's reason if it has aborted: a signal of a program's own class may not know how to. */
+/**
+ * Throws the signal's reason if it has aborted. Does not call `signal.throwIfAborted()`: a signal of the program's own
+ * class may lack it.
+ */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw signal.reason;
 }
 
-/** The signal's reason; where the program's own getter throws, what it throws. */
+/** Returns the signal's reason. If the program's own getter throws, returns the value that it threw. */
 export function reasonOf(signal: AbortSignal): unknown {
   try {
     return signal.reason;
@@ -61,9 +67,12 @@ export function reasonOf(signal: AbortSignal): unknown {
 }
 
 const forgetters = new FinalizationRegistry<() => void>((forget) => forget());
-hold(forgetters); // `bun --hot` drops modules whose objects are still there
+hold(forgetters); // on a reload `bun --hot` drops this module, but objects registered here may still be alive
 
-/** The same for a callback that somebody else has to keep: a signal may outlive a thousand streams, and would keep each that was dropped. */
+/**
+ * Like `onAbort`, but holds `callback` weakly: the caller has to keep it alive. Otherwise a signal that outlives
+ * thousands of streams would keep every stream that the program dropped.
+ */
 export function onAbortWhileKept(signal: AbortSignal, callback: () => void): () => void {
   const kept = new WeakRef(callback);
   const forget = onAbort(signal, () => kept.deref()?.());
@@ -96,7 +105,10 @@ class StopSignal implements AbortSignal {
   }
 }
 
-/** Aborts what the library has started itself, as an AbortController does, whatever a program has put in the place of that. */
+/**
+ * An AbortController for what the library itself has started. It works whatever the program has put in the place of the
+ * global AbortController.
+ */
 export class Stop {
   readonly signal = new StopSignal();
 

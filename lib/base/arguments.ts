@@ -1,4 +1,4 @@
-/** Checks of what callers pass: the messages name the argument and print the value. */
+/** Checks of the arguments that callers pass. The messages name the argument and print the value. */
 
 interface Coded {
   code: string;
@@ -8,22 +8,24 @@ function coded<E extends Error>(error: E, code: string): E & Coded {
   return Object.assign(error, { code });
 }
 
-/** The same in every copy of the library that a process has loaded, for they do not know each other's classes. */
+/** A property key that all copies of the library in a process share, since they do not know each other's classes. */
 const copySymbol = Symbol.for("bun-uring.copy");
 
-/** What an object of a copy's class says of itself. */
+/** The value that each copy puts on its classes' prototypes under `copySymbol`. */
 interface Mark {
   readonly kind: string;
-  /** Of the copy. */
+  /** The copy's folder. */
   readonly folder: string;
 }
 
-/** Where this copy of the library is. Bundled into one file it is where that is. */
-export const libraryFolder = import.meta.path.endsWith("/lib/base/arguments.ts") ? import.meta.dir.slice(0, -"/base".length) : import.meta.dir;
+/** The folder of this copy of the library. In a bundle it is the folder of the bundle. */
+export const libraryFolder = import.meta.path.endsWith("/lib/base/arguments.ts")
+  ? import.meta.dir.slice(0, -"/base".length)
+  : import.meta.dir;
 
 const marks = new WeakSet<Mark>();
 
-/** Has objects of a class be known as what they are, in other copies of the library, too. */
+/** Marks a class, so that other copies of the library recognise its objects too. */
 export function mark(kind: string, prototype: object): void {
   const own: Mark = { kind, folder: libraryFolder };
   marks.add(own);
@@ -40,14 +42,17 @@ function markOf(value: unknown): Mark | undefined {
   return isMark(found) ? found : undefined;
 }
 
-/** What is wrong with an object that another copy made, where it is one. */
+/** For an object that another copy of the library made, the description that messages print. */
 function ofAnotherCopy(value: unknown): string | undefined {
   const found = markOf(value);
   if (found === undefined || marks.has(found)) return undefined;
-  return `a ${found.kind} of another copy of bun-uring: this process has loaded ${found.folder} and ${libraryFolder}, whose objects do not go together; have it load one`;
+  return (
+    `a ${found.kind} of another copy of bun-uring: this process has loaded ${found.folder} and ${libraryFolder}, ` +
+    "whose objects cannot be mixed; have it load only one"
+  );
 }
 
-/** A value as messages print it. */
+/** Formats a value for a message. */
 export function show(value: unknown): string {
   const foreign = ofAnotherCopy(value);
   if (foreign !== undefined) return foreign;
@@ -76,16 +81,21 @@ export function outOfRange(name: string, expected: string, value: unknown): Rang
 /** Requires an integer from `minimum` to `maximum`. */
 export function checkInteger(name: string, value: unknown, minimum: number, maximum: number): asserts value is number {
   if (typeof value !== "number") throw invalidType(name, "a number", value);
-  if (!Number.isInteger(value) || value < minimum || value > maximum) throw outOfRange(name, `an integer from ${minimum} to ${maximum}`, value);
+  if (!Number.isInteger(value) || value < minimum || value > maximum)
+    throw outOfRange(name, `an integer from ${minimum} to ${maximum}`, value);
 }
 
-/** The largest file position: the kernel's loff_t. */
+/** The largest file position: the maximum of the kernel's loff_t. */
 const maximumPosition = 2n ** 63n - 1n;
 
-/** Requires a file position from `minimum` on: an integer up to 2^53 - 1, or a bigint up to 2^63 - 1. -1 is the file's own position. */
+/**
+ * Requires a file position of at least `minimum`: an integer up to 2^53 - 1, or a bigint up to 2^63 - 1. -1 stands for
+ * the file's own position.
+ */
 export function checkPosition(name: string, value: unknown, minimum: -1 | 0 | 1): asserts value is number | bigint {
   if (typeof value !== "bigint") checkInteger(name, value, minimum, Number.MAX_SAFE_INTEGER);
-  else if (value < BigInt(minimum) || value > maximumPosition) throw outOfRange(name, `an integer from ${minimum} to ${maximumPosition}`, value);
+  else if (value < BigInt(minimum) || value > maximumPosition)
+    throw outOfRange(name, `an integer from ${minimum} to ${maximumPosition}`, value);
 }
 
 /** Requires true or false. */
@@ -93,18 +103,28 @@ export function checkBoolean(name: string, value: unknown): asserts value is boo
   if (typeof value !== "boolean") throw invalidType(name, "true or false", value);
 }
 
-/** Requires an object that has none but the known properties, so that a misspelled option is not ignored. */
+/** Requires an object with known properties only, so that a misspelled option is not silently ignored. */
 export function checkOptions(options: unknown, known: readonly string[]): void {
-  if (typeof options !== "object" || options === null || markOf(options) !== undefined) throw invalidType("options", "an object", options);
-  for (const key of Object.keys(options)) if (!known.includes(key)) throw invalidValue(`unknown option ${show(key)}: the options here are ${known.join(", ")}`);
+  if (typeof options !== "object" || options === null || markOf(options) !== undefined)
+    throw invalidType("options", "an object", options);
+  for (const key of Object.keys(options))
+    if (!known.includes(key))
+      throw invalidValue(`unknown option ${show(key)}: the options here are ${known.join(", ")}`);
 }
 
-/** Whether it is an AbortSignal, of any class, for programs replace that. Reading throws in a Proxy of one. */
+/**
+ * Whether `value` is an AbortSignal of any class: programs replace the global one. Reading a property of a Proxy around
+ * an AbortSignal throws; such a Proxy is not a signal.
+ */
 export function isSignal(value: unknown): value is AbortSignal {
   if (typeof value !== "object" || value === null || !("aborted" in value && "reason" in value)) return false;
   if (!("addEventListener" in value && "removeEventListener" in value)) return false;
   try {
-    return typeof value.aborted === "boolean" && typeof value.addEventListener === "function" && typeof value.removeEventListener === "function";
+    return (
+      typeof value.aborted === "boolean" &&
+      typeof value.addEventListener === "function" &&
+      typeof value.removeEventListener === "function"
+    );
   } catch {
     return false;
   }

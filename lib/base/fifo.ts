@@ -1,4 +1,4 @@
-/** A queue: first in, first out, each step in constant time. */
+/** A first-in, first-out queue. `push` and `shift` take amortised constant time. */
 export class Fifo<Item> {
   #items: (Item | undefined)[] = [];
   #first = 0;
@@ -11,12 +11,12 @@ export class Fifo<Item> {
     this.#items.push(item);
   }
 
-  /** The item that shift would take. */
+  /** The item that `shift` would return. */
   peek(): Item | undefined {
     return this.#items[this.#first];
   }
 
-  /** Its items, the first first. */
+  /** Iterates over the items, oldest first. */
   *[Symbol.iterator](): Generator<Item> {
     for (let index = this.#first; index < this.#items.length; index++) {
       const item = this.#items[index];
@@ -28,7 +28,7 @@ export class Fifo<Item> {
     const item = this.#items[this.#first];
     if (this.size === 0) return undefined;
     this.#items[this.#first++] = undefined;
-    // Half of it is behind: time to let that go.
+    // More than half of the array has been consumed: drop that part.
     if (this.#first > 1024 && this.#first * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#first);
       this.#first = 0;

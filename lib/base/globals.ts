@@ -1,15 +1,32 @@
 /**
- * What the library takes of the global object, as it was when the library was imported: programs put something else there later, test suites above all. Who needs one of these
- * imports it from here; time is in timers.ts, and what aborts in abort.ts.
+ * The globals that the library uses, captured when it is imported: programs replace globals later, test suites above
+ * all. Code that needs one of these imports it from here. Timers are in timers.ts, and abort signals in abort.ts.
  */
 
-export const { Buffer, Bun, console, DOMException, FinalizationRegistry, MessageChannel, process, TextEncoder, WeakRef } = globalThis;
+export const {
+  Buffer,
+  Bun,
+  console,
+  DOMException,
+  FinalizationRegistry,
+  MessageChannel,
+  process,
+  TextEncoder,
+  WeakRef,
+} = globalThis;
 
-/** The engine's own, of which async functions' promises are: also where a program has put another there before. */
+/**
+ * The engine's own Promise, the class of the promises that async functions return, even if the program replaced the
+ * global Promise before it imported the library.
+ */
 export const Promise = (async () => undefined)().constructor as PromiseConstructor;
 
-/** How many processors there are, or the least: node:os would ask the global `navigator`, too. */
+/**
+ * The number of processors, or 1 if that is unknown. node:os would be no safer: it reads the global `navigator` too.
+ */
 export const processors: number = globalThis.navigator?.hardwareConcurrency ?? 1;
 
-/** Bun's web streams, also where others had their place before; loaded when they are needed. */
+/**
+ * Bun's own web streams, even if the program replaced the globals before it imported the library. Loaded on first use.
+ */
 export const webStreams = () => process.getBuiltinModule("node:stream/web");

@@ -1,52 +1,65 @@
-/** What has to be closed, where it was made, and what becomes of it when nobody has it any more. */
+/**
+ * Tracks the objects that programs have to close: where each was made, and how to reclaim one that is garbage-collected
+ * while open.
+ */
 
 import { checkBoolean, libraryFolder } from "./arguments.ts";
 import { FinalizationRegistry } from "./globals.ts";
 import { hold } from "./hold.ts";
 import { emitWarning } from "./warn.ts";
 
-/** Something that is open, as `openHandles` tells it. */
+/** An open object, as `openHandles` reports it. */
 export interface OpenHandle {
-  /** Its class. */
+  /** The object's class. */
   readonly kind: "Ring" | "RawRing" | "RingFile" | "BufferPool" | "FixedBuffer";
-  /** Which one: a file's path, a slot's index, the size of a pool, the descriptor of a ring. */
+  /** Which object it is: a file's path, a slot's index, a pool's size, a ring's descriptor. */
   readonly label: string;
   /** Where it was made: lines of a stack trace, without this library's own. */
   readonly madeAt: string;
 }
 
-/** What stands behind an object that users have. It must not refer to that object, or that is never collected. */
+/**
+ * The internal part of an object that programs hold. It must not refer to that object, which could then never be
+ * collected.
+ */
 export interface Reclaimable {
   readonly kind: OpenHandle["kind"];
   readonly label: string;
-  /** It was closed with something else: nothing is left to reclaim. */
+  /** Whether it is closed already, for example together with its ring: there is nothing left to reclaim. */
   readonly ended: boolean;
-  /** Nobody has the object: gives back what it has, as soon as nothing is in flight. Must not wait. */
+  /**
+   * Called when the object was garbage-collected: releases its resources as soon as nothing is in flight. Must not
+   * block.
+   */
   reclaim(): void;
 }
 
-/** A moment in the program. */
+/** An Error whose stack trace records a place in the program; undefined if handles are not tracked. */
 export type Place = Error | undefined;
 
-/** What NODE_ENV was when this was loaded. `bun build` writes what it was when it built, or "development", in place of the plain expression. */
+/**
+ * NODE_ENV when this module was loaded. `bun build` replaces this plain expression with the value at build time, or
+ * with "development".
+ */
 const builtFor = process.env.NODE_ENV;
-/** Kept, as in globals.ts, from where a bundler would not know it. */
+/** Captured on import, as in globals.ts. Read through this name, `env.NODE_ENV` is not replaced by a bundler. */
 const own = process;
 
 function byDefault(): boolean {
   const { env, execArgv } = own;
   const wish = env["BUN_URING_TRACK_HANDLES"];
   if (wish === "0" || wish === "1") return wish === "1";
-  // A reload of `bun --hot` drops all that the program had. What NODE_ENV is when the program runs comes first.
+  // Off under `bun --hot`: each reload drops everything that the program had open. NODE_ENV at run time takes
+  // precedence over its value at build time.
   return (env.NODE_ENV ?? builtFor) !== "production" && !execArgv.includes("--hot");
 }
 
 let tracking: boolean | undefined;
 const open = new Map<Reclaimable, Opened>();
-/** What was dropped and reported since `assertNoOpenHandles` looked last: so many are kept. */
+/** The objects that were dropped and reported since `assertNoOpenHandles` last ran, up to `mostDropped`. */
 const dropped: OpenHandle[] = [];
 const mostDropped = 100;
-/** What `assertNoOpenHandles` has said. */
+/** The handles that `assertNoOpenHandles` has already named. */
 const named = new WeakSet<OpenHandle>();
 
 const registry = new FinalizationRegistry<Reclaimable>((what) => {
@@ -56,12 +69,15 @@ const registry = new FinalizationRegistry<Reclaimable>((what) => {
   what.reclaim();
   if (opened !== undefined) report(opened.handle);
 });
-hold(registry); // `bun --hot` drops modules whose objects are still there
+hold(registry); // on a reload `bun --hot` drops this module, but objects registered here may still be alive
 
-/** Where a line of a stack trace lies in this library. Bundled into a program there are none to tell. */
+/**
+ * Lines of a stack trace that contain this path are the library's own. In a bundle they cannot be told from the
+ * program's.
+ */
 const folder = `${libraryFolder}/`;
 
-/** Of a program that has its own Error.prepareStackTrace this is anything, or throws. */
+/** If the program has its own Error.prepareStackTrace, `stack` may be any value, and reading it may throw. */
 function stackOf(place: Error): string {
   try {
     return String(place.stack);
@@ -78,7 +94,7 @@ function linesOf(place: Error): string {
   return (theirs.length > 0 ? theirs : lines).join("\n");
 }
 
-/** What is open, and how it is told once somebody asks. */
+/** A tracked object that is open. Its OpenHandle is made on first use: formatting a stack trace is slow. */
 class Opened {
   readonly #what: Reclaimable;
   readonly #place: Error;
@@ -95,7 +111,7 @@ class Opened {
   }
 }
 
-/** What is open and meant, the oldest first, `most` of it, as far as handles are tracked. */
+/** The tracked open objects that `isMeant` accepts: the oldest first, up to `most`. */
 export function openSince(isMeant: (what: Reclaimable) => boolean, most: number): OpenHandle[] {
   const found: OpenHandle[] = [];
   for (const [what, opened] of open) {
@@ -106,7 +122,7 @@ export function openSince(isMeant: (what: Reclaimable) => boolean, most: number)
   return found;
 }
 
-/** A moment in the program, as lines of a stack trace. */
+/** Formats a place as lines of a stack trace. */
 export function linesAt(place: Place): string | undefined {
   return place === undefined ? undefined : linesOf(place);
 }
@@ -122,35 +138,45 @@ function report(handle: OpenHandle): void {
   });
 }
 
-/** Where the program is, if that is of interest: for `track`, when it comes later. */
+/**
+ * The current place in the program if handles are tracked. Pass it to `track` if the object is made later, for example
+ * after an await.
+ */
 export function currentPlace(): Place {
   tracking ??= byDefault();
   return tracking ? new Error() : undefined;
 }
 
-/** Has `what` reclaimed when `object` is collected, unless `untrack` comes first. */
+/** Reclaims `what` when `object` is garbage-collected, unless `untrack` is called first. */
 export function track(object: object, what: Reclaimable, place = currentPlace()): void {
   registry.register(object, what, what);
   if (place !== undefined) open.set(what, new Opened(what, place));
 }
 
-/** It is closed, or somebody else's now. */
+/** Stops tracking: the object was closed, or its resource was handed over. */
 export function untrack(what: Reclaimable): void {
   registry.unregister(what);
   open.delete(what);
 }
 
-/** From here on whoever has the object need not close it: it is reclaimed when it is collected, and neither listed until then nor reported after. */
+/**
+ * Marks an object that need not be closed. It is still reclaimed when it is garbage-collected, but neither
+ * `openHandles` nor a warning reports it.
+ */
 export function leaveToCollection(what: Reclaimable): void {
   open.delete(what);
 }
 
 /**
- * Switches the tracking of open things on or off, in this thread, for those that are made from here on. It is a development aid: what is dropped without
- * close is reported once as a process warning (`process.on("warning")`, code BUN_URING_DROPPED) with the place that made it, and `openHandles` lists what is open. It costs up to
- * a microsecond for each thing made, a slot's acquire included, and nothing for operations. Reclaimed is what is dropped in either case.
+ * Switches the tracking of open objects on or off in this thread, for objects made from now on.
  *
- * Default: on, except where NODE_ENV is "production" and under `bun --hot`; the environment variable BUN_URING_TRACK_HANDLES, 0 or 1, overrides that.
+ * Tracking is a development aid. An object that is garbage-collected without close is reported once as a process
+ * warning (`process.on("warning")`, code BUN_URING_DROPPED) with the place that made it, and `openHandles` lists the
+ * objects that are open. Tracking captures a stack trace for each object made, including each slot acquired; operations
+ * cost nothing. Dropped objects are reclaimed whether or not they are tracked.
+ *
+ * Default: on, except if NODE_ENV is "production" or under `bun --hot`. The environment variable
+ * BUN_URING_TRACK_HANDLES, 0 or 1, overrides that.
  *
  * @param enabled - whether to track
  *
@@ -169,8 +195,8 @@ export function trackHandles(enabled: boolean): void {
 }
 
 /**
- * The rings, files, pools and slots of this thread that were made while handles were tracked and that nobody has begun to close, the oldest first. What is
- * still open is the same object the next time.
+ * Lists the rings, files, pools and slots of this thread that were made while handles were tracked and whose close has
+ * not begun, the oldest first. For an object that stays open, every call returns the same OpenHandle.
  *
  * @example
  * ```ts
@@ -186,12 +212,13 @@ export function openHandles(): OpenHandle[] {
 }
 
 /**
- * Requires that this thread has nothing open, and has dropped nothing without close since the last look: for the end of a test suite, or of a test. What it names
- * it names once, so that one test fails for it. Test files that run in one process have one list.
+ * Throws unless this thread has nothing open and has dropped nothing without close since the last call. Call it at the
+ * end of a test suite or of a test. It reports each object only once, so that only one test fails for it. Test files
+ * that run in the same process share one list.
  *
- * @param except - what may be open: `openHandles()` of before. Default: nothing.
+ * @param except - handles that may be open: an earlier result of `openHandles()`. Default: none.
  *
- * @throws Error: something is open, or was dropped, with the places that made it; or handles are not tracked
+ * @throws Error: something is open or was dropped, with the places that made it; or handles are not tracked
  *
  * @example
  * ```ts
@@ -208,7 +235,10 @@ export function openHandles(): OpenHandle[] {
  */
 export function assertNoOpenHandles(except: readonly OpenHandle[] = []): void {
   tracking ??= byDefault();
-  if (!tracking) throw new Error("handles are not tracked: set BUN_URING_TRACK_HANDLES=1, or call trackHandles(true) before they are made");
+  if (!tracking)
+    throw new Error(
+      "handles are not tracked: set BUN_URING_TRACK_HANDLES=1, or call trackHandles(true) before they are made",
+    );
   const found = [
     ...dropped.splice(0).map((handle) => ({ handle, fate: "dropped without close" })),
     ...openHandles().map((handle) => ({ handle, fate: "open" })),

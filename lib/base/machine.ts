@@ -1,10 +1,10 @@
-/** What the kernel says of this process and machine. */
+/** What the kernel reports about this process and this machine. */
 import { process } from "./globals.ts";
 
 export const pageBytes = 4096;
 export const hugePageBytes = 2 ** 21;
 
-/** A file of /proc or /sys; "" where it can't be read. */
+/** Reads a file of /proc or /sys; returns "" if it cannot be read. */
 export function readProc(path: string): string {
   try {
     return process.getBuiltinModule("node:fs").readFileSync(path, "utf8");
@@ -13,16 +13,19 @@ export function readProc(path: string): string {
   }
 }
 
-/** What a pattern's first group finds. */
+/** The first capture group of `pattern` in `text`. */
 export function field(text: string, pattern: RegExp): string | undefined {
   return pattern.exec(text)?.[1];
 }
 
 /**
- * Whether the process has a capability of the machine, by its number, as root has; root of a user namespace, as in a rootless container, has not.
- * @param status - what /proc/self/status says
+ * Whether the process has a capability, given by its number, in the initial user namespace, as root of the machine
+ * does. Root of another user namespace, as in a rootless container, does not.
+ * @param status - the content of /proc/self/status
  */
 export function hasCapability(capability: number, status: string): boolean {
   const effective = BigInt(`0x${field(status, /^CapEff:\s+(\S+)/m) ?? "0"}`);
-  return ((effective >> BigInt(capability)) & 1n) === 1n && /^\s*0\s+0\s+4294967295\s*$/.test(readProc("/proc/self/uid_map"));
+  return (
+    ((effective >> BigInt(capability)) & 1n) === 1n && /^\s*0\s+0\s+4294967295\s*$/.test(readProc("/proc/self/uid_map"))
+  );
 }

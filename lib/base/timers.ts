@@ -1,7 +1,8 @@
 /**
- * Time and turns that no program can take away. Fake timers replace the global functions, node:timers' and process.nextTick, and Bun's own stop the real ones too, whoever has
- * kept them. None reaches what is used here: promise jobs, and `Atomics.waitAsync`, which the engine ends by its own clock. So callbacks come, and no state has to be
- * ready for one that does not.
+ * Timers that a program cannot replace. Fake timers replace the global functions, those of node:timers, and
+ * process.nextTick; Bun's own also stop the real functions, even for code that saved them earlier. They do not affect
+ * what this module uses: promise jobs, and `Atomics.waitAsync`, whose timeout the engine measures with its own clock.
+ * Callbacks therefore always run, and no code has to cope with one that never does.
  */
 import { MessageChannel, Promise, process } from "./globals.ts";
 
@@ -10,38 +11,49 @@ const { then } = Promise.prototype;
 
 const resolved = Promise.resolve();
 
-/** Nobody notifies it: a wait for it ends with its time. */
+/** Never notified: every wait on it ends by its timeout. */
 const never = new Int32Array(new SharedArrayBuffer(4));
 
-/** A wait of no time at all would be over at once. */
+/** The shortest timeout. With 0, waitAsync would return at once instead of a promise. */
 const leastMs = 0.001;
 
-/** Calls back in a microtask. */
+/** Calls `callback` in a microtask. */
 export function soon(callback: () => void): void {
   void then.call(resolved, callback);
 }
 
-/** Calls back once, `ms` later; 0: in the next turn of the event loop, so that timers and sockets have theirs. Does not keep the process alive. */
+/**
+ * Calls `callback` once, `ms` later. With 0 that is the next turn of the event loop, after timers and sockets have had
+ * theirs. Does not keep the process alive.
+ */
 export function later(ms: number, callback: () => void): void {
   void then.call(waitAsync(never, 0, 0, Math.max(ms, leastMs)).value, callback);
 }
 
-/** A MessagePort that nothing comes to. Of a class that a program had put there before only node's module, which takes long to load, has the real one. */
+/**
+ * Opens a MessagePort that never receives a message. If the program replaced the global MessageChannel before it
+ * imported the library, the real one is taken from node:worker_threads, which is slow to load.
+ */
 function openPort(): { ref(): void; unref(): void } {
   const { port1 } = MessageChannel === undefined ? {} : new MessageChannel();
-  return typeof port1?.ref === "function" ? port1 : new (process.getBuiltinModule("node:worker_threads").MessageChannel)().port1;
+  return typeof port1?.ref === "function"
+    ? port1
+    : new (process.getBuiltinModule("node:worker_threads").MessageChannel)().port1;
 }
 
 let port: ReturnType<typeof openPort> | undefined;
 let keeping = 0;
 
-/** Keeps the process, or the Worker, alive until as many `letEnd`: for waits without anything in the kernel's hands. */
+/**
+ * Keeps the process, or the Worker, alive until `letEnd` has been called as many times as this. For waits during which
+ * nothing is in flight in the kernel.
+ */
 export function keepAlive(): void {
   port ??= openPort();
   if (keeping++ === 0) port.ref();
 }
 
-/** Takes one `keepAlive` back. */
+/** Undoes one `keepAlive`. */
 export function letEnd(): void {
   if (--keeping === 0) port?.unref();
 }

@@ -1,6 +1,7 @@
 /**
- * The bounds of memory as the engine has them. A subclass, a Proxy or an own property may have `length`, `byteOffset` or `buffer` say something else, and the kernel would
- * write past the memory's end. Whoever gives memory to the kernel, or copies out of what it wrote, takes its bounds from here, once.
+ * The bounds of memory as the engine knows them. A subclass, a Proxy or an own property can make `length`, `byteOffset`
+ * or `buffer` return something else, and the kernel would write past the end of the memory. All code that passes memory
+ * to the kernel, or copies out of memory that the kernel wrote, reads the bounds here, and only once.
  */
 
 const { isView: isArrayBufferView } = ArrayBuffer;
@@ -26,7 +27,7 @@ const sharedByteLength = getter<number>(SharedArrayBuffer.prototype, "byteLength
 const sharedGrowable = getter<boolean>(SharedArrayBuffer.prototype, "growable");
 const unsharedByteLength = getter<number>(ArrayBuffer.prototype, "byteLength");
 
-/** Whether it is a typed array or a DataView: a Proxy of one, or an object with its prototype, is not. */
+/** Whether `value` is a typed array or a DataView. A Proxy of one is not, nor is an object with its prototype. */
 export function isView(value: unknown): value is NodeJS.ArrayBufferView {
   return isArrayBufferView(value);
 }
@@ -40,32 +41,35 @@ function has<Value>(get: Getter<Value>, object: unknown): boolean {
   }
 }
 
-/** Whether it is a Uint8Array, or a subclass's. */
+/** Whether `value` is a Uint8Array, or an instance of a subclass. */
 export function isBytes(value: unknown): value is Uint8Array {
   return isView(value) && value instanceof PlainBytes && has(typedArrayByteLength, value);
 }
 
-/** Whether it is a SharedArrayBuffer. That its getter throws for what is none takes longer than all else, so its class is looked at first. */
+/**
+ * Whether `value` is a SharedArrayBuffer. Checks the class first: calling the getter on anything else throws, which is
+ * slow.
+ */
 export function isSharedMemory(value: unknown): value is SharedArrayBuffer {
   return value instanceof SharedMemory && has(sharedByteLength, value);
 }
 
-/** Bytes of a SharedArrayBuffer, by now. */
+/** The present length of a SharedArrayBuffer, in bytes: it may grow. */
 export function sharedByteLengthOf(memory: SharedArrayBuffer): number {
   return sharedByteLength.call(memory);
 }
 
-/** Whether a SharedArrayBuffer can grow, and with it views that have no length of their own. */
+/** Whether a SharedArrayBuffer can grow. Views without a fixed length grow with it. */
 export function isGrowable(memory: SharedArrayBuffer): boolean {
   return sharedGrowable.call(memory);
 }
 
-/** Whether it is an ArrayBuffer, whatever its prototype. */
+/** Whether `value` is an ArrayBuffer, whatever its prototype. */
 export function isUnsharedMemory(value: unknown): value is ArrayBuffer {
   return has(unsharedByteLength, value);
 }
 
-/** Bytes of a Uint8Array, or -1 where it is none: for where each nanosecond counts. */
+/** The length of a Uint8Array in bytes, or -1 for any other value. For hot paths. */
 export function lengthIfBytes(value: unknown): number {
   if (!(value instanceof PlainBytes)) return -1;
   try {
@@ -75,24 +79,25 @@ export function lengthIfBytes(value: unknown): number {
   }
 }
 
-/** The memory that a typed array lies in. */
+/** The buffer of a typed array. */
 export function bufferOf(bytes: Uint8Array): ArrayBufferLike {
   return typedArrayBuffer.call(bytes);
 }
 
-/** Bytes of a typed array. */
+/** The length of a typed array in bytes. */
 export function byteLengthOf(bytes: Uint8Array): number {
   return typedArrayByteLength.call(bytes);
 }
 
-/** Where a typed array begins in its memory, in bytes. */
+/** The offset of a typed array in its buffer, in bytes. */
 export function byteOffsetOf(bytes: Uint8Array): number {
   return typedArrayByteOffset.call(bytes);
 }
 
 /**
- * The memory of a view as a plain Uint8Array, which no program has touched: its own getters and methods can be relied on.
- * @throws TypeError: a DataView whose memory was detached
+ * A view's memory as a new plain Uint8Array. The program has not modified it, so its getters and methods can be
+ * trusted.
+ * @throws TypeError: a DataView whose buffer was detached
  */
 export function bytesOfView(view: NodeJS.ArrayBufferView): Uint8Array {
   let buffer: ArrayBufferLike;

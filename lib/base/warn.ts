@@ -1,19 +1,25 @@
 import { console, process } from "./globals.ts";
 
-/** Tells the program something without breaking what it is about: a test suite's console may throw. */
+/**
+ * Prints a warning. Never throws, so that it cannot disturb the operation it is about: the console of a test suite may
+ * throw.
+ */
 export function warn(...message: readonly unknown[]): void {
   try {
     console.warn(...message);
   } catch {
-    // Whoever made it throw has seen it.
+    // The program itself made its console throw, so it knows.
   }
 }
 
-/** The same as a process warning. */
-export function emitWarning(message: string, options: { readonly type: string; readonly code: string; readonly detail: string }): void {
+/** Emits a process warning. Never throws. */
+export function emitWarning(
+  message: string,
+  options: { readonly type: string; readonly code: string; readonly detail: string },
+): void {
   try {
     process.emitWarning(message, options);
   } catch {
-    // As above.
+    // As above: the program itself made this throw.
   }
 }

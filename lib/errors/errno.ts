@@ -1,4 +1,7 @@
-/** Errnos: those that the library looks for, negative as the kernel and liburing return them, and all that there are by their codes. */
+/**
+ * Errnos: constants for those that the library checks for, negative as the kernel and liburing return them; and the
+ * errnos and codes of all others, by lookup.
+ */
 import { process } from "../base/globals.ts";
 
 export const EINTR = -4;
@@ -13,10 +16,13 @@ export const ETIME = -62;
 export const EOVERFLOW = -75;
 export const ECANCELED = -125;
 
-/** What node:os lacks of Linux's errnos, and files, devices and io_uring report. */
+/** Errnos of Linux that files, devices and io_uring report and that node:os lacks. */
 const others = { EBADFD: 77, EUSERS: 87, EUCLEAN: 117, EREMOTEIO: 121, ENOMEDIUM: 123, ENOKEY: 126, EHWPOISON: 133 };
 
-/** Negative errnos by code; of two names for one errno the kernel's is the last. */
+/**
+ * Negative errnos by code. Of two codes for the same errno, the one that the kernel uses comes last, so that `codeOf`
+ * returns it.
+ */
 function errnos(): Map<string, number> {
   const { errno } = process.getBuiltinModule("node:os").constants;
   const found = new Map(Object.entries({ ...errno, ...others }).map(([code, number]) => [code, -number]));
@@ -31,7 +37,7 @@ function errnos(): Map<string, number> {
 let errnoByCode: ReadonlyMap<string, number> | undefined;
 let codeByErrno: ReadonlyMap<number, string> | undefined;
 
-/** The negative errno of a code; 0 for one that is no errno. */
+/** The negative errno of a code, or 0 if the code is not an errno. */
 export function errnoOf(code: string): number {
   errnoByCode ??= errnos();
   return errnoByCode.get(code) ?? 0;

@@ -1,22 +1,30 @@
-/** What refuses io_uring to this process, as far as /proc says. */
+/** Finds out from /proc what denies this process io_uring. */
 import { process } from "../base/globals.ts";
 import { field, hasCapability, readProc } from "../base/machine.ts";
 
-/** What there is that may refuse. */
+/** The state of everything that may deny io_uring. */
 export interface Refusing {
-  /** The sysctl kernel.io_uring_disabled: 0 for all, 1 for a group, 2 for none; undefined before Linux 6.6. */
+  /**
+   * The sysctl kernel.io_uring_disabled. 0: all may use io_uring; 1: only a group; 2: nobody. Undefined before Linux
+   * 6.6.
+   */
   readonly ioUringDisabled: number | undefined;
-  /** The sysctl kernel.io_uring_group: whom 1 leaves io_uring to. -1 is nobody. */
+  /**
+   * The sysctl kernel.io_uring_group: the group that may use io_uring if kernel.io_uring_disabled is 1. -1: no group.
+   */
   readonly ioUringGroup: number | undefined;
-  /** Whether 1 leaves it to this process: to root of the machine, or to a member of the group. */
+  /**
+   * Whether this process may use io_uring if kernel.io_uring_disabled is 1: it is root of the machine, or a member of
+   * the group.
+   */
   readonly exempt: boolean;
-  /** The process's seccomp mode: 0 none, 1 strict, 2 filtered. */
+  /** The process's seccomp mode. 0: none; 1: strict; 2: filter. */
   readonly seccomp: number;
-  /** Whether the kernel is gVisor's, which is no Linux. */
+  /** Whether the kernel is gVisor's, which is not Linux. */
   readonly gvisor: boolean;
 }
 
-/** Who or what. */
+/** What denies io_uring. */
 export type Refuser = "disabled" | "restricted" | "seccomp" | "gvisor" | "unknown";
 
 const CAP_SYS_ADMIN = 21;
@@ -26,21 +34,27 @@ function integer(path: string): number | undefined {
   return text === undefined ? undefined : Number(text);
 }
 
-/** As /proc says it. */
+/** Reads that state from /proc. */
 export function refusing(status = readProc("/proc/self/status")): Refusing {
   const ioUringGroup = integer("/proc/sys/kernel/io_uring_group");
   const { release, version } = process.getBuiltinModule("node:os");
-  const groups = [field(status, /^Gid:\s+\d+\s+(\d+)/m), ...(field(status, /^Groups:[ \t]*([\d ]*)/m) ?? "").split(" ")];
+  const groups = [
+    field(status, /^Gid:\s+\d+\s+(\d+)/m),
+    ...(field(status, /^Groups:[ \t]*([\d ]*)/m) ?? "").split(" "),
+  ];
   return {
     ioUringDisabled: integer("/proc/sys/kernel/io_uring_disabled"),
     ioUringGroup,
     exempt: hasCapability(CAP_SYS_ADMIN, status) || groups.includes(String(ioUringGroup)),
     seccomp: Number(field(status, /^Seccomp:\s+(\d)/m) ?? 0),
-    gvisor: /gvisor/i.test(release()) || version().includes("Sun Jan 10 15:06:54 PST 2016"), // all of its releases say so
+    // Every release of gVisor reports this date.
+    gvisor: /gvisor/i.test(release()) || version().includes("Sun Jan 10 15:06:54 PST 2016"),
   };
 }
 
-/** What is behind EPERM or ENOSYS, most likely. A sysctl that refuses does so for certain. */
+/**
+ * The most likely source of EPERM or ENOSYS. If a sysctl denies io_uring, that is certain; a seccomp filter is a guess.
+ */
 export function refuserOf({ ioUringDisabled = 0, exempt, seccomp, gvisor }: Refusing, code: string): Refuser {
   if (gvisor) return "gvisor";
   if (code === "EPERM" && ioUringDisabled >= 2) return "disabled";

@@ -1,9 +1,9 @@
-/** What the library needs, and since when Linux has what it uses. */
+/** The versions that the library needs, and the Linux versions that introduced the features it uses. */
 
-/** The oldest that do. The engines of package.json say the same of Bun. */
+/** The oldest supported versions. `engines` in package.json has the same version of Bun. */
 export const oldest = { bun: "1.4.0", linux: "6.1", liburing: "2.3" } as const;
 
-/** The Linux that brought something, and the one that has it right. */
+/** The version of Linux that introduced a feature; for `replaceKeepsTail`, the one that fixed it. */
 export const since = {
   clones: "6.12",
   ranges: "6.13",
@@ -13,7 +13,10 @@ export const since = {
   READV_FIXED: "6.15",
 } as const;
 
-/** Whether a kernel's release, "6.1.0-39-amd64", is before a version, "6.12". Undefined where it says neither. */
+/**
+ * Whether a kernel's release, "6.1.0-39-amd64", is older than a version, "6.12". Undefined if the release does not
+ * start with a version.
+ */
 export function isBefore(release: string, version: string): boolean | undefined {
   const [, major, minor] = /^(\d+)\.(\d+)/.exec(release) ?? [];
   if (major === undefined) return undefined;
@@ -21,7 +24,7 @@ export function isBefore(release: string, version: string): boolean | undefined 
   return Number(major) < wantedMajor || (Number(major) === wantedMajor && Number(minor) < wantedMinor);
 }
 
-/** What to do where the kernel lacks something. */
+/** The hint for a feature that the kernel lacks. */
 export function newerLinux(version: string): string {
   return `Linux ${version} or newer is needed.`;
 }

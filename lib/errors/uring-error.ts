@@ -19,9 +19,9 @@ const descriptions: Record<string, string> = {
   EUSERS: "too many users",
 };
 
-/** What an error says beyond its errno. */
+/** Details of an error besides its errno. */
 export interface UringErrorDetails {
-  /** Shown instead of the system's text for the errno. */
+  /** Replaces the system's text for the errno. */
   readonly message?: string;
   readonly hint?: string;
   readonly path?: string;
@@ -30,7 +30,8 @@ export interface UringErrorDetails {
 }
 
 /**
- * Every failure of a system call or of a request, and every use of a thing that is closed, released or not the ring's own.
+ * The error of every failed system call or request, and of every use of an object that is closed, released, or does not
+ * belong to the ring.
  *
  * @example
  * ```ts
@@ -51,25 +52,29 @@ export class UringError extends Error {
   override readonly name = "UringError";
   /** The errno's name, "EBUSY". */
   readonly code: string;
-  /** The errno, negative, as node:fs has it: -16. 0 where the code is not an errno. */
+  /** The errno, negative as in node:fs: -16. 0 if the code is not an errno. */
   readonly errno: number;
   /** What failed: "io_uring_clone_buffers", "read_fixed", … */
   readonly syscall: string;
-  /** What to do about it, where that is known. */
+  /** What to do about it, if that is known. */
   declare readonly hint?: string;
-  /** The path that was given, where there was one. */
+  /** The path that was passed, if any. */
   declare readonly path?: string;
-  /** The second path, where there were two. */
+  /** The second path that was passed, if any. */
   declare readonly dest?: string;
 
   /**
-   * The library makes these.
+   * Only the library creates these.
    * @hidden
    */
   constructor(error: number | string, syscall: string, details: UringErrorDetails = {}) {
     const errno = typeof error === "number" ? error : errnoOf(error);
     const code = typeof error === "number" ? codeOf(error) : error;
-    const text = details.message ?? descriptions[code] ?? process.getBuiltinModule("node:util").getSystemErrorMap().get(errno)?.[1] ?? "failed";
+    const text =
+      details.message ??
+      descriptions[code] ??
+      process.getBuiltinModule("node:util").getSystemErrorMap().get(errno)?.[1] ??
+      "failed";
     const hint = details.hint ?? hintFor(code, syscall);
     super(
       `${code}: ${text}, ${syscall}${details.path === undefined ? "" : ` '${details.path}'`}${details.destination === undefined ? "" : ` -> '${details.destination}'`}${hint === undefined ? "" : `. ${hint}`}`,
@@ -84,7 +89,7 @@ export class UringError extends Error {
   }
 }
 
-/** Throws a system call's -errno as the UringError that it is; returns any other result. */
+/** Throws a UringError if `result`, of a system call, is a negative errno; otherwise returns it. */
 export function checked(result: number, syscall: string): number {
   if (result < 0) throw new UringError(result, syscall);
   return result;

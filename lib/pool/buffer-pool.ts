@@ -1,4 +1,12 @@
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue, mark } from "../base/arguments.ts";
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  checkSignal,
+  invalidType,
+  invalidValue,
+  mark,
+} from "../base/arguments.ts";
 import { Promise } from "../base/globals.ts";
 import { currentPlace, type Place, track } from "../base/handles.ts";
 import { hold, letGo } from "../base/hold.ts";
@@ -13,60 +21,78 @@ import { Uring } from "../uring/uring.ts";
 import { Wakeup } from "../uring/wakeup.ts";
 import { PoolControl } from "./control.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
-import { adviseHugePages, allocateMemories, checkAdvice, MADV_POPULATE_WRITE, memoryBytes, planPool, populate, residentParts } from "./memory.ts";
+import {
+  adviseHugePages,
+  allocateMemories,
+  checkAdvice,
+  MADV_POPULATE_WRITE,
+  memoryBytes,
+  planPool,
+  populate,
+  residentParts,
+} from "./memory.ts";
 import { Participant } from "./participant.ts";
 
 /** Options of `new BufferPool()` and `BufferPool.create()`. */
 export interface BufferPoolOptions {
-  /** How many slots, 1 or more. */
+  /** The number of slots, 1 or more. */
   readonly count: number;
-  /** Bytes of a slot, 1 to 1 GiB. Each begins on a page, so what is not a multiple of 4096 takes more memory than it shows. */
+  /**
+   * The size of a slot in bytes, 1 to 1 GiB. Each slot starts on a page boundary, so a size that is not a multiple of
+   * 4096 takes up more memory.
+   */
   readonly size: number;
-  /** Ask for huge pages, which make registering several times cheaper. Default true. */
+  /** Whether to ask for huge pages, which make registering the memory faster. Default true. */
   readonly hugePages?: boolean;
-  /** Fill a slot with zeros whenever it is acquired. Default false: it shows its last content. */
+  /** Whether to fill a slot with zeros each time it is acquired. Default false: it shows its last content. */
   readonly zero?: boolean;
 }
 
-/** A pool, for other threads: structured-cloneable, for postMessage and workerData within this process. */
+/**
+ * A handle with which other threads attach to a pool. It can be structured-cloned: send it with postMessage or
+ * workerData, within this process.
+ */
 export interface PoolHandle {
-  /** Tells a handle from other objects. */
+  /** Distinguishes a handle from other objects. */
   readonly kind: "bun-uring.PoolHandle";
-  /** What the threads have in common: of no use to programs. */
+  /** The state that the attached threads share. Programs have no use for it. */
   readonly control: SharedArrayBuffer;
   /** The slots' memory. */
   readonly memories: readonly SharedArrayBuffer[];
 }
 
-/** What `BufferPool.stats()` tells. */
+/** What `BufferPool.stats()` returns. */
 export interface PoolStats {
-  /** Slots in all. */
+  /** The total number of slots. */
   readonly count: number;
-  /** Bytes of a slot. */
+  /** The size of a slot in bytes. */
   readonly size: number;
   /** Free slots. */
   readonly available: number;
-  /** Slots that this pool object's holders have. */
+  /** Slots that were acquired or received through this pool object and are not released yet. */
   readonly held: number;
-  /** Slots handed over and not yet received. */
+  /** Slots that were handed over and not received yet, by any thread. */
   readonly inTransit: number;
-  /** Pending acquires of this pool object. */
+  /** Pending `acquire` calls of this pool object. */
   readonly waiting: number;
-  /** How often this pool object had no slot free when one was asked for, or only the last one, which streams leave to others. */
+  /**
+   * How often a slot was requested from this pool object and could not be granted at once. Streams count, too, when
+   * they leave the last free slot to others.
+   */
   readonly exhaustions: number;
-  /** Other threads and pool objects that have this pool. */
+  /** Other attachments of this pool, in this thread and others. */
   readonly othersAttached: number;
-  /** How many of them have pending acquires. */
+  /** How many of those have pending acquires. */
   readonly othersWaiting: number;
-  /** Memory of all slots, padding included. */
+  /** Bytes of memory of all slots, padding included. */
   readonly memoryBytes: number;
-  /** Buffers that the kernel knows the memory as. */
+  /** The number of registered buffers that the memory consists of. */
   readonly extents: number;
-  /** Milliseconds that registering took; 0 in an attached pool, which registers nothing. */
+  /** Milliseconds that registering the memory took; 0 in an attached pool, which registers nothing. */
   readonly registrationMs: number;
 }
 
-/** What a ring needs of a pool. */
+/** Access for rings to the participant behind a pool object. */
 export let participantOf: (pool: BufferPool) => Participant;
 
 function checkPoolOptions(options: BufferPoolOptions) {
@@ -79,9 +105,9 @@ function checkPoolOptions(options: BufferPoolOptions) {
   return { plan: planPool(count, size, hugePages), zero };
 }
 
-/** Everything up to the memory's first page fault. */
+/** Does everything that comes before the memory's first page fault. */
 function allocate({ plan, zero }: ReturnType<typeof checkPoolOptions>) {
-  const ability = cloneAbility(); // a machine without io_uring says so before any memory is allocated
+  const ability = cloneAbility(); // first: without io_uring it throws, before any memory is allocated
   const memories = allocateMemories(plan);
   const control = PoolControl.create(plan, ability, zero);
   const parts = residentParts(plan, memories);
@@ -89,7 +115,10 @@ function allocate({ plan, zero }: ReturnType<typeof checkPoolOptions>) {
   return { control, memories, parts };
 }
 
-/** Has the kernel's own worker threads fault the memory in, part by part. */
+/**
+ * Lets the kernel's own worker threads fault the memory in, part by part. `parts` is held meanwhile, since the kernel
+ * writes to the memory.
+ */
 async function populateOffThread(parts: readonly Region[]): Promise<void> {
   using uring = await patiently(() => new Uring({ entries: 1, cqEntries: 0, flags: 0, sqThreadIdleMs: 0 }));
   const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -123,12 +152,23 @@ async function populateOffThread(parts: readonly Region[]): Promise<void> {
 }
 
 function populating({ start, end }: Region): Sqe {
-  return { opcode: IORING_OP_MADVISE, flags: 0, fd: -1, off: 0, addr: start, len: end - start, opFlags: MADV_POPULATE_WRITE, bufIndex: 0, spliceFdIn: 0 };
+  return {
+    opcode: IORING_OP_MADVISE,
+    flags: 0,
+    fd: -1,
+    off: 0,
+    addr: start,
+    len: end - start,
+    opFlags: MADV_POPULATE_WRITE,
+    bufIndex: 0,
+    spliceFdIn: 0,
+  };
 }
 
 /**
- * Memory for I/O, registered with the kernel once and cloned into every ring that needs it: `count` slots of `size` bytes in SharedArrayBuffers, which
- * all threads of the process see at the same addresses. Slots are granted to one holder at a time, across threads and without locks.
+ * Memory for I/O that is registered with the kernel once and cloned into every ring that needs it: `count` slots of
+ * `size` bytes in SharedArrayBuffers, which all threads of the process see at the same addresses. Each slot has one
+ * holder at a time. Threads share the slots without locks.
  *
  * @example
  * ```ts
@@ -149,8 +189,9 @@ export class BufferPool implements Disposable {
   /**
    * Allocates, faults in and registers the memory.
    * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError ENOMEM: not that much memory on the machine or in the cgroup, or over the memlock limit (`create` waits half a second for what was closed and is
-   * still counted, this does not); and the errors of `new RawRing()`
+   * @throws UringError ENOMEM: the machine or the cgroup does not have enough memory, or the limit on locked memory is
+   * exceeded (what was closed a moment ago may still count: `create` waits up to half a second for that, the
+   * constructor does not); and the errors of `new RawRing()`
    */
   constructor(options: BufferPoolOptions);
   /** @internal */
@@ -168,8 +209,8 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * As `new BufferPool()`, with the memory faulted in by threads of the kernel while the event loop goes on. Registering
-   * it afterwards takes as long as in the constructor.
+   * Like `new BufferPool()`, but threads of the kernel fault the memory in while the event loop goes on. Registering
+   * the memory afterwards blocks as long as in the constructor.
    * @throws TypeError, RangeError, UringError: as the constructor
    * @example
    * ```ts
@@ -191,11 +232,14 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * The pool of another thread, here. It costs neither memory nor a registration. Each attachment is a holder of its own, the same handle's second one too: it has slots
-   * and waits of its own, and is closed for itself. Where the pool is closed at the same moment it is refused, or is a pool that is closed already.
+   * Attaches to a pool of another thread. This takes neither memory nor another registration. Each attachment is
+   * independent, even a second one with the same handle: it has its own slots and pending acquires, and is closed
+   * separately. If the pool is being closed at the same time, `attach` either throws or returns a pool that is closed
+   * already.
    * @param handle - what `share` returned
    * @throws TypeError: not a handle, or one of another version of this library
-   * @throws UringError EBADF: the pool is closed, or every thread that had it has ended; EMFILE; EUSERS: 1024 have it
+   * @throws UringError EBADF: the pool is closed, or every thread attached to it has ended; EMFILE; EUSERS: 1024 pool
+   * objects share this pool already, the one that made it included
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -213,7 +257,8 @@ export class BufferPool implements Disposable {
     const control = PoolControl.open(handle.control);
     const memories: readonly unknown[] = Array.isArray(handle.memories) ? Array.from(handle.memories) : [];
     const { plan } = control;
-    if (memories.length !== plan.memoryCount) throw invalidValue(`handle.memories must be ${plan.memoryCount} SharedArrayBuffers`);
+    if (memories.length !== plan.memoryCount)
+      throw invalidValue(`handle.memories must be ${plan.memoryCount} SharedArrayBuffers`);
     const shared = memories.map((memory, index) => {
       if (isSharedMemory(memory) && sharedByteLengthOf(memory) === memoryBytes(plan, index)) return memory;
       throw invalidValue(`handle.memories[${index}] must be a SharedArrayBuffer of ${memoryBytes(plan, index)} bytes`);
@@ -222,28 +267,32 @@ export class BufferPool implements Disposable {
     return new BufferPool(Participant.attach(control, shared), currentPlace());
   }
 
-  /** How many slots there are. */
+  /** The number of slots. */
   get count(): number {
     return this.#participant.control.plan.count;
   }
 
-  /** Bytes of a slot. */
+  /** The size of a slot in bytes. */
   get size(): number {
     return this.#participant.control.plan.sizeBytes;
   }
 
-  /** How many slots are free at this moment: counted slot by slot, for people and tests rather than for every request. */
+  /**
+   * The number of slots that are free at this moment. Reading it scans all slots: use it for diagnostics and tests, not
+   * for every request.
+   */
   get available(): number {
     return this.#participant.census().free;
   }
 
-  /** Whether the pool was closed, here or by the thread that made it. */
+  /** Whether the pool is closed, here or by the thread that made it. */
   get closed(): boolean {
     return this.#participant.closed;
   }
 
   /**
-   * What another thread attaches with. A pool that was shared and is dropped without close stays until this thread ends: the handle may be on its way.
+   * Returns a handle with which another thread attaches to the pool. A pool that was shared and then dropped without
+   * close stays open until this thread ends, because the handle may still be on its way to another thread.
    * @throws UringError EBADF: the pool is closed
    * @example
    * ```ts
@@ -256,11 +305,17 @@ export class BufferPool implements Disposable {
    */
   share(): PoolHandle {
     this.#participant.share();
-    return { kind: "bun-uring.PoolHandle", control: this.#participant.control.memory, memories: [...this.#participant.memories] };
+    return {
+      kind: "bun-uring.PoolHandle",
+      control: this.#participant.control.memory,
+      memories: [...this.#participant.memories],
+    };
   }
 
   /**
-   * A slot; undefined where none is free, where somebody of this thread waits, or where only one is left and another thread has waited for it through a hundred releases.
+   * Acquires a slot without waiting. Returns undefined if no slot is free, if an `acquire` of this pool object is
+   * pending, or if only one slot is free and it is kept for another thread that has been waiting for more than a
+   * hundred releases.
    * @throws UringError EBADF: the pool is closed
    * @example
    * ```ts
@@ -276,11 +331,13 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * A slot, as soon as one is free, here or by a release in another thread; in the order of asking within a thread. Of several threads none is passed over for ever: after
-   * some hundred releases it is the turn of the one that has waited longest. Waiting costs no CPU and keeps the process alive. Where it takes 5 seconds, a process warning (code
-   * BUN_URING_ACQUIRE_WAITS) says who has the slots, once until nobody waits here any more.
-   * @param options.signal - rejects the promise with its reason when it is aborted
-   * @throws UringError EBADF: the pool is closed, or was while waiting
+   * Acquires a slot, and waits until one is free, here or by a release in another thread. Pending acquires of a pool
+   * object are served in order. No thread is passed over for ever: after a hundred-odd releases, the last free slot is
+   * kept for the thread that has waited longest. Waiting uses no CPU and keeps the process alive. After 5 seconds a
+   * process warning (code BUN_URING_ACQUIRE_WAITS) reports who has the slots. It is emitted again only after a time in
+   * which nobody waited here.
+   * @param options.signal - rejects the promise with its reason when it aborts
+   * @throws UringError EBADF: the pool is closed, or was closed while waiting
    * @throws TypeError: an option's type
    * @example
    * ```ts
@@ -298,12 +355,13 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * Takes over a slot, with its content, that another thread gave away with `FixedBuffer.transfer`.
-   * @param token - what `transfer` returned
+   * Takes over a slot, with its content, that another thread gave away with `FixedBuffer.handOver`. If the thread that
+   * made the pool has closed it, an attached pool object can still receive slots in transit; they stay valid until they
+   * are released, like all slots in use.
+   * @param token - what `handOver` returned
    * @throws TypeError: not a token, or one of another pool
-   * @throws UringError ESTALE: the token was used; EBADF: this pool object was closed. Where only the thread that made the pool has closed it, a slot that was on its way
-   * is received: it is out, as those that are held
-   * @throws RangeError: a token with numbers that no slot has
+   * @throws UringError ESTALE: the token was used already; EBADF: this pool object is closed
+   * @throws RangeError: a slot index or ticket out of range
    * @example
    * ```ts
    * import { BufferPool } from "bun-uring";
@@ -317,14 +375,14 @@ export class BufferPool implements Disposable {
   receive(token: SlotToken): FixedBuffer {
     if (typeof token !== "object" || token === null || token.kind !== "bun-uring.SlotToken")
       throw invalidType("token", "what FixedBuffer.handOver() returned", token);
-    const { kind, pool, slotIndex, ticket } = token; // once: getters may say something else the next time
+    const { kind, pool, slotIndex, ticket } = token; // read once: getters may return something else the next time
     checkInteger("token.slotIndex", slotIndex, 0, this.count - 1);
     checkInteger("token.ticket", ticket, 1, 2 ** 30);
     return this.#participant.receive({ kind, pool, slotIndex, ticket });
   }
 
   /**
-   * How the pool stands.
+   * Returns counts of slots and attachments, and how much memory the pool takes.
    * @example
    * ```ts
    * import { BufferPool } from "bun-uring";
@@ -355,10 +413,14 @@ export class BufferPool implements Disposable {
   }
 
   /**
-   * Ends the pool: no ring can join it and no slot can be acquired any more, pending acquires reject with EBADF, in every thread. Returns immediately, but for the
-   * microseconds of a clone or an attachment that is in progress in another thread. Rings that have it go on, slots that are out or on their way stay valid until they are released,
-   * and the memory goes with the last of them. It stays closed, to old handles too, whatever its descriptor's number is by then. On an attached pool it ends that attachment
-   * only, and the same handle's others go on. Again: nothing.
+   * Closes the pool, for every thread: no ring can join it and no slot can be acquired any more, and pending acquires
+   * reject with EBADF. Returns without waiting for slots or rings; at most it waits for a clone or an attachment that
+   * another thread is just making. Rings that have joined the pool go on. Slots in use or in transit stay valid until
+   * they are released. The memory is freed with the last of these. The pool stays closed, also for handles that were
+   * shared earlier, even if the number of its descriptor is reused.
+   *
+   * On an attached pool, `close` ends only that attachment; other attachments with the same handle go on. Calling it
+   * again does nothing.
    * @example
    * ```ts
    * import { BufferPool } from "bun-uring";

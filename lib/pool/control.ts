@@ -1,4 +1,7 @@
-/** The head of a pool's shared memory: what every thread that has the pool sees. The teardown in C knows the layout. */
+/**
+ * The shared state of a pool, which every attached thread sees. The teardown in C (c/teardown.c) relies on the same
+ * layout.
+ */
 
 import { invalidType, invalidValue } from "../base/arguments.ts";
 import { Bun, process } from "../base/globals.ts";
@@ -11,24 +14,26 @@ import { blockCount } from "./slots.ts";
 import { Turns } from "./turns.ts";
 
 const magic = 0x62756e75;
-/** Of the layout: threads that share a pool run the same one. */
+/** The version of the layout. All threads that share a pool have to use the same one. */
 const version = 2;
 
-/** 32-bit words of the head. */
+/** Indexes of the 32-bit words at the head of the shared memory. */
 const word = {
   magic: 0,
   version: 1,
-  /** A PI futex: 0, or the thread that has it. Its end gives it back. */
+  /**
+   * A PI futex: 0, or the id of the thread that holds the lock. If that thread ends, its teardown releases the lock.
+   */
   lock: 2,
   closed: 3,
   count: 4,
-  /** One past the highest participant there ever was. */
+  /** One past the highest participant index ever used. */
   participantLimit: 5,
   sizeBytes: 6,
-  /** What the kernel can clone: other threads need not probe it. */
+  /** What the kernel can clone, so that other threads need not probe for it. */
   cloneAbility: 7,
   zero: 8,
-  /** Counts transfers: each has a ticket of its own. */
+  /** A counter of hand-overs, which gives each its own ticket. */
   transfers: 9,
   identity: 10,
   hugePages: 11,
@@ -36,42 +41,42 @@ const word = {
   turn: 12,
   passes: 13,
   waits: 14,
-  /** The user that made it. */
+  /** The effective user id of the thread that made the pool. */
   user: 15,
 } as const;
 
-/** The user that this process acts as now. */
+/** The effective user id of this process. */
 export function currentUser(): number {
   return process.geteuid?.() ?? 0;
 }
 
 export const participantsStart = 16;
 export const participantCount = 1024;
-/** Words of a participant: in use, ring descriptor + 1, eventfd + 1, waiting. */
+/** The number of words of a participant: in use, ring descriptor + 1, eventfd + 1, waiting. */
 export const participantWords = 4;
 const blocksStart = participantsStart + participantCount * participantWords;
 const largestTicket = 2 ** 30;
 
 let ownThreadId: number | undefined;
 
-/** The kernel's number of this thread, as a PI futex has it. */
+/** The kernel's id of this thread, as PI futexes use it. */
 function threadId(): number {
   ownThreadId ??= native().threadId();
   return ownThreadId;
 }
 
-/** One pool's shared state, seen from one thread. */
+/** The shared state of a pool, as seen from one thread. */
 export class PoolControl {
   readonly memory: SharedArrayBuffer;
   readonly address: number;
   readonly plan: PoolPlan;
   readonly clones: Clones;
   readonly zero: boolean;
-  /** Tells pools apart. */
+  /** Distinguishes pools from each other. */
   readonly identity: number;
-  /** The user that made the pool: rings of another cannot clone its registration. */
+  /** The user that made the pool. Rings that another user makes cannot clone its registration. */
   readonly user: number;
-  /** Which blocks may have free slots, and the slots' owners, see slots.ts. */
+  /** Which blocks may have free slots, and who owns each slot: see slots.ts. */
   readonly freeBlocks: Int32Array;
   readonly owners: Int32Array;
   readonly turns: Turns;
@@ -99,7 +104,7 @@ export class PoolControl {
     this.#words = words;
   }
 
-  /** Lays out a new pool's state, every slot free. */
+  /** Initialises the state of a new pool, with every slot free. */
   static create(plan: PoolPlan, cloneAbility: number, zero: boolean): PoolControl {
     const words = blocksStart + blockCount(plan.count) + plan.count;
     const memory = new SharedArrayBuffer(Math.ceil(words / 1024) * 4096);
@@ -119,17 +124,21 @@ export class PoolControl {
   }
 
   /**
-   * Opens another thread's state.
-   * @throws TypeError: it is no pool's, or that of another version of this library
+   * Opens the state of a pool that another thread made.
+   * @throws TypeError: not the state of a pool, or that of another version of this library
    */
   static open(memory: unknown): PoolControl {
     if (!isSharedMemory(memory)) throw invalidType("handle.control", "a SharedArrayBuffer", memory);
     const view = new Int32Array(memory, 0, Math.floor(sharedByteLengthOf(memory) / 4));
-    if (view.length < blocksStart || view[word.magic] !== magic) throw invalidValue("handle.control is not the state of a BufferPool");
+    if (view.length < blocksStart || view[word.magic] !== magic)
+      throw invalidValue("handle.control is not the state of a BufferPool");
     if (view[word.version] !== version)
-      throw invalidValue(`handle.control has version ${view[word.version]}, and this library ${version}: two versions of bun-uring are loaded`);
+      throw invalidValue(
+        `handle.control has version ${view[word.version]}, and this library ${version}: two versions of bun-uring are loaded`,
+      );
     const count = view[word.count] ?? 0;
-    if (view.length < blocksStart + blockCount(count) + count) throw invalidValue(`handle.control is too short for ${count} slots`);
+    if (view.length < blocksStart + blockCount(count) + count)
+      throw invalidValue(`handle.control is too short for ${count} slots`);
     return new PoolControl(memory, view, planPool(count, view[word.sizeBytes] ?? 0, view[word.hugePages] === 1));
   }
 
@@ -137,12 +146,12 @@ export class PoolControl {
     return Atomics.load(this.#words, word.closed) !== 0;
   }
 
-  /** The descriptor of the registration's ring that a participant has for itself, or -1. */
+  /** A participant's own descriptor of the ring that has the registration, or -1. */
   ringFd(participant: number): number {
     return Atomics.load(this.#words, this.#participant(participant) + 1) - 1;
   }
 
-  /** How many participants there are, and how many of them wait, `except` one. */
+  /** Counts the participants other than `except`, and how many of those wait. */
   countParticipants(except: number): { attached: number; waiting: number } {
     const limit = Atomics.load(this.#words, word.participantLimit);
     let attached = 0;
@@ -156,19 +165,29 @@ export class PoolControl {
     return { attached, waiting };
   }
 
-  /** A number for one transfer, 1 to 2^30. */
+  /** A ticket for one hand-over, 1 to 2^30. */
   nextTicket(): number {
     return ((Atomics.add(this.#words, word.transfers, 1) & (largestTicket - 1)) >>> 0) + 1;
   }
 
-  /** Runs `critical` while no other thread attaches, clones, or closes the pool. The kernel is asked only where another thread has the lock, or waits for it. */
+  /**
+   * Runs `critical` under the pool's lock, so that no other thread attaches, clones, closes or leaves the pool
+   * meanwhile. `critical` must not call anything that takes the lock itself, such as `poolWake`.
+   *
+   * The lock is a PI futex. Without contention, one compare-and-exchange from 0 to this thread's id takes it, and one
+   * back releases it. If another thread holds the lock, or waits for it and the kernel has set a bit in the word, the
+   * exchange fails and the kernel takes over. terminate() can stop JavaScript in the middle of this: the word still has
+   * this thread's id, and the thread's teardown in C releases the lock.
+   */
   locked<Result>(critical: () => Result): Result {
     const self = threadId();
-    if (Atomics.compareExchange(this.#words, word.lock, 0, self) !== 0) checked(native().poolLock(this.address), "futex");
+    if (Atomics.compareExchange(this.#words, word.lock, 0, self) !== 0)
+      checked(native().poolLock(this.address), "futex");
     try {
       return critical();
     } finally {
-      if (Atomics.compareExchange(this.#words, word.lock, self, 0) !== self) checked(native().poolUnlock(this.address), "futex");
+      if (Atomics.compareExchange(this.#words, word.lock, self, 0) !== self)
+        checked(native().poolUnlock(this.address), "futex");
     }
   }
 

@@ -3,48 +3,48 @@ import { type Place, type Reclaimable, track, untrack } from "../base/handles.ts
 import { UringError } from "../errors/uring-error.ts";
 
 /**
- * A slot that is on its way from one thread to another: plain data, for postMessage. It can be received once. Until then the slot is nobody's, whatever
- * becomes of the thread that gave it away; that thread may receive it back.
+ * A slot in transit from one thread to another: plain data, for postMessage. It can be received once. Until then the
+ * slot belongs to no thread, even if the thread that gave it away ends. That thread may receive it back.
  */
 export interface SlotToken {
-  /** Tells a token from other objects. */
+  /** Distinguishes a token from other objects. */
   readonly kind: "bun-uring.SlotToken";
-  /** Which pool. */
+  /** Identifies the pool. */
   readonly pool: number;
-  /** Which slot of the pool, from 0. */
+  /** The index of the slot in the pool, from 0. */
   readonly slotIndex: number;
-  /** Which handing over of the slot: a token is good for one. */
+  /** Identifies one hand-over of the slot: a token can be used once. */
   readonly ticket: number;
 }
 
-/** What a slot knows of the pool that granted it. */
+/** What a slot uses of the pool that granted it. */
 export interface SlotOwner {
-  /** Where the pool's shared state is: the same for all who have the pool. */
+  /** The address of the pool's shared state, which is the same for all of the pool's participants. */
   readonly poolAddress: number;
   readonly slotSizeBytes: number;
   readonly label: string;
   slotAddress(index: number): number;
   slotBytes(index: number): Uint8Array;
-  /** The extent, counted from the pool's first, that a slot lies in. */
+  /** The index of the extent that a slot lies in, among the extents of the pool. */
   extentOf(index: number): number;
-  /** Takes back a slot that was released and has nothing pending. */
+  /** Takes back a slot that was released and is not used by any request in flight. */
   free(slot: Slot): void;
   giveAway(slot: Slot): SlotToken;
 }
 
-/** A granted slot, from acquire to the last completion that uses it. */
+/** A granted slot, from its acquisition to the last completion of a request that uses it. */
 export class Slot implements Reclaimable {
   readonly kind = "FixedBuffer";
   readonly owner: SlotOwner;
   readonly index: number;
-  /** Where its memory begins. */
+  /** The address of the slot's memory. */
   readonly address: number;
   readonly sizeBytes: number;
-  /** Of the pool's buffers, which the kernel knows, the one that it lies in. */
+  /** The index of the extent, a registered buffer of the pool, that the slot lies in. */
   readonly extent: number;
-  /** Requests in flight that use it. */
+  /** The number of requests in flight that use the slot. */
   pending = 0;
-  /** Given back: free as soon as nothing is pending. */
+  /** Whether it was released. It becomes free as soon as no request uses it. */
   released = false;
   handedOver = false;
 
@@ -74,7 +74,8 @@ export class Slot implements Reclaimable {
   }
 
   assertUsable(action: string): void {
-    if (this.handedOver) throw new UringError("ESTALE", action, { message: `slot ${this.index} was handed over to another thread` });
+    if (this.handedOver)
+      throw new UringError("ESTALE", action, { message: `slot ${this.index} was handed over to another thread` });
     if (this.released) throw new UringError("ESTALE", action, { message: `slot ${this.index} was released` });
   }
 
@@ -90,12 +91,13 @@ export class Slot implements Reclaimable {
 
 const noBytes = new Uint8Array();
 
-/** What a request needs of a buffer. */
+/** Access for requests to the slot behind a FixedBuffer. */
 export let slotOf: (buffer: FixedBuffer) => Slot;
 
 /**
- * One slot of a BufferPool: memory that is registered with every ring that has the pool. It is the holder's until `release` or `handOver`; every use after
- * that throws a UringError with the code ESTALE. The bytes show what was there last, unless the pool has `zero`.
+ * A slot of a BufferPool: memory that is registered with every ring that has joined the pool. It belongs to the holder
+ * until `release` or `handOver`; every use after that throws a UringError with the code ESTALE. The bytes show the
+ * slot's last content, unless the pool has `zero`.
  *
  * @example
  * ```ts
@@ -112,22 +114,26 @@ export class FixedBuffer implements Disposable {
   readonly #slot: Slot;
   #bytes: Uint8Array;
 
-  /** Pools make these: `BufferPool.acquire`, `tryAcquire`, `receive`. @internal */
+  /**
+   * Only pools create these: `BufferPool.acquire`, `tryAcquire`, `receive`.
+   * @internal
+   */
   constructor(slot: Slot, place?: Place) {
     this.#slot = slot;
     this.#bytes = slot.owner.slotBytes(slot.index);
-    // The bytes rather than this: they may be all that somebody keeps.
+    // Tracks the bytes rather than this object, which refers to them: a program may keep only the bytes.
     track(this.#bytes, slot, place);
   }
 
-  /** Which slot of the pool this is, from 0. The kernel's index of a registered buffer is another number. */
+  /** The index of the slot in the pool, from 0. It is not the index of a registered buffer, as the kernel uses it. */
   get slotIndex(): number {
     return this.#slot.index;
   }
 
   /**
-   * The slot's memory, `pool.size` bytes of a SharedArrayBuffer. Keep this or the FixedBuffer for as long as anybody uses them: a subarray, or a Response made of
-   * them, does not keep the slot, and one that nobody has any more is given back.
+   * The slot's memory, `pool.size` bytes of a SharedArrayBuffer. Keep a reference to this array or to the FixedBuffer
+   * as long as the memory is in use. A subarray, or a Response made from one, does not keep the slot: once both objects
+   * have been garbage-collected, the slot goes back to the pool.
    * @throws UringError ESTALE: released or handed over
    */
   get bytes(): Uint8Array {
@@ -136,7 +142,7 @@ export class FixedBuffer implements Disposable {
   }
 
   /**
-   * Gives the slot away with its content: post the token to another thread, whose pool receives it. Nothing is copied.
+   * Gives the slot away with its content, without a copy. Post the token to another thread, whose pool receives it.
    * @throws UringError ESTALE: released or handed over; EBUSY: requests in flight use the slot
    * @example
    * ```ts
@@ -155,7 +161,7 @@ export class FixedBuffer implements Disposable {
     if (slot.pending > 0) {
       throw new UringError("EBUSY", "handOver", {
         message: `${slot.pending} requests in flight use slot ${slot.index}`,
-        hint: "Await them first: its content is not settled before.",
+        hint: "Await them first: until then its content may still change.",
       });
     }
     const token = slot.owner.giveAway(slot);
@@ -166,7 +172,7 @@ export class FixedBuffer implements Disposable {
   }
 
   /**
-   * Gives the slot back to the pool. With requests in flight it takes effect when the last of them has completed.
+   * Gives the slot back to the pool. If requests in flight use it, it becomes free when the last of them has completed.
    * @throws UringError ESTALE: released or handed over already
    * @example
    * ```ts
@@ -186,7 +192,7 @@ export class FixedBuffer implements Disposable {
     slot.release();
   }
 
-  /** release(), or nothing after release() or handOver(). */
+  /** Calls release(), unless the slot was released or handed over already. */
   [Symbol.dispose](): void {
     if (!this.#slot.ended) this.release();
   }

@@ -1,4 +1,4 @@
-/** Where a pool's slots lie: pure arithmetic, and the memory itself. */
+/** The layout of a pool's slots, which is pure arithmetic, and the memory itself. */
 
 import { outOfRange } from "../base/arguments.ts";
 import { assert } from "../base/assert.ts";
@@ -12,20 +12,24 @@ import { largestTable } from "../uring/registration.ts";
 import { type CgroupMemory, cgroupWithout } from "./cgroup.ts";
 
 const largestExtentBytes = 2 ** 30;
-/** With what aligning takes, less than the 4 GiB that a SharedArrayBuffer can have. */
+/** Together with the padding for alignment, less than the 4 GiB that a SharedArrayBuffer can have. */
 const largestMemoryBytes = 3 * 2 ** 30;
-/** What is faulted in at a time: meanwhile no thread of the process can map memory, and so hardly run. */
+/**
+ * How much memory is faulted in at a time. While that lasts, no thread of the process can map memory, so most of them
+ * stall.
+ */
 const residentPartBytes = 2 ** 22;
 
-/** madvise(2)'s advice. */
+/** Advice for madvise(2). */
 const MADV_DONTNEED = 4;
 export const MADV_HUGEPAGE = 14;
 /** Since Linux 5.14. */
 export const MADV_POPULATE_WRITE = 23;
 
 /**
- * A pool of `count` slots of `sizeBytes`: slots stand `strideBytes` apart in extents, which the kernel knows as one buffer each; extents fill memories.
- * No slot crosses from one extent to the next.
+ * The layout of a pool of `count` slots of `sizeBytes`. Slots are `strideBytes` apart in extents, each of which is one
+ * registered buffer; extents fill memories, each of which is one SharedArrayBuffer. No slot crosses the end of an
+ * extent.
  */
 export interface PoolPlan {
   readonly count: number;
@@ -38,14 +42,24 @@ export interface PoolPlan {
   readonly hugePages: boolean;
 }
 
-/** Lays out a pool. `count` and `sizeBytes` are positive integers, and a slot fits into an extent. */
+/** Lays out a pool. `count` and `sizeBytes` have to be positive integers, and a slot has to fit into an extent. */
 export function planPool(count: number, sizeBytes: number, hugePages: boolean): PoolPlan {
   const strideBytes = Math.ceil(sizeBytes / pageBytes) * pageBytes;
   const slotsPerExtent = Math.floor(largestExtentBytes / strideBytes);
   const slotsPerMemory = slotsPerExtent * Math.floor(largestMemoryBytes / (slotsPerExtent * strideBytes));
   const extentCount = Math.ceil(count / slotsPerExtent);
-  if (extentCount > largestTable) throw outOfRange("options.count", `such that count × size is at most ${largestTable} extents of 1 GiB`, count);
-  return { count, sizeBytes, strideBytes, slotsPerExtent, slotsPerMemory, extentCount, memoryCount: Math.ceil(count / slotsPerMemory), hugePages };
+  if (extentCount > largestTable)
+    throw outOfRange("options.count", `such that count × size is at most ${largestTable} extents of 1 GiB`, count);
+  return {
+    count,
+    sizeBytes,
+    strideBytes,
+    slotsPerExtent,
+    slotsPerMemory,
+    extentCount,
+    memoryCount: Math.ceil(count / slotsPerMemory),
+    hugePages,
+  };
 }
 
 function slotBytesOf(plan: PoolPlan, index: number): number {
@@ -57,15 +71,19 @@ function isHuge(plan: PoolPlan, index: number): boolean {
   return plan.hugePages && slotBytesOf(plan, index) >= hugePageBytes;
 }
 
-/** Bytes of one of the pool's memories: with huge pages it is made of whole ones, wherever it comes to lie. */
+/**
+ * The size of one of the pool's memories, in bytes. With huge pages it leaves room for whole ones, whatever the address
+ * of the memory.
+ */
 export function memoryBytes(plan: PoolPlan, index: number): number {
   const bytes = slotBytesOf(plan, index);
   return isHuge(plan, index) ? (Math.ceil(bytes / hugePageBytes) + 1) * hugePageBytes : bytes;
 }
 
 /**
- * Where the slots begin in a memory that lies at `address`. One small page among them would make registering ten times dearer, and the allocator has
- * touched the memory's first page already: the huge page around it is left out.
+ * The offset at which the slots begin in a memory that lies at `address`. The allocator has already touched the first
+ * page of the memory, so the huge page around that address consists of small pages, and is skipped: a single small page
+ * among the slots would make registering them much slower.
  */
 export function slotsStart(plan: PoolPlan, index: number, address: number): number {
   return isHuge(plan, index) ? hugePageBytes - (address % hugePageBytes) : 0;
@@ -73,28 +91,36 @@ export function slotsStart(plan: PoolPlan, index: number, address: number): numb
 
 const poolMemories = new WeakSet<SharedArrayBuffer>();
 
-/** Notes memory as a pool's, in this thread. */
+/** Records, in this thread, that memory belongs to a pool. */
 export function notePoolMemory(memories: readonly SharedArrayBuffer[]): void {
   for (const memory of memories) poolMemories.add(memory);
 }
 
-/** Whether memory is a pool's, as far as this thread knows. */
+/** Whether memory belongs to a pool, as far as this thread knows. */
 export function isPoolMemory(memory: SharedArrayBuffer): boolean {
   return poolMemories.has(memory);
 }
 
-/** What the kernel takes for itself where it registers or maps so much: at most 16 + 8 bytes for each page that it pins, and 8 for the page table's entry. */
+/**
+ * The bytes that the kernel itself uses when this much memory is registered and mapped: for each page at most 16 + 8
+ * bytes to pin it, and 8 for its page table entry.
+ */
 function kernelBytes(totalBytes: number): number {
   return totalBytes / 128;
 }
 
-/** The cgroup that cannot give a pool its memory, if there is one. Small pools are lost in what the engine's own heap takes and gives back, and are made as quickly as they can be. */
+/**
+ * The cgroup that cannot provide the memory of a pool, if there is one. Small pools are not checked: they do not matter
+ * beside the fluctuations of the engine's own heap, and creating them should be fast.
+ */
 function cgroupThatRefuses(plan: PoolPlan): CgroupMemory | undefined {
-  const totalBytes = Array.from({ length: plan.memoryCount }, (_, index) => memoryBytes(plan, index)).reduce((sum, bytes) => sum + bytes);
+  const totalBytes = Array.from({ length: plan.memoryCount }, (_, index) => memoryBytes(plan, index)).reduce(
+    (sum, bytes) => sum + bytes,
+  );
   if (totalBytes < residentPartBytes) return undefined;
   const bytes = totalBytes + kernelBytes(totalBytes);
   if (cgroupWithout(bytes) === undefined) return undefined;
-  Bun.gc(true); // pools that were closed have their memory until they are collected
+  Bun.gc(true); // a closed pool keeps its memory until it is garbage-collected
   return cgroupWithout(bytes);
 }
 
@@ -105,14 +131,16 @@ export function allocateMemories(plan: PoolPlan): SharedArrayBuffer[] {
   const tooLarge = (have: string, cause?: unknown) =>
     new UringError("ENOMEM", "mmap", {
       message: `a pool of ${plan.count} slots of ${plan.sizeBytes} bytes takes ${totalBytes} bytes of memory, and ${have}`,
-      hint: "A pool's memory is pinned, so it has to exist. Make the pool smaller.",
+      hint: "A pool's memory is pinned, so it has to fit into physical memory. Make the pool smaller.",
       cause,
     });
   const present = `there are ${presentBytes}`;
   if (totalBytes > presentBytes) throw tooLarge(present);
   const cgroup = cgroupThatRefuses(plan);
   if (cgroup !== undefined)
-    throw tooLarge(`the cgroup ${cgroup.path} of this container or service has ${cgroup.availableBytes} left of its limit of ${cgroup.limitBytes}`);
+    throw tooLarge(
+      `the cgroup ${cgroup.path} of this container or service has ${cgroup.availableBytes} left of its limit of ${cgroup.limitBytes}`,
+    );
   try {
     return Array.from({ length: plan.memoryCount }, (_, index) => new SharedArrayBuffer(memoryBytes(plan, index)));
   } catch (error) {
@@ -136,7 +164,9 @@ export function extentsOf(plan: PoolPlan, memories: readonly SharedArrayBuffer[]
   });
 }
 
-/** What to fault in, part by part: the slots, and the huge pages that they begin and end in. */
+/**
+ * The regions to fault in, one after the other: the slots, and the whole of the huge pages that they begin and end in.
+ */
 export function residentParts(plan: PoolPlan, memories: readonly SharedArrayBuffer[]): Region[] {
   return memories.flatMap((memory, memoryIndex) => {
     const address = addressOf(memory);
@@ -152,8 +182,11 @@ export function residentParts(plan: PoolPlan, memories: readonly SharedArrayBuff
 }
 
 /**
- * Asks for huge pages, which make registering several times cheaper. A kernel without them goes on with small ones. Memory that the allocator has used before may
- * still have pages, of huge ones that were taken apart, which count whole against memlock: it gives them back first, and is zeros as before.
+ * Asks for huge pages, which make registering the memory faster. A kernel without them uses small pages.
+ *
+ * MADV_DONTNEED comes first. Memory that the allocator has used before may still have small pages that once were part
+ * of huge ones; such a page counts as a whole huge page against the limit on locked memory. The advice gives those
+ * pages back. The memory reads as zeros afterwards, as it did before.
  */
 export function adviseHugePages(plan: PoolPlan, parts: readonly Region[]): void {
   if (!plan.hugePages) return;
@@ -163,12 +196,15 @@ export function adviseHugePages(plan: PoolPlan, parts: readonly Region[]): void 
   }
 }
 
-/** Faults the memory in, which registering would do more slowly. */
+/** Faults the memory in. Registering would do that too, but more slowly. */
 export function populate(parts: readonly Region[]): void {
   for (const { start, end } of parts) checkAdvice(native().advise(start, end - start, MADV_POPULATE_WRITE));
 }
 
-/** EINVAL: the kernel does not know the advice, and registering does without. */
+/**
+ * Checks the result of madvise(2). Ignores EINVAL: the kernel does not know the advice, and registering works without
+ * it.
+ */
 export function checkAdvice(result: number): void {
   if (result !== EINVAL) checked(result, "madvise");
 }

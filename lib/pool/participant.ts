@@ -21,7 +21,7 @@ import { extentsOf, notePoolMemory, slotsStart } from "./memory.ts";
 import { Slots } from "./slots.ts";
 
 interface Waiter {
-  /** Where it was asked for, and when, in nanoseconds. */
+  /** Where the slot was requested, and when, in nanoseconds. */
   readonly place: Place;
   readonly since: number;
   readonly grant: (buffer: FixedBuffer) => void;
@@ -35,40 +35,41 @@ function closedError(action: string): UringError {
   });
 }
 
-/** An acquire that has waited so long is worth a warning: most often a slot was never released. */
+/** How long an acquire waits before a warning. The usual reason is a slot that was never released. */
 const longWaitMs = 5000;
-/** Places that the warning names. */
+/** How many places the warning names at most. */
 const mostPlaces = 5;
 
 /**
- * One thread's part in a pool: its slots, its own descriptor of the registration, its place among those who wait. It is held from
- * its beginning until the pool is closed here, no slot is out and no ring has the pool: that is how long the memory is in use.
+ * A thread's participation in a pool: its slots, its own descriptor of the registration, and its place among the
+ * participants that wait. It is held from its creation until the pool is closed here, none of its slots is out, and no
+ * ring of this thread has the pool. The memory is in use for exactly that long.
  */
 export class Participant implements Reclaimable, SlotOwner {
   readonly kind = "BufferPool";
   readonly control: PoolControl;
   readonly memories: readonly SharedArrayBuffer[];
   readonly extents: readonly Region[];
-  /** Milliseconds that registering the memory took; 0 where that was another thread's. */
+  /** Milliseconds that registering the memory took; 0 if another thread registered it. */
   readonly registrationMs: number;
   readonly #creator: boolean;
   readonly #index: number;
   readonly #address: number;
   readonly #slots: Slots;
   readonly #waiters = new Set<Waiter>();
-  /** Somebody looks, soon enough, whether the one who waits longest waits too long. */
+  /** Whether a timer is set that checks how long the oldest waiter has waited. */
   #watching = false;
-  /** That was said, and since then somebody has waited always. */
+  /** Whether the warning was emitted. Reset when nobody waits any more. */
   #warned = false;
   #wakeup: Wakeup | undefined;
   #exhaustions = 0;
   #slotsOut = 0;
   #rings = 0;
   #closed = false;
-  /** Nobody has the pool object any more. */
+  /** The pool object was garbage-collected. */
   #abandoned = false;
   #shared = false;
-  /** Its index may be another participant's by now. */
+  /** This participant has left: its index may belong to another participant by now. */
   #left = false;
 
   private constructor(
@@ -92,7 +93,10 @@ export class Participant implements Reclaimable, SlotOwner {
     hold(this);
   }
 
-  /** Registers the pool's memory, where the kernel can clone from that. */
+  /**
+   * Creates a pool's first participant. Registers the memory if the kernel can clone a registration; if it cannot, each
+   * ring registers the memory itself.
+   */
   static create(control: PoolControl, memories: readonly SharedArrayBuffer[]): Participant {
     const extents = extentsOf(control.plan, memories);
     const count = control.clones.whole ? extents.length : 0;
@@ -109,7 +113,7 @@ export class Participant implements Reclaimable, SlotOwner {
     return new Participant(control, memories, extents, true, Number(longs[0]), Number(longs[1]), registrationMs);
   }
 
-  /** Joins a pool that another thread, or this one, has. */
+  /** Joins a pool that another thread, or this one, has made. */
   static attach(control: PoolControl, memories: readonly SharedArrayBuffer[]): Participant {
     const extents = extentsOf(control.plan, memories);
     const { longs, address } = scratch(16);
@@ -140,7 +144,10 @@ export class Participant implements Reclaimable, SlotOwner {
     return this.#closed;
   }
 
-  /** Notes that a handle may be on its way to a thread that has not attached yet: the pool stays for that, as long as this thread lives. */
+  /**
+   * Records that a handle may be on its way to a thread that has not attached yet. From then on a dropped pool stays
+   * open as long as this thread lives.
+   */
   share(): void {
     this.assertOpen("share");
     this.#shared = true;
@@ -155,12 +162,12 @@ export class Participant implements Reclaimable, SlotOwner {
     return this.#waiters.size;
   }
 
-  /** How often no slot was free when one was asked for. */
+  /** How often a request for a slot could not be granted at once; see `PoolStats.exhaustions`. */
   get exhaustions(): number {
     return this.#exhaustions;
   }
 
-  /** Other participants of the pool. */
+  /** The other participants of the pool. */
   get others(): { attached: number; waiting: number } {
     return this.#left ? { attached: 0, waiting: 0 } : this.control.countParticipants(this.#index);
   }
@@ -193,7 +200,7 @@ export class Participant implements Reclaimable, SlotOwner {
     return new Uint8Array(memory, start + (index % plan.slotsPerMemory) * plan.strideBytes, plan.sizeBytes);
   }
 
-  /** @param place - where it is asked for, if that is not here */
+  /** @param place - where the slot was requested, if not here */
   tryAcquire(place?: Place): FixedBuffer | undefined {
     this.assertOpen("acquire");
     const index = this.#waiters.size > 0 ? -1 : this.#take();
@@ -203,27 +210,28 @@ export class Participant implements Reclaimable, SlotOwner {
   }
 
   /**
-   * The same for who can do without: the last free slot is left to those who can't, in this thread and others.
-   * @param place - where it is asked for, if that is not here
+   * Like `tryAcquire`, for callers that can do without a slot: leaves the last free slot to those that cannot, in this
+   * thread and others.
+   * @param place - where the slot was requested, if not here
    */
   tryAcquireSparing(place?: Place): FixedBuffer | undefined {
     if (this.#slots.hasFree(2)) {
       const buffer = this.tryAcquire(place);
       if (buffer === undefined || this.#slots.hasFree(1)) return buffer;
-      buffer.release(); // another thread has taken the other meanwhile
+      buffer.release(); // another thread took the other free slot meanwhile, so this was the last
     }
     this.assertOpen("acquire");
     this.#exhaustions++;
     return undefined;
   }
 
-  /** Grants a slot as soon as there is one, in the order of asking. */
+  /** Grants a slot as soon as one is free, in the order of the requests. */
   async acquire(signal: AbortSignal | undefined, place = currentPlace()): Promise<FixedBuffer> {
     throwIfAborted(signal);
     this.assertOpen("acquire");
     const buffer = this.tryAcquire(place);
     if (buffer !== undefined) return buffer;
-    const wakeup = this.#ownWakeup(); // it may fail for want of a descriptor, and nobody waits yet
+    const wakeup = this.#ownWakeup(); // before the waiter is added: it throws if no descriptor is left
     const { promise, resolve, reject } = Promise.withResolvers<FixedBuffer>();
     const waiter: Waiter = { place, since: Bun.nanoseconds(), grant: resolve, fail: reject };
     let forget: (() => void) | undefined;
@@ -238,21 +246,25 @@ export class Participant implements Reclaimable, SlotOwner {
       return await promise;
     } finally {
       forget?.();
-      this.#forget(waiter); // it still waits where something has thrown
+      this.#forget(waiter); // something above may have thrown while it still waits
     }
   }
 
   receive(token: SlotToken): FixedBuffer {
     if (this.#closed) throw closedError("receive");
-    if (token.pool !== this.control.identity) throw invalidValue("token is of another pool");
+    if (token.pool !== this.control.identity) throw invalidValue("token belongs to another pool");
     if (!this.#slots.takeOver(token.slotIndex, this.#owner, token.ticket))
-      throw new UringError("ESTALE", "receive", { message: `the token of slot ${token.slotIndex} was used already: each is good once` });
+      throw new UringError("ESTALE", "receive", {
+        message: `the token of slot ${token.slotIndex} was used already: each token can be used once`,
+      });
     this.#slotsOut++;
     return new FixedBuffer(new Slot(this, token.slotIndex));
   }
 
   free(slot: Slot): void {
     this.#slots.release(slot.index, this.#owner);
+    // Only after the release: threads that are woken check for free slots at once. If others wait, this participant's
+    // own waiters are woken with them, through its eventfd; if not, they are served directly.
     if (this.#wakeOthers()) this.control.turns.notePass();
     else this.#serve();
     this.#slotsOut--;
@@ -267,7 +279,10 @@ export class Participant implements Reclaimable, SlotOwner {
     return { kind: "bun-uring.SlotToken", pool: this.control.identity, slotIndex: slot.index, ticket };
   }
 
-  /** Clones the pool's buffers to a ring, from `offset` of its table on. Each join needs its `leaveRing`. */
+  /**
+   * Clones the pool's buffers into a ring's table, from `offset` on. Holds the pool's lock, which closing the pool
+   * takes too, so the descriptor cannot be closed and reused in between. Each call has to be paired with `leaveRing`.
+   */
   cloneTo(uring: Uring, offset: number, took?: Took): void {
     this.control.locked(() => {
       this.assertOpen("io_uring_clone_buffers");
@@ -276,7 +291,7 @@ export class Participant implements Reclaimable, SlotOwner {
     this.#rings++;
   }
 
-  /** The same for a ring that has registered the memory itself. */
+  /** Like `cloneTo`, for a ring that has registered the memory itself. */
   joinRing(): void {
     this.#rings++;
   }
@@ -295,19 +310,26 @@ export class Participant implements Reclaimable, SlotOwner {
     this.#leaveWhenUnused();
   }
 
-  /** Slots carry it; 0 is nobody. */
+  /** This participant's value in `owners`, where 0 means free. */
   get #owner(): number {
     return this.#index + 1;
   }
 
-  /** Has every thread that waits look again, this one included. Returns whether any other does. */
+  /**
+   * If another participant waits, wakes all that wait, this one included, so that they check for free slots. Returns
+   * whether another waits.
+   */
   #wakeOthers(): boolean {
     if (!this.control.turns.othersWait(this.#index)) return false;
     native().poolWake(this.control.address);
     return true;
   }
 
-  /** A free slot's index, or -1: there is none, or only the one that is kept for another thread, whose turn it is. That may be busy with other things for long. */
+  /**
+   * Takes a free slot; returns its index, or -1. If it is another participant's turn, the last free slot is left to it,
+   * but only the last: the other thread may be busy for a long time, and slots beyond one need not wait for it. The two
+   * checks are not atomic, so the rule is approximate.
+   */
   #take(): number {
     const { turns } = this.control;
     if (!turns.mayTakeLast(this.#index) && !this.#slots.hasFree(2)) return -1;
@@ -323,7 +345,9 @@ export class Participant implements Reclaimable, SlotOwner {
     return buffer;
   }
 
-  /** Serves those who wait here from what is free, or turns them away where the pool is closed. */
+  /**
+   * Grants free slots to the waiters of this participant, oldest first. If the pool is closed, rejects them instead.
+   */
   #serve(): void {
     for (const waiter of this.#waiters) {
       if (this.closed) {
@@ -339,7 +363,9 @@ export class Participant implements Reclaimable, SlotOwner {
     this.#settleWaiting();
   }
 
-  /** Looks later whether an acquire waits too long. That keeps neither the process nor the pool. */
+  /**
+   * Sets a timer that checks whether an acquire has waited too long. It keeps neither the process nor the pool alive.
+   */
   #watch(ms: number): void {
     this.#watching = true;
     const self = new WeakRef(this);
@@ -362,7 +388,7 @@ export class Participant implements Reclaimable, SlotOwner {
     this.#warn(longest);
   }
 
-  /** Says who has the slots. */
+  /** Emits the warning that an acquire has waited too long, with who has the slots. */
   #warn({ place }: Waiter): void {
     const { count } = this.control.plan;
     const { free, own, inTransit } = this.census();
@@ -370,33 +396,47 @@ export class Participant implements Reclaimable, SlotOwner {
     const held = openSince((what) => what instanceof Slot && what.owner === this, mostPlaces);
     const waits = linesAt(place);
     emitWarning(
-      `An acquire has waited for ${longWaitMs / 1000} seconds for a slot of a BufferPool ${this.label}: held here ${own}, by others that have the pool ` +
-        `${count - free - own - inTransit} (${attached} have it), in transit ${inTransit}, free ${free}; waiting here ${this.waiting}, elsewhere ${waiting}. Was a slot not released?`,
+      `An acquire has waited for ${longWaitMs / 1000} seconds for a slot of a BufferPool ${this.label}: ` +
+        `held here ${own}, by others ${count - free - own - inTransit} (${attached} attached), ` +
+        `in transit ${inTransit}, free ${free}; waiting here ${this.waiting}, elsewhere ${waiting}. Was a slot not released?`,
       {
         type: "BunUringWarning",
         code: "BUN_URING_ACQUIRE_WAITS",
         detail: [
-          waits === undefined ? "Where slots were acquired is known if handles are tracked: BUN_URING_TRACK_HANDLES=1." : `It waits here:\n${waits}`,
+          waits === undefined
+            ? "To see where slots were acquired, track handles: BUN_URING_TRACK_HANDLES=1."
+            : `It waits here:\n${waits}`,
           ...held.map(({ label, madeAt }) => `The FixedBuffer ${label} was acquired here:\n${madeAt}`),
         ].join("\n"),
       },
     );
   }
 
-  /** Returns whether it waited. Where a close has turned it away, what says that this thread waits may be another participant's by now. */
+  /**
+   * Removes a waiter; returns whether it was still waiting. If it was not, leaves the shared state alone. close() may
+   * have rejected the waiter and this participant may have left, so its words there may be another participant's by
+   * now.
+   */
   #forget(waiter: Waiter): boolean {
     if (!this.#waiters.delete(waiter)) return false;
     this.#settleWaiting();
     return true;
   }
 
-  /** Its callback lives as long as the pool, and so would all that a function around it has. */
+  /**
+   * The Wakeup, made on first use. That is done here and not in `acquire`, because the callback lives as long as the
+   * pool and keeps the scope in which it was created alive.
+   */
   #ownWakeup(): Wakeup {
     this.#wakeup ??= new Wakeup(checked(native().poolEventfd(this.#address), "eventfd"), () => this.#serve());
     return this.#wakeup;
   }
 
-  /** Announces that this thread waits, and looks once more: a slot freed before the announcement was seen by nobody. */
+  /**
+   * Announces that this thread waits, and only then checks for free slots once more. A thread that frees a slot wakes
+   * only those that have announced themselves, so nobody would report a slot that was freed between the failed attempt
+   * and the announcement. The wakeup is armed before the check, which disarms it if nobody waits any more.
+   */
   #wait(wakeup: Wakeup): void {
     this.control.turns.setWaiting(this.#index, true);
     wakeup.arm();
@@ -412,7 +452,7 @@ export class Participant implements Reclaimable, SlotOwner {
     this.#closeAbandoned();
   }
 
-  /** Who waits for a slot has not dropped the pool in earnest. */
+  /** Closes a pool whose object was garbage-collected, unless it was shared. Pending acquires keep it open. */
   #closeAbandoned(): void {
     if (this.#abandoned && !this.#shared && this.#waiters.size === 0) this.close();
   }
@@ -420,6 +460,8 @@ export class Participant implements Reclaimable, SlotOwner {
   #leaveWhenUnused(): void {
     assert(!this.#left, "what was given back belonged to the pool");
     if (!this.#closed || this.#slotsOut > 0 || this.#rings > 0) return;
+    // The Wakeup uses the eventfd that `poolLeave` closes, so it is closed first. `poolLeave` writes to the shared
+    // memory, so `letGo` comes last.
     this.#left = true;
     this.#wakeup?.close();
     native().poolLeave(this.#address);

@@ -1,32 +1,50 @@
 import { assert } from "../base/assert.ts";
 
-/** Slots of a block: a scan looks at this many owners at once. The teardown in C has the same number. */
+/** The number of slots in a block, which share one entry of `freeBlocks`. c/teardown.c has the same number. */
 export const slotsPerBlock = 1024;
 
-/** How many blocks `count` slots are. */
+/** The number of blocks that `count` slots make up. */
 export function blockCount(count: number): number {
   return Math.ceil(count / slotsPerBlock);
 }
 
-/** Recently released slots that a thread remembers, for their memory is warm. */
+/**
+ * How many recently released slots a thread remembers. It takes those first, because their memory is warm in the cache.
+ */
 const recentLimit = 64;
 
 /**
- * Who owns which slot, in memory shared by threads, without locks. `owners` is the truth: 0 is free, a positive number a participant, a negative one the
- * ticket of a slot on its way between two. It changes by compare-and-exchange alone, but for the teardown of an ended thread, which stores 0 over its own.
+ * Who owns which slot, in memory shared by threads, without locks.
  *
- * `freeBlocks` has 1 for each block that may have a free slot. A 1 may be wrong. A 0 is wrong only for a moment: whoever frees a slot stores its owner first, and then the block's 1;
- * whoever finds a block full stores 0, and looks again. If there is a free slot after all, it restores the 1, and calls `onBlockRestored`.
+ * `owners` is the truth. 0 means free, a positive number is the owning participant, a negative number the negated
+ * ticket of a slot in transit. Threads change an entry only by compare-and-exchange: from 0, from their own number, or
+ * from the ticket of a token that was passed to them. So two threads can never get the same slot. There is one
+ * exception: when a participant leaves, c/teardown.c stores 0 over the entries that it owns, which no other thread
+ * changes.
+ *
+ * `freeBlocks` is a hint: it has 1 for each block that may have a free slot. A 1 may be wrong; the block is then
+ * scanned in vain. A 0 must not stay wrong, or a free slot would never be found. Two rules ensure that:
+ * - A thread that frees a slot first stores 0 in `owners`, and then makes sure that `freeBlocks` has 1.
+ * - A thread that finds no free slot in a block stores 0 in `freeBlocks`, and then scans the block again. If it now
+ *   finds one, it restores the 1 and calls `onBlockRestored`.
+ *
+ * Whatever the interleaving, either the freeing thread sees the 0 and replaces it, or the second scan sees the free
+ * slot. In between, a third thread may have seen the 0 and missed a free slot; the callback makes it try again.
+ * terminate() can stop a thread between any two of these steps; its teardown then sets all hints to 1 and wakes the
+ * threads that wait.
  */
 export class Slots {
   readonly #freeBlocks: Int32Array;
   readonly #owners: Int32Array;
-  /** This thread's guesses: where to look next, and what it released last. */
+  /** Hints of this thread: where to scan next, and the slots that it released last. */
   #next = 0;
   readonly #recent: number[] = [];
   readonly #onBlockRestored: () => void;
 
-  /** @param onBlockRestored - called after a 0 was wrong for a moment: who looked meanwhile has to be told to look again */
+  /**
+   * @param onBlockRestored - called after a 0 in `freeBlocks` was wrong for a moment: threads that read it meanwhile
+   * have to try again
+   */
   constructor(freeBlocks: Int32Array, owners: Int32Array, onBlockRestored: () => void = () => undefined) {
     assert(freeBlocks.length === blockCount(owners.length), "one entry for each block");
     this.#freeBlocks = freeBlocks;
@@ -34,9 +52,10 @@ export class Slots {
     this.#onBlockRestored = onBlockRestored;
   }
 
-  /** Takes a free slot for `owner`; returns its index, or -1 where none is free. */
+  /** Takes a free slot for `owner`; returns its index, or -1 if none is free. */
   tryAcquire(owner: number): number {
-    for (let index = this.#recent.pop(); index !== undefined; index = this.#recent.pop()) if (this.#take(index, owner)) return index;
+    for (let index = this.#recent.pop(); index !== undefined; index = this.#recent.pop())
+      if (this.#take(index, owner)) return index;
     const blocks = this.#freeBlocks.length;
     const first = Math.floor(this.#next / slotsPerBlock);
     for (let step = 0; step < blocks; step++) {
@@ -56,13 +75,17 @@ export class Slots {
     return -1;
   }
 
-  /** Whether so many slots or more are free, as far as one look can tell. */
+  /**
+   * Whether at least `count` slots are free. Only a snapshot: other threads acquire and release slots meanwhile, and a
+   * hint that is wrong for a moment hides free slots.
+   */
   hasFree(count: number): boolean {
     let free = 0;
     for (let block = 0; block < this.#freeBlocks.length; block++) {
       if (Atomics.load(this.#freeBlocks, block) === 0) continue;
       const end = Math.min((block + 1) * slotsPerBlock, this.#owners.length);
-      for (let index = block * slotsPerBlock; index < end; index++) if (Atomics.load(this.#owners, index) === 0 && ++free === count) return true;
+      for (let index = block * slotsPerBlock; index < end; index++)
+        if (Atomics.load(this.#owners, index) === 0 && ++free === count) return true;
     }
     return false;
   }
@@ -71,22 +94,26 @@ export class Slots {
   release(index: number, owner: number): void {
     const was = Atomics.compareExchange(this.#owners, index, owner, 0);
     assert(was === owner, `slot ${index} is owned by ${owner}, not by ${was}`);
+    // After the owner: see the class.
     const block = Math.floor(index / slotsPerBlock);
     if (Atomics.load(this.#freeBlocks, block) === 0) Atomics.store(this.#freeBlocks, block, 1);
     if (this.#recent.length < recentLimit) this.#recent.push(index);
   }
 
-  /** Puts a slot of `owner` on its way: whoever names the ticket (1 or more) gets it. */
+  /** Puts a slot of `owner` in transit: whoever presents the ticket (1 or more) gets it. */
   giveAway(index: number, owner: number, ticket: number): void {
-    assert(Atomics.compareExchange(this.#owners, index, owner, -ticket) === owner, `slot ${index} is owned by ${owner}`);
+    assert(
+      Atomics.compareExchange(this.#owners, index, owner, -ticket) === owner,
+      `slot ${index} is owned by ${owner}`,
+    );
   }
 
-  /** Takes a slot that is on its way. Returns false where the ticket was used before. */
+  /** Takes a slot in transit. Returns false if the ticket was used before. */
   takeOver(index: number, owner: number, ticket: number): boolean {
     return Atomics.compareExchange(this.#owners, index, -ticket, owner) === -ticket;
   }
 
-  /** Counts the slots that are free, owned by `owner`, and on their way. */
+  /** Counts the slots that are free, owned by `owner`, and in transit. */
   census(owner: number): { free: number; own: number; inTransit: number } {
     const owners = this.#owners;
     let free = 0;

@@ -1,24 +1,39 @@
 /**
- * Who waits for a slot, and whose turn it is, in memory shared by the threads of a pool. A slot that is free is anybody's who is there first, until one has waited
- * through too many releases: then it has its turn, and nobody else takes the last one until it has got one or waits no more. A turn is a word that
- * any thread may take back from one who does not wait, so none is lost with a thread that ends.
+ * Who waits for a slot, and whose turn it is, in memory shared by the threads of a pool.
+ *
+ * Normally the first participant to try gets a free slot. That can starve one that waits: by the time it wakes, others
+ * have taken the slot. So after a number of releases while somebody waits, the turn goes to the participant that has
+ * waited longest. From then on no other participant takes the last free slot, until the one with the turn has got a
+ * slot or stops waiting.
+ *
+ * The turn is one word. Any participant may clear it once its holder does not wait, so a thread that ends with the turn
+ * does not block the others. Turns only decide who may try: slots.ts alone decides who gets a slot, so a race here can
+ * be unfair, but never grants a slot twice.
  */
 
-/** Releases that others are ahead in, before the one who has waited longest has its turn. */
+/**
+ * After this many releases while somebody waits, the next one gives the turn to the participant that has waited
+ * longest.
+ */
 const patience = 128;
 const largestStamp = 2 ** 30;
 
-/** 32-bit words of the shared head, and of each participant. */
+/** Indexes of 32-bit words, at the head of the shared memory and in each participant. */
 export interface TurnWords {
-  /** One past the highest participant there ever was. */
+  /** One past the highest participant index ever used. */
   readonly participantLimit: number;
-  /** 0, or the participant whose turn it is + 1. */
+  /** 0, or 1 + the participant whose turn it is. */
   readonly turn: number;
-  /** Releases since the last turn began, while somebody waited. */
+  /** Releases while somebody waited, since a turn was last due. */
   readonly passes: number;
-  /** Numbers waits: each has a stamp of its own. */
+  /**
+   * A counter of waits, which gives each its own stamp. The smallest stamp has waited longest, except when the counter
+   * wraps around at 2^30.
+   */
   readonly waits: number;
-  /** Of participant 0; and from one participant's to the next's: 0, or the stamp of its wait. */
+  /**
+   * Participant 0's word for waiting: 0, or the stamp of its wait. `stride` is the distance to the next participant's.
+   */
   readonly firstWaiting: number;
   readonly stride: number;
 }
@@ -32,7 +47,10 @@ export class Turns {
     this.#at = at;
   }
 
-  /** Notes that a participant begins to wait, or waits no more: whoever frees a slot signals its eventfd until then. */
+  /**
+   * Records that a participant begins or stops waiting. While it waits, every thread that frees a slot signals its
+   * eventfd.
+   */
   setWaiting(participant: number, waiting: boolean): void {
     const stamp = waiting ? (Atomics.add(this.#words, this.#at.waits, 1) & (largestStamp - 1)) + 1 : 0;
     Atomics.store(this.#words, this.#waitingOf(participant), stamp);
@@ -44,13 +62,17 @@ export class Turns {
 
   /** Whether a participant other than `except` waits. */
   othersWait(except: number): boolean {
-    for (let participant = 0; participant < this.#limit; participant++) if (participant !== except && this.isWaiting(participant)) return true;
+    for (let participant = 0; participant < this.#limit; participant++)
+      if (participant !== except && this.isWaiting(participant)) return true;
     return false;
   }
 
   /**
-   * Whether a participant may take the only slot that is free: not while it is another's turn. One who takes a turn back here takes that slot, too, and its release
-   * has those look again who were refused meanwhile.
+   * Whether a participant may take the last free slot: not while it is the turn of another that waits. If the one with
+   * the turn does not wait any more, clears the turn.
+   *
+   * Others that were refused in the meantime need not be woken for that: the caller goes on to take the slot (or
+   * another participant was faster), and the release of the slot wakes them.
    */
   mayTakeLast(participant: number): boolean {
     const turn = Atomics.load(this.#words, this.#at.turn);
@@ -60,20 +82,28 @@ export class Turns {
     return true;
   }
 
-  /** Notes a release while somebody waits: after so many it is the turn of the one who has waited longest. */
+  /**
+   * Counts a release while somebody waits. After `patience` of them, the next gives the turn to the participant that
+   * has waited longest, unless somebody still has the turn.
+   */
   notePass(): void {
     if (Atomics.add(this.#words, this.#at.passes, 1) < patience) return;
     Atomics.store(this.#words, this.#at.passes, 0);
     let longest = -1;
     for (let participant = 0; participant < this.#limit; participant++)
-      if (this.isWaiting(participant) && (longest === -1 || this.#stampOf(participant) < this.#stampOf(longest))) longest = participant;
+      if (this.isWaiting(participant) && (longest === -1 || this.#stampOf(participant) < this.#stampOf(longest)))
+        longest = participant;
     if (longest !== -1) Atomics.compareExchange(this.#words, this.#at.turn, 0, longest + 1);
   }
 
-  /** Ends a participant's turn, where it is that: it has got a slot, or waits no more. Returns whether it was; then the others have to look again. */
+  /**
+   * Ends a participant's turn, if it has the turn: it has got a slot, or stopped waiting. Returns whether it had the
+   * turn; then the caller has to wake the others, which may have been refused.
+   */
   end(participant: number): boolean {
     if (Atomics.load(this.#words, this.#at.turn) !== participant + 1) return false;
-    if (this.isWaiting(participant)) this.setWaiting(participant, true); // who wants more begins to wait anew
+    // It wants more slots: a new stamp puts it after the others.
+    if (this.isWaiting(participant)) this.setWaiting(participant, true);
     return Atomics.compareExchange(this.#words, this.#at.turn, participant + 1, 0) === participant + 1;
   }
 
