@@ -6,8 +6,8 @@ import { examine } from "../lib/doctor/surroundings.ts";
 
 const usage = `Usage: bun-uring doctor [options]
 
-Says whether io_uring works here and what of it, and of each thing that does not: why, and how to fix it.
-Exit status: 0 where io_uring and bun-uring work, 1 where they do not, 2 where the command line is wrong.
+Checks which parts of io_uring work here. For each that does not, prints why, and how to fix it.
+Exit status: 0 if io_uring and bun-uring work, 1 if they do not, 2 if the command line is wrong.
 
       --json   print one JSON object: { works, findings: [{ name, state, found, why, fix }] }
   -h, --help   print this`;
@@ -21,7 +21,10 @@ function fail(message: string): never {
 
 function parse() {
   try {
-    return parseArgs({ allowPositionals: true, options: { json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false } } });
+    return parseArgs({
+      allowPositionals: true,
+      options: { json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false } },
+    });
   } catch (error) {
     fail(error instanceof Error ? error.message : String(error));
   }
@@ -36,7 +39,7 @@ function paint(format: Parameters<typeof styleText>[0], text: string): string {
 const indent = "  ";
 
 function wrapped(text: string): string {
-  const columns = process.stdout.columns || 120; // serial consoles say 0
+  const columns = process.stdout.columns || 120; // serial consoles report 0
   return Bun.wrapAnsi(text, Math.max(40, Math.min(columns, 120) - indent.length)).replaceAll(/^/gm, indent);
 }
 
@@ -48,12 +51,16 @@ function print(findings: readonly Finding[]): void {
     console.log(`${paint(color, mark)} ${paint("bold", name.padEnd(width))}  ${found}`);
     if (why !== undefined) console.log(wrapped(why));
     if (fix.length === 0) continue;
-    const lines = fix.map((line) => (line === "" ? "" : `${indent}${indent}${paint(line.startsWith("#") ? "dim" : "cyan", line)}`)).join("\n");
+    const lines = fix
+      .map((line) => (line === "" ? "" : `${indent}${indent}${paint(line.startsWith("#") ? "dim" : "cyan", line)}`))
+      .join("\n");
     const before = shown.get(lines);
     console.log(before === undefined ? `\n${lines}\n` : `${indent}What to do: as for ${before}.`);
     shown.set(lines, before ?? name);
   }
-  const verdict = works(findings) ? paint("green", "io_uring and bun-uring work here.") : paint("red", "bun-uring does not work here.");
+  const verdict = works(findings)
+    ? paint("green", "io_uring and bun-uring work here.")
+    : paint("red", "bun-uring does not work here.");
   console.log(`\n${verdict}`);
 }
 
@@ -63,7 +70,8 @@ if (values.help || (command === undefined && !values.json)) {
   console.log(usage);
   process.exit(0);
 }
-if (command !== "doctor") fail(command === undefined ? "a command is needed" : `unknown command ${JSON.stringify(command)}`);
+if (command !== "doctor")
+  fail(command === undefined ? "a command is needed" : `unknown command ${JSON.stringify(command)}`);
 if (more.length > 0) fail(`unexpected argument ${JSON.stringify(more[0])}`);
 const { probe, surroundings } = await examine();
 const findings = diagnose(probe, surroundings);

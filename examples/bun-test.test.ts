@@ -1,6 +1,6 @@
 /**
- * How a test suite uses bun-uring: one pool for the file, one ring for each test, and a look at the end that nothing is left.
- * Run it with `bun test ./examples/bun-test.test.ts`.
+ * How a test suite uses bun-uring: one pool for the file, one ring for each test, and a check at the end that nothing
+ * was left open. Run it with `bun test ./examples/bun-test.test.ts`.
  */
 import { afterAll, afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assertNoOpenHandles, BufferPool, Ring, type RingFile } from "bun-uring";
 
-// Registering memory is what costs: each test's ring clones it in a microsecond.
+// Registering memory is expensive, so it happens only once. Each test's ring clones the registration, which takes about
+// a microsecond.
 const pool = new BufferPool({ count: 16, size: 4096 });
 const folder = await mkdtemp(join(tmpdir(), "journal-"));
 let ring: Ring;
@@ -18,17 +19,17 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  await ring.close(); // with its files, and after whatever is still in flight
+  await ring.close(); // closes its files, too, after waiting for everything still in flight
   expect(pool.available).toBe(pool.count); // every slot is back
 });
 
 afterAll(async () => {
   pool.close();
   await rm(folder, { recursive: true });
-  assertNoOpenHandles(); // or it names them, and the lines that made them
+  assertNoOpenHandles(); // if there are any, the error lists them with the lines that made them
 });
 
-/** What is under test: a journal whose entries are on the disk, in order, when `append` has resolved. */
+/** The code under test: a journal. When `append` has resolved, the entry is on the disk, in order. */
 class Journal {
   readonly #file: RingFile;
   #end = 0;

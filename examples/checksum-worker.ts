@@ -1,4 +1,4 @@
-/** A Worker of checksum.ts: claims chunks, reads them through the shared pool, hashes them. */
+/** A Worker of checksum.ts: claims chunks, reads them into the shared pool, and hashes them. */
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { BufferPool, type FixedBuffer, Ring, type RingFile, UringError } from "bun-uring";
@@ -6,10 +6,10 @@ import { chunkBytes, digestBytes, type Job, type Report, readsInFlight } from ".
 
 declare const self: Worker;
 
-/** A file as this Worker has it open. */
+/** A file that this Worker has open. */
 interface Source {
   readonly file: Promise<RingFile>;
-  /** Reads past the page cache: from aligned positions only. */
+  /** Whether reads bypass the page cache, which requires aligned positions. */
   direct: boolean;
   users: number;
 }
@@ -37,26 +37,45 @@ async function work(job: Job): Promise<Report> {
     return source;
   }
 
-  /** Fills the buffer with a chunk; returns its length, which is less than `length` only where the file has shrunk. */
-  async function read(file: RingFile, direct: boolean, buffer: FixedBuffer, position: number, length: number): Promise<number> {
+  /**
+   * Fills the buffer with a chunk. Returns the number of bytes read, which is less than `length` only if the file has
+   * shrunk.
+   */
+  async function read(
+    file: RingFile,
+    direct: boolean,
+    buffer: FixedBuffer,
+    position: number,
+    length: number,
+  ): Promise<number> {
     let filled = 0;
     while (filled < length) {
-      // Directly, whole blocks have to be asked for: the last of a file comes short.
+      // With O_DIRECT, request whole blocks: the read of the last block of a file is short.
       const wanted = direct ? chunkBytes - filled : length - filled;
-      const bytesRead = await ring.readFixed(file, buffer, { position: position + filled, offset: filled, length: wanted });
+      const bytesRead = await ring.readFixed(file, buffer, {
+        position: position + filled,
+        offset: filled,
+        length: wanted,
+      });
       if (bytesRead === 0) break;
       filled += bytesRead;
     }
     return Math.min(filled, length);
   }
 
-  async function readChunk(path: string, source: Source, buffer: FixedBuffer, position: number, length: number): Promise<number> {
+  async function readChunk(
+    path: string,
+    source: Source,
+    buffer: FixedBuffer,
+    position: number,
+    length: number,
+  ): Promise<number> {
     const file = await source.file;
     if (!source.direct) return read(file, false, buffer, position, length);
     try {
       return await read(file, true, buffer, position, length);
     } catch (error) {
-      // A file system that takes O_DIRECT but not this transfer.
+      // The file system accepts O_DIRECT, but not this transfer.
       if (!isUring(error, "EINVAL")) throw error;
       await using buffered = await ring.open(path);
       return read(buffered, false, buffer, position, length);
@@ -73,7 +92,8 @@ async function work(job: Job): Promise<Report> {
     try {
       using buffer = await pool.acquire();
       const filled = await readChunk(path, source, buffer, position, length);
-      if (filled < length) throw new Error(`shrank while it was read: ${sizeBytes} bytes at first, ${position + filled} now`);
+      if (filled < length)
+        throw new Error(`shrank while it was read: ${sizeBytes} bytes at first, ${position + filled} now`);
       job.digests.set(createHash("sha256").update(buffer.bytes.subarray(0, length)).digest(), chunk * digestBytes);
     } catch (error) {
       if (Atomics.exchange(job.failed, fileIndex, 1) === 0)
@@ -90,14 +110,18 @@ async function work(job: Job): Promise<Report> {
     }
   }
 
-  /** Claims chunk after chunk, in order, so the file a chunk lies in only ever moves on. */
+  /**
+   * Claims and hashes chunks until none are left. Chunks are claimed in ascending order, so the file index only ever
+   * increases.
+   */
   async function lane(): Promise<void> {
     let fileIndex = 0;
     for (let chunk = Atomics.add(job.progress, 0, 1); chunk < job.chunkCount; chunk = Atomics.add(job.progress, 0, 1)) {
       while ((job.firstChunks[fileIndex + 1] ?? job.chunkCount) <= chunk) fileIndex++;
       if (chunk === job.firstChunks[fileIndex]) job.times[2 * fileIndex] = performance.timeOrigin + performance.now();
       if (Atomics.load(job.failed, fileIndex) === 0) await hashChunk(fileIndex, chunk);
-      if (Atomics.sub(job.chunksLeft, fileIndex, 1) === 1) job.times[2 * fileIndex + 1] = performance.timeOrigin + performance.now();
+      if (Atomics.sub(job.chunksLeft, fileIndex, 1) === 1)
+        job.times[2 * fileIndex + 1] = performance.timeOrigin + performance.now();
       Atomics.add(job.progress, 1, 1);
     }
   }

@@ -1,8 +1,9 @@
 /**
  * Hashes files with several Workers that share one pool of registered buffers.
  *
- * A file's digest is the SHA-256 over the SHA-256s of its 1 MiB chunks, in order, whoever hashed which chunk. The pool is registered once; each Worker
- * clones it into a ring of its own, and keeps many reads in flight: past the page cache (O_DIRECT) where the file system allows it.
+ * A file's digest is the SHA-256 over the SHA-256s of its 1 MiB chunks, in order, no matter which Worker hashed which
+ * chunk. The pool is registered once. Each Worker clones it into a ring of its own and keeps many reads in flight,
+ * bypassing the page cache (O_DIRECT) if the file system allows it.
  */
 import { createHash } from "node:crypto";
 import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
@@ -16,7 +17,7 @@ const usage = `Usage: bun examples/checksum.ts [options] FILE...
 
 Prints for each FILE the SHA-256 over the SHA-256s of its 1 MiB chunks.
 
-  -w, --workers N   how many Workers hash (default: one for each core, here ${availableParallelism()})
+  -w, --workers N   number of Workers (default: one per core, here ${availableParallelism()})
       --verify      compare each digest with node:crypto over node:fs
       --json        print one JSON object
   -h, --help        print this
@@ -47,7 +48,7 @@ function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether a byte can be read. */
+/** Whether at least one byte can be read. */
 function hasContent(path: string): boolean {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
@@ -57,19 +58,20 @@ function hasContent(path: string): boolean {
   }
 }
 
-/** What the files are before anyone reads them: their sizes, or why they can't be hashed. */
+/** Examines a file before it is hashed. Returns its size, or why it cannot be hashed. */
 function inspect(path: string): FileReport {
   try {
     const stat = statSync(path);
     if (!stat.isFile()) throw new Error(stat.isDirectory() ? "is a directory" : "is not a regular file");
-    if (stat.size === 0 && hasContent(path)) throw new Error("has content, though its size is 0: a file that the kernel makes up can't be hashed in parts");
+    if (stat.size === 0 && hasContent(path))
+      throw new Error("has content, though its size is 0: a file that the kernel generates can't be hashed in parts");
     return { path, sizeBytes: stat.size };
   } catch (error) {
     return { path, sizeBytes: 0, error: message(error) };
   }
 }
 
-/** The digest of a file's first `sizeBytes`, by Node's own means. */
+/** Computes the digest of a file's first `sizeBytes` bytes with node:fs and node:crypto. */
 function verify(path: string, sizeBytes: number): string {
   const whole = createHash("sha256");
   const chunk = Buffer.alloc(chunkBytes);
@@ -88,7 +90,7 @@ function verify(path: string, sizeBytes: number): string {
   return whole.digest("hex");
 }
 
-/** Runs one Worker to its end. */
+/** Runs one Worker until it has finished. */
 function run(job: Job, onFileError: (file: number, error: string) => void): Promise<Report> {
   const { promise, resolve, reject } = Promise.withResolvers<Report>();
   const worker = new Worker(new URL("./checksum-worker.ts", import.meta.url).href);
@@ -98,7 +100,9 @@ function run(job: Job, onFileError: (file: number, error: string) => void): Prom
     else report = data;
   });
   worker.addEventListener("error", (event) => reject(new Error(event.message)));
-  worker.addEventListener("close", () => (report === undefined ? reject(new Error("a Worker ended early")) : resolve(report)));
+  worker.addEventListener("close", () =>
+    report === undefined ? reject(new Error("a Worker ended early")) : resolve(report),
+  );
   worker.postMessage(job);
   return promise;
 }
@@ -118,10 +122,11 @@ if (options.help) {
 }
 if (paths.length === 0) fail(`no files\n\n${usage}`);
 const wanted = Number(options.workers);
-if (!/^\d+$/.test(options.workers) || wanted < 1 || wanted > 256) fail(`--workers must be an integer from 1 to 256, not ${options.workers}`);
+if (!/^\d+$/.test(options.workers) || wanted < 1 || wanted > 256)
+  fail(`--workers must be an integer from 1 to 256, not ${options.workers}`);
 
 const files = paths.map(inspect);
-/** The chunk, counted over all files, that each file begins with. */
+/** For each file, the number of its first chunk. Chunks are numbered across all files. */
 const firstChunks: number[] = [];
 let chunkCount = 0;
 for (const { sizeBytes } of files) {
@@ -129,13 +134,20 @@ for (const { sizeBytes } of files) {
   chunkCount += Math.ceil(sizeBytes / chunkBytes);
 }
 const { clone, memlock } = probe();
-/** Chunks that may be locked, but for one, which the rings themselves take. */
-const lockable = memlock.unlimited ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(memlock.limitBytes / chunkBytes) - 1);
-/** Where nothing can be cloned, each Worker's ring registers the pool's memory once more. */
+/** How many chunks may be locked, less one for the memory that the rings themselves take. */
+const lockable = memlock.unlimited
+  ? Number.POSITIVE_INFINITY
+  : Math.max(1, Math.floor(memlock.limitBytes / chunkBytes) - 1);
+/**
+ * If the kernel cannot clone buffers, each Worker's ring registers the pool's memory again, which counts against the
+ * limit each time.
+ */
 const workerCount = Math.max(1, Math.min(wanted, chunkCount, clone.whole ? wanted : lockable));
-const chunksInFlight = clone.whole ? workerCount * readsInFlight : Math.min(workerCount * readsInFlight, Math.floor(lockable / workerCount));
+const chunksInFlight = clone.whole
+  ? workerCount * readsInFlight
+  : Math.min(workerCount * readsInFlight, Math.floor(lockable / workerCount));
 
-/** A pool for as many reads as can be in flight at once; fewer, where the limit on locked memory is low. */
+/** Makes a pool for as many reads as can be in flight at once, or for fewer if the limit on locked memory is low. */
 async function makePool(count: number): Promise<BufferPool> {
   try {
     return await BufferPool.create({ count, size: chunkBytes });
@@ -162,7 +174,12 @@ const job: Job = {
 job.chunksLeft.set(files.map(({ sizeBytes }) => Math.ceil(sizeBytes / chunkBytes)));
 
 const bar = process.stderr.isTTY
-  ? new SingleBar({ stream: process.stderr, clearOnComplete: true, linewrap: true, format: "{bar} {percentage}% {value}/{total} MiB, {speed} MiB/s" })
+  ? new SingleBar({
+      stream: process.stderr,
+      clearOnComplete: true,
+      linewrap: true,
+      format: "{bar} {percentage}% {value}/{total} MiB, {speed} MiB/s",
+    })
   : undefined;
 bar?.start(chunkCount, 0, { speed: 0 });
 const started = performance.now();
@@ -211,9 +228,10 @@ if (options.json) {
   for (const { path, sizeBytes, digest, seconds: took = 0, error, verified } of files) {
     if (error !== undefined) console.error(`checksum: ${path}: ${error}`);
     else lines.push(`${digest}  ${path}${sizeBytes === 0 ? "" : `  (${throughput(sizeBytes, took)})`}`);
-    if (verified !== undefined) lines.push(verified ? "  matches node:crypto over node:fs" : "  DOES NOT MATCH node:crypto over node:fs");
+    if (verified !== undefined)
+      lines.push(verified ? "  matches node:crypto over node:fs" : "  DOES NOT MATCH node:crypto over node:fs");
   }
-  lines.push(`${throughput(bytes, seconds)} with ${counted(workerCount, "Worker")}, their start included`);
+  lines.push(`${throughput(bytes, seconds)} with ${counted(workerCount, "Worker")}, including their startup`);
   lines.push(`pool: ${counted(pool.count, "buffer")} of 1 MiB, registered once in ${registrationMs.toFixed(3)} ms`);
   for (const [index, { bufferSource, bufferJoinMs }] of reports.entries())
     lines.push(`Worker ${index + 1}: ${bufferSource} in ${(bufferJoinMs * 1000).toFixed(1)} µs`);

@@ -1,5 +1,6 @@
 /**
- * Copies a file, with a progress bar where somebody looks. Ctrl-C ends the copy in an orderly way: nothing half written is left of a file that it made.
+ * Copies a file, with a progress bar if stderr is a terminal. Ctrl-C ends the copy cleanly: if the copy created the
+ * destination, no partial file is left.
  */
 import { parseArgs } from "node:util";
 import { copyFile } from "bun-uring";
@@ -7,9 +8,9 @@ import { SingleBar } from "cli-progress";
 
 const usage = `Usage: bun examples/copy.ts [options] FROM TO
 
-Copies the file FROM to TO: by sharing its blocks where the file system can, otherwise by reading and writing through registered buffers.
+Copies the file FROM to TO: by sharing its blocks if the file system can, otherwise by reading and writing.
 
-      --durable   return when the copy is on stable storage
+      --durable   return only when the copy is on stable storage
   -h, --help      print this
 `;
 
@@ -42,7 +43,7 @@ const [from, to, ...more] = positionals;
 if (from === undefined || to === undefined || more.length > 0) fail(`one FROM and one TO are needed\n\n${usage}`, 2);
 
 const controller = new AbortController();
-/** By convention 128 and the signal's number. A second signal ends the process at once. */
+/** By convention 128 plus the signal's number. A second signal ends the process at once. */
 let interruptedStatus = 0;
 for (const [name, number] of [["SIGINT", 2] as const, ["SIGTERM", 15] as const]) {
   process.once(name, () => {
@@ -52,7 +53,12 @@ for (const [name, number] of [["SIGINT", 2] as const, ["SIGTERM", 15] as const])
 }
 
 const bar = process.stderr.isTTY
-  ? new SingleBar({ stream: process.stderr, clearOnComplete: true, linewrap: true, format: "{bar} {percentage}% {value}/{total} MB, {eta_formatted} left" })
+  ? new SingleBar({
+      stream: process.stderr,
+      clearOnComplete: true,
+      linewrap: true,
+      format: "{bar} {percentage}% {value}/{total} MB, {eta_formatted} left",
+    })
   : undefined;
 const megabytes = (bytes: number) => Math.round(bytes / 1e6);
 const started = performance.now();
@@ -69,7 +75,9 @@ try {
   });
   bar?.stop();
   const seconds = (performance.now() - started) / 1000;
-  console.log(`${copiedBytes} bytes, ${method}, ${seconds.toFixed(3)} s, ${(copiedBytes / 1e6 / seconds).toFixed(0)} MB/s`);
+  console.log(
+    `${copiedBytes} bytes, ${method}, ${seconds.toFixed(3)} s, ${(copiedBytes / 1e6 / seconds).toFixed(0)} MB/s`,
+  );
 } catch (error) {
   bar?.stop();
   if (interruptedStatus > 0) fail("interrupted", interruptedStatus);

@@ -1,17 +1,22 @@
-/** The parts of RFC 9110 that file-server.ts needs: validators, preconditions, a byte range. Pure functions. */
+/**
+ * The parts of RFC 9110 that file-server.ts needs: validators, preconditions and byte ranges. All functions are pure,
+ * except that some read the current time.
+ */
 import type { Statx } from "bun-uring";
 
-/** What a client may ask about a file's content. */
+/** The validators of a file's content, which a client may send back in conditional requests. */
 export interface Validators {
   readonly etag: string;
-  /** Whole seconds, as HTTP has them; undefined while the content could still change within its second. */
+  /** In whole seconds, as HTTP dates are. Undefined while the content could still change within the same second. */
   readonly lastModified: string | undefined;
 }
 
 /**
- * A change of the content changes the time of change, so the entity tag is strong: as far as the file system's clock goes, which is a few milliseconds on older kernels.
+ * Changing the content changes the modification time, so the entity tag is strong, within the resolution of the file
+ * system's clock, which is a few milliseconds on older kernels.
  *
- * Last-Modified is told only once its second is over. Then it stands for one content only, which makes it a strong validator (RFC 9110 §8.8.2.2), fit for If-Range.
+ * Last-Modified is sent only when its second is over. From then on it identifies exactly one content, which makes it a
+ * strong validator (RFC 9110 §8.8.2.2) that can be used with If-Range.
  */
 export function validatorsOf({ ino, size, mtimeNs }: Statx): Validators {
   const second = mtimeNs / 1_000_000_000n;
@@ -22,7 +27,7 @@ export function validatorsOf({ ino, size, mtimeNs }: Statx): Validators {
   };
 }
 
-/** Whether a list of entity tags, or "*", has the tag. Weak ones are equal to strong ones only where that will do. */
+/** Whether a list of entity tags, or "*", matches the tag. A weak tag matches only if `weakWillDo`. */
 function lists(list: string, etag: string, weakWillDo: boolean): boolean {
   if (list.trim() === "*") return true;
   const tags = list.match(/(?:W\/)?"[^"]*"/g) ?? [];
@@ -31,12 +36,15 @@ function lists(list: string, etag: string, weakWillDo: boolean): boolean {
 
 const months = "JanFebMarAprMayJunJulAugSepOctNovDec";
 const dateForms = [
-  /^\w{3}, (?<day>\d\d) (?<month>[A-Z][a-z]{2}) (?<year>\d{4}) (?<time>\d\d:\d\d:\d\d) GMT$/, // the one that is sent
+  /^\w{3}, (?<day>\d\d) (?<month>[A-Z][a-z]{2}) (?<year>\d{4}) (?<time>\d\d:\d\d:\d\d) GMT$/, // the current format
   /^\w{6,9}, (?<day>\d\d)-(?<month>[A-Z][a-z]{2})-(?<year>\d\d) (?<time>\d\d:\d\d:\d\d) GMT$/, // obsolete: RFC 850
   /^\w{3} (?<month>[A-Z][a-z]{2}) (?<day>[ \d]\d) (?<time>\d\d:\d\d:\d\d) (?<year>\d{4})$/, // obsolete: C's asctime()
 ];
 
-/** Milliseconds since 1970 of an HTTP date in any of its three forms; undefined: it is none, and its header is to be ignored. */
+/**
+ * Parses an HTTP date in any of its three formats. Returns milliseconds since 1970, or undefined if it is not a date
+ * and its header must be ignored.
+ */
 export function parseDate(text: string | null): number | undefined {
   for (const form of dateForms) {
     const { day, month = "", year, time } = form.exec(text ?? "")?.groups ?? {};
@@ -45,7 +53,7 @@ export function parseDate(text: string | null): number | undefined {
     const [hour, minute, second] = (time ?? "").split(":").map(Number);
     const inYear = (fullYear: number) => Date.UTC(fullYear, monthIndex, Number(day), hour, minute, second);
     if (year.length === 4) return inYear(Number(year));
-    // Of two digits: the last such year that is not more than 50 years ahead.
+    // A year of two digits means the latest matching year that is no more than 50 years in the future.
     const latest = new Date().getUTCFullYear() + 50;
     return inYear(latest - ((((latest - Number(year)) % 100) + 100) % 100));
   }
@@ -53,10 +61,15 @@ export function parseDate(text: string | null): number | undefined {
 }
 
 /**
- * What the preconditions of a request make of it, in the order of RFC 9110 §13.2.2: 412, 304, or undefined where it is to be done.
- * @param current - of the file; undefined where there is none
+ * Evaluates the preconditions of a request in the order of RFC 9110 §13.2.2. Returns 412 or 304, or undefined if the
+ * request must be served.
+ * @param current - the file's validators; undefined if the file does not exist
  */
-export function failedPrecondition(method: string, headers: Headers, current: Validators | undefined): 304 | 412 | undefined {
+export function failedPrecondition(
+  method: string,
+  headers: Headers,
+  current: Validators | undefined,
+): 304 | 412 | undefined {
   const reads = method === "GET" || method === "HEAD";
   const modifiedMs = parseDate(current?.lastModified ?? null);
 
@@ -65,7 +78,7 @@ export function failedPrecondition(method: string, headers: Headers, current: Va
   if (match !== null) {
     if (current === undefined || !lists(match, current.etag, false)) return 412;
   } else if (unmodifiedSince !== undefined && current !== undefined) {
-    // Changed within this second, the file has no date to tell, and is newer than any.
+    // A file that changed within the current second has no Last-Modified yet, and counts as newer than any date.
     if (modifiedMs === undefined || modifiedMs > unmodifiedSince) return 412;
   }
 
@@ -79,27 +92,33 @@ export function failedPrecondition(method: string, headers: Headers, current: Va
   return undefined;
 }
 
-/** The bytes from `first` to before `end`. */
+/** The bytes from `first` up to, but not including, `end`. */
 export interface ByteRange {
   readonly first: number;
   readonly end: number;
 }
 
 /**
- * The one range that a request asks for; undefined: the whole file. That is also the answer to what a server may ignore (§14.2): units it does not know, headers it can't
- * read, and several ranges at once, which clients of files hardly use and attackers like.
+ * Returns the range that a request asks for, or undefined for the whole file. It also returns undefined for what a
+ * server may ignore (§14.2): unknown units, malformed headers, and several ranges at once, which file clients hardly
+ * ever use but attackers like.
  */
-export function requestedRange(headers: Headers, sizeBytes: number, current: Validators): ByteRange | "unsatisfiable" | undefined {
+export function requestedRange(
+  headers: Headers,
+  sizeBytes: number,
+  current: Validators,
+): ByteRange | "unsatisfiable" | undefined {
   const [, first, last] = /^bytes=\s*(\d*)-(\d*)\s*$/i.exec(headers.get("range") ?? "") ?? [];
   if (first === undefined || last === undefined || (first === "" && last === "")) return undefined;
 
-  // If-Range: the client has a part of this very content. Weak tags and dates other than the exact one do not say so.
+  // If-Range: send the range only if the client already has part of exactly this content. Weak tags, and dates other
+  // than the exact one, do not prove that.
   const ifRange = headers.get("if-range");
   if (ifRange !== null && ifRange !== current.etag && ifRange !== current.lastModified) return undefined;
 
   if (first === "") {
     if (Number(last) === 0) return "unsatisfiable";
-    // The last bytes of nothing are all of it, and no Content-Range could say which.
+    // The last bytes of an empty file are the whole file, and Content-Range cannot express an empty range.
     return sizeBytes === 0 ? undefined : { first: Math.max(0, sizeBytes - Number(last)), end: sizeBytes };
   }
   if (last !== "" && Number(last) < Number(first)) return undefined; // not a range

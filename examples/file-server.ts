@@ -1,8 +1,9 @@
 /**
- * Serves a folder over HTTP: GET and HEAD, with ranges and preconditions, and PUT where that is asked for.
+ * Serves a directory over HTTP: GET and HEAD, with ranges and preconditions, and optionally PUT.
  *
- * A file travels from the page cache into a slot of the pool, and from there into the socket. One request opens a file once and asks everything of that descriptor, so what
- * is promised in the headers and what is sent are of the same file, whatever happens to its name meanwhile.
+ * A file's content goes from the page cache into a slot of the pool, and from there into the socket. Each request opens
+ * the file once and uses only that descriptor. So the headers and the body describe the same file, even if its name
+ * refers to another file meanwhile.
  */
 import { randomUUID } from "node:crypto";
 import { constants, readlinkSync, realpathSync } from "node:fs";
@@ -16,8 +17,8 @@ const usage = `Usage: bun examples/file-server.ts [options] FOLDER
 
 Serves the files of FOLDER over HTTP.
 
-  -p, --port N        where to listen (default 3000; 0: any free port)
-      --host NAME     which address to listen at (default localhost)
+  -p, --port N        port to listen on (default 3000; 0: any free port)
+      --host NAME     address to listen on (default localhost)
       --writable      let clients store files with PUT
       --slots N       slots of the pool that all connections share (default 64)
       --slot-bytes N  bytes of a slot (default 65536)
@@ -44,10 +45,10 @@ export interface FileServer extends AsyncDisposable {
   readonly ring: Ring;
 }
 
-/** Of each response. */
+/** Reads in flight for each response. */
 const readsInFlight = 2;
 
-/** What a request comes to when an operation for it fails. What is not here is the server's fault, 500. */
+/** The status of a response after a failed operation. An error that is not listed is the server's fault: 500. */
 const statusOfCode: Readonly<Record<string, number>> = {
   ENOENT: 404,
   ENOTDIR: 404,
@@ -66,19 +67,20 @@ function plain(status: number, headers: Headers | Record<string, string> = {}): 
   return new Response(`${status} ${STATUS_CODES[status]}\n`, { status, headers });
 }
 
-/** The path below the folder that a URL names; a number: why it names none. */
+/** Returns the path below the directory that a URL names, or the status of the response if the URL names none. */
 function pathOf(url: string): string | 400 | 404 {
   try {
     const segments = new URL(url).pathname.split("/").map(decodeURIComponent);
     return segments.some((segment) => segment === ".." || /[/\0]/.test(segment)) ? 404 : segments.join("/");
   } catch {
-    return 400; // a percent sign that begins no byte, or bytes that are not UTF-8
+    return 400; // a percent sign that does not start an escape sequence, or bytes that are not UTF-8
   }
 }
 
 /**
- * The body, of exactly so many bytes: one that ends early, as of a file that was cut off meanwhile, is an error, so that the client does not take it for complete.
- * @param ended - called once, however it ends
+ * Returns the body, with exactly this many bytes. A body that ends early, because the file was truncated meanwhile,
+ * fails with an error, so that the client does not mistake it for complete.
+ * @param ended - called once, no matter how the body ends
  */
 function exactly(lengthBytes: number, body: ReadableStream<Uint8Array>, ended: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
@@ -94,37 +96,47 @@ function exactly(lengthBytes: number, body: ReadableStream<Uint8Array>, ended: (
         } else if (leftBytes === 0) {
           controller.close();
         } else {
-          throw new Error(`the file ended ${leftBytes} bytes before what was promised`);
+          throw new Error(`the file ended ${leftBytes} bytes short of the promised length`);
         }
       },
       cancel: (reason) => reader.cancel(reason),
     },
-    { highWaterMark: 0 }, // a chunk is a slot, and valid only until the next
+    { highWaterMark: 0 }, // a chunk is a slot, valid only until the next chunk is requested
   );
 }
 
-/** Starts a server; its disposal ends connections, ring and pool. */
-export function serveFiles({ folder, port = 0, hostname = "localhost", writable = false, slots = 64, slotBytes = 65536 }: FileServerOptions): FileServer {
+/** Starts a server. Disposing of it closes its connections, its ring and its pool. */
+export function serveFiles({
+  folder,
+  port = 0,
+  hostname = "localhost",
+  writable = false,
+  slots = 64,
+  slotBytes = 65536,
+}: FileServerOptions): FileServer {
   const root = realpathSync(folder);
   const rootPrefix = root.endsWith("/") ? root : `${root}/`;
   const pool = new BufferPool({ count: slots, size: slotBytes });
   const ring = new Ring({ pool });
 
-  // A client that does not read keeps its response's slots. So only half of them go there; the others' bodies are copies, which need a slot only while the
-  // disk is read, and nobody can keep those.
+  // A client that stops reading holds its response's slots. So zero-copy responses may use only half of the slots. The
+  // bodies of the other responses are copies: they need a slot only while the disk is read, so a client cannot hold it.
   const zeroCopyLimit = Math.floor(slots / 2 / (readsInFlight + 1));
   let zeroCopies = 0;
 
-  /** Whether a file is in the folder: asked of the descriptor, so a link that leads out is seen however the path looked, and however it changes. */
+  /**
+   * Whether a file is inside the directory. This checks the descriptor, so it detects a symbolic link that leads
+   * outside, whatever the path looks like and however it changes.
+   */
   function isInside(file: RingFile): boolean {
     const path = readlinkSync(`/proc/self/fd/${file.fd}`);
     return path === root || path.startsWith(rootPrefix);
   }
 
-  /** Opens the regular file that a path names; for a folder that is its index.html. */
+  /** Opens the regular file that a path names. For a directory, opens its index.html. */
   async function find(path: string): Promise<{ path: string; file: RingFile; stat: Statx } | undefined> {
     await using opened = new AsyncDisposableStack();
-    // Opening a FIFO would wait for who writes it.
+    // Without O_NONBLOCK, opening a FIFO would wait for a writer.
     const file = opened.use(await ring.open(path, constants.O_RDONLY | constants.O_NONBLOCK));
     if (!isInside(file)) return undefined;
     const stat = await ring.statx(file);
@@ -155,16 +167,26 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
     const { first, end } = range ?? { first: 0, end: size };
     if (range !== undefined) headers.set("content-range", `bytes ${first}-${end - 1}/${size}`);
     headers.set("content-type", Bun.file(path).type);
-    // Bun sends streams in chunks, without this (https://github.com/oven-sh/bun/issues/10507); to HEAD it tells.
+    // Without this header, Bun sends streams with chunked encoding (https://github.com/oven-sh/bun/issues/10507). For
+    // HEAD, Bun does send the header.
     headers.set("content-length", String(end - first));
     const status = range === undefined ? 200 : 206;
     if (request.method === "HEAD" || first === end) return new Response(null, { status, headers });
 
-    if (request.signal.aborted) return plain(400); // to nobody, and Bun 1.4.0 would drop a body without a word: nothing would close the file
+    // No client is left to receive the response. Bun 1.4.0 would drop a body without cancelling it, so nothing would
+    // close the file.
+    if (request.signal.aborted) return plain(400);
     const share = zeroCopies < zeroCopyLimit ? 1 : 0;
     zeroCopies += share;
-    const body = file.readable({ pool, zeroCopy: share === 1, position: first, length: end - first, depth: readsInFlight, autoClose: true });
-    opened.move(); // the body closes the file now, however it ends
+    const body = file.readable({
+      pool,
+      zeroCopy: share === 1,
+      position: first,
+      length: end - first,
+      depth: readsInFlight,
+      autoClose: true,
+    });
+    opened.move(); // from here on, the body closes the file, no matter how it ends
     const ended = () => {
       zeroCopies -= share;
     };
@@ -173,7 +195,7 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
 
   let lastTurn: Promise<unknown> = Promise.resolve();
 
-  /** Does one thing after the other. */
+  /** Runs actions one after the other. */
   function inTurn<Result>(action: () => Promise<Result>): Promise<Result> {
     const result = lastTurn.then(action);
     lastTurn = result.catch(() => undefined);
@@ -181,19 +203,19 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
   }
 
   /**
-   * Stores a file. The content goes into a file beside it, is made durable, and takes the name in one step: others see the old file or the new one, and of an
-   * upload that fails nothing is left.
+   * Stores a file. The content goes into a temporary file in the same directory, is made durable, and then replaces the
+   * target with one rename. Others see either the old file or the new one, and a failed upload leaves nothing behind.
    */
   async function put(request: Request, path: string): Promise<Response> {
     if (path.endsWith("/")) return plain(409);
-    if (request.headers.has("content-range")) return plain(400); // a part of a file must not be taken for all of it
+    if (request.headers.has("content-range")) return plain(400); // part of a file must not be stored as the whole file
     await using folderFile = await ring.open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
     if (!isInside(folderFile)) return plain(404);
-    // Named by the descriptor, it is this folder, whatever its path leads to by now.
+    // A path through the descriptor always refers to this directory, even if another directory has its name by now.
     const target = `/proc/self/fd/${folderFile.fd}/${basename(path)}`;
     const temporary = `/proc/self/fd/${folderFile.fd}/.upload-${randomUUID()}`;
 
-    /** AT_SYMLINK_NOFOLLOW: a link is replaced, not what it leads to. */
+    /** AT_SYMLINK_NOFOLLOW, because the rename replaces a symbolic link, not its target. */
     const replaced = () =>
       ring.statx(target, { flags: 0x100 }).then(validatorsOf, (error: unknown) => {
         if (error instanceof UringError && error.code === "ENOENT") return undefined;
@@ -209,10 +231,11 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
     await content.pipeTo(file.writable({ pool, durable: true, autoClose: true }));
     const stored = await ring.statx(temporary);
     const announced = request.headers.get("content-length");
-    if (announced !== null && BigInt(announced) !== stored.size) return plain(400); // Bun 1.4.0 ends an interrupted body as if that were all of it
+    // Bun 1.4.0 ends the body of an interrupted upload as if it were complete.
+    if (announced !== null && BigInt(announced) !== stored.size) return plain(400);
     const { etag } = validatorsOf(stored);
     const status = await inTurn(async () => {
-      const current = await replaced(); // another upload may have been faster
+      const current = await replaced(); // another upload may have finished first
       const late = failedPrecondition("PUT", request.headers, current);
       if (late !== undefined) return late;
       await ring.rename(temporary, target);
@@ -226,13 +249,14 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
 
   async function respond(request: Request): Promise<Response> {
     const isUpload = writable && request.method === "PUT";
-    if (!isUpload && request.method !== "GET" && request.method !== "HEAD") return plain(405, { allow: writable ? "GET, HEAD, PUT" : "GET, HEAD" });
+    if (!isUpload && request.method !== "GET" && request.method !== "HEAD")
+      return plain(405, { allow: writable ? "GET, HEAD, PUT" : "GET, HEAD" });
     const path = pathOf(request.url);
     if (typeof path === "number") return plain(path);
     try {
       return await (isUpload ? put : get)(request, join(root, path));
     } catch (error) {
-      if (request.signal.aborted) return plain(400); // to nobody
+      if (request.signal.aborted) return plain(400); // no client is left to receive it
       const status = error instanceof UringError ? statusOfCode[error.code] : undefined;
       if (status === undefined) throw error;
       return plain(status);
@@ -243,7 +267,7 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
   const server = Bun.serve({
     port,
     hostname,
-    maxRequestBodySize: Number.MAX_SAFE_INTEGER, // an upload never is in memory as a whole
+    maxRequestBodySize: Number.MAX_SAFE_INTEGER, // an upload is never in memory as a whole
     fetch(request) {
       const response = respond(request).finally(() => responding.delete(response));
       responding.add(response);
@@ -260,7 +284,7 @@ export function serveFiles({ folder, port = 0, hostname = "localhost", writable 
     ring,
     async [Symbol.asyncDispose]() {
       await server.stop(true);
-      await Promise.allSettled(responding); // uploads that end now clear up behind them
+      await Promise.allSettled(responding); // uploads that are interrupted remove their temporary files
       await ring.close();
       pool.close();
     },
@@ -302,7 +326,14 @@ function main(): void {
     if (!/^\d+$/.test(values[name])) fail(`--${name} must be a whole number, not ${values[name]}`);
     return Number(values[name]);
   };
-  const options = { folder, hostname: values.host, writable: values.writable, port: number("port"), slots: number("slots"), slotBytes: number("slot-bytes") };
+  const options = {
+    folder,
+    hostname: values.host,
+    writable: values.writable,
+    port: number("port"),
+    slots: number("slots"),
+    slotBytes: number("slot-bytes"),
+  };
   try {
     const server = serveFiles(options);
     console.log(`${folder} at ${server.url}`);

@@ -1,6 +1,6 @@
 /**
- * io_uring for Bun, with fixed buffers that are registered once and cloned into every ring that needs them.
- * Importing this compiles nothing and works anywhere; the first use of a class needs Linux.
+ * io_uring for Bun, with fixed buffers that are registered once and cloned into every ring that needs them. Importing
+ * the module compiles nothing and works on every platform. The first use of a class requires Linux.
  *
  * @module
  * @mergeModuleWith <project>
@@ -20,7 +20,14 @@ export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, Transfe
 export { RingFile } from "./ring/file.ts";
 export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./ring/file-arguments.ts";
 export type { ReadableOptions } from "./ring/readable.ts";
-export { type FileTarget, type FixedPart, type OpenOptions, Ring, type RingOptions, type RingStats } from "./ring/ring.ts";
+export {
+  type FileTarget,
+  type FixedPart,
+  type OpenOptions,
+  Ring,
+  type RingOptions,
+  type RingStats,
+} from "./ring/ring.ts";
 export type { StreamOptions } from "./ring/stream-options.ts";
 export type { WritableChunk, WritableOptions } from "./ring/writable.ts";
 export { constants } from "./uring/constants.ts";

@@ -177,7 +177,7 @@ needs("all documents", "a processor that is not emulated")(
     insert("lib/uring/uapi.ts", "export const IORING_OP_NOP", blockUnder({ document: walkThrough, heading }, "ts").text);
     insert("lib/requests/operations.ts", "export function mkdir(", blockUnder({ document: walkThrough, heading }, "ts", 1).text);
     insert("lib/requests/operations.ts", "  IORING_OP_TIMEOUT,\n", "  IORING_OP_SYMLINKAT,\n");
-    insert("lib/ring/ring.ts", "  /**\n   * Makes a folder.", blockUnder({ document: walkThrough, heading }, "ts", 2).text);
+    insert("lib/ring/ring.ts", "  /**\n   * Creates a directory.", blockUnder({ document: walkThrough, heading }, "ts", 2).text);
     const program = `
     import { readlinkSync } from "node:fs";
     import { Ring } from "./lib/index.ts";

@@ -1,4 +1,7 @@
-/** Says what works here, and of what does not, why, and what to do about it: pure, from what was found. */
+/**
+ * Turns what the doctor examined into findings: what works here, what does not, why, and what to do about it. The
+ * functions here are pure.
+ */
 
 import { assert } from "../base/assert.ts";
 import { remedyOfRefusal } from "../errors/hints.ts";
@@ -10,34 +13,42 @@ import { type Host, type Step, steps } from "./steps.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { amplePoolBytes } from "./trial.ts";
 
-/** One thing that was looked at. */
+/** The result of examining one thing. */
 export interface Finding {
   readonly name: string;
-  /** "limited": works, with less than there could be. "failed": io_uring, or this library, does not work here. */
+  /**
+   * "limited": works, but with fewer features or less capacity than possible. "failed": io_uring or this library does
+   * not work here.
+   */
   readonly state: "ok" | "limited" | "failed";
   /** What was found. */
   readonly found: string;
-  /** What is wrong with that; absent where it is ok. */
+  /** What is wrong with it. Absent if the state is "ok". */
   readonly why?: string;
-  /** What to do about it, in lines to paste, with comments. */
+  /** What to do about it: lines to paste, with comments. */
   readonly fix?: readonly string[];
 }
 
 type Reason = NonNullable<Probe["reason"]>;
 
-/** What most systems have. */
+/** The default limit of open files on most systems. */
 const usualFileLimit = 1024;
-/** The least that a ring's table of registered files has. */
+/** The minimum size of a ring's table of registered files. */
 const smallestFileTable = 64;
 
-/** Steps for where the process is first: that it is there is a guess. */
+/**
+ * The lines for a cause. Steps that fit the process's container come first, not alone, because the detected container
+ * is a guess.
+ */
 function linesOf(cause: remedies.Cause | undefined, container: Host | undefined): string[] {
   if (cause === undefined) return [];
   const fits = ({ place }: Step) => place === undefined || place === container;
-  return [...steps[cause].filter(fits), ...steps[cause].filter((step) => !fits(step))].flatMap(({ lines }, index) => (index === 0 ? lines : ["", ...lines]));
+  return [...steps[cause].filter(fits), ...steps[cause].filter((step) => !fits(step))].flatMap(({ lines }, index) =>
+    index === 0 ? lines : ["", ...lines],
+  );
 }
 
-/** Numbers for people: "8 MiB". */
+/** Formats a number of bytes for people: "8 MiB". */
 function size(bytes: number): string {
   const unit = [
     [2 ** 30, "GiB"],
@@ -48,15 +59,19 @@ function size(bytes: number): string {
   return `${Math.round((bytes / divisor) * 10) / 10} ${name}`;
 }
 
-/** What keeps it from working: where, and what to do. */
+/** What keeps io_uring or the library from working: the finding it belongs to, and the remedy. */
 interface Failure {
   readonly name: string;
-  /** Without a cause where the hint is all that is known. */
+  /** Without a cause if the hint is all that is known. */
   readonly remedy: Omit<remedies.Remedy, "cause"> & { readonly cause?: remedies.Cause };
 }
 
-/** Which part of the whole it is that an error of the probe or of the trial is about. */
-function failureOf({ code, syscall, hint, message }: Reason, { available, kernel, memlock }: Probe, { platform, refusing }: Surroundings): Failure {
+/** Finds out which finding an error of the probe or of the trial belongs to, and its remedy. */
+function failureOf(
+  { code, syscall, hint, message }: Reason,
+  { available, kernel, memlock }: Probe,
+  { platform, refusing }: Surroundings,
+): Failure {
   const asSaid = { hint: hint ?? message };
   const other = { name: available ? "fixed read" : "io_uring", remedy: asSaid };
   if (platform !== "linux") return { name: "Linux", remedy: remedies.notLinux };
@@ -88,7 +103,10 @@ function failureOf({ code, syscall, hint, message }: Reason, { available, kernel
       if (!isLimited(memlock)) return { name: "memory", remedy: remedies.noMemory };
       return {
         name: "locked memory",
-        remedy: { ...remedies.lockedMemory, hint: `That leaves too little for a ring and a pool of 4 KiB. ${remedies.lockedMemory.hint}` },
+        remedy: {
+          ...remedies.lockedMemory,
+          hint: `That leaves too little for a ring and a pool of 4 KiB. ${remedies.lockedMemory.hint}`,
+        },
       };
     case "EINVAL":
       return isBefore(kernel, oldest.linux) ? { name: "kernel", remedy: remedies.oldKernel(kernel) } : other;
@@ -97,7 +115,10 @@ function failureOf({ code, syscall, hint, message }: Reason, { available, kernel
   }
 }
 
-/** What is said of one thing: a finding, as long as nothing has failed there. */
+/**
+ * The finding for one thing, on the assumption that it has not failed. `diagnose` adds the failure and the lines to
+ * paste.
+ */
 type Observation = Omit<Finding, "name" | "fix"> & { readonly cause?: remedies.Cause };
 
 function ok(found: string): Observation {
@@ -114,16 +135,23 @@ function buffersCloned({ clone }: Probe, { trial }: Surroundings): Observation {
     return { state: "limited", found: "whole tables", why, cause: "oldKernel" };
   }
   if (clone.replaceKeepsTail) return ok("whole tables, ranges, replacing");
-  if (trial?.error !== undefined) return ok("whole tables, ranges"); // for want of what failed the trial, the rest may not have been tried
-  const why = `RawRing.cloneBuffers({ replace: true }) takes a slower way, and refuses tables with tags. ${newerLinux(since.replaceKeepsTail)}`;
-  return { state: "limited", found: "whole tables, ranges; replacing drops the entries behind the range", why, cause: "oldKernel" };
+  // The trial failed, so the probe may not have been able to try replacing either. Do not report it as missing.
+  if (trial?.error !== undefined) return ok("whole tables, ranges");
+  const why = `RawRing.cloneBuffers({ replace: true }) uses a slower method, and refuses tables with tags. ${newerLinux(since.replaceKeepsTail)}`;
+  return {
+    state: "limited",
+    found: "whole tables, ranges; replacing drops the entries after the range",
+    why,
+    cause: "oldKernel",
+  };
 }
 
 function filesRegistered({ clone }: Probe, { openFiles }: Surroundings): Observation {
-  const slower = "The kernel looks an open file up in each request.";
-  if (!clone.ranges) return { state: "limited", found: "no", why: `${slower} ${newerLinux(since.registeredFiles)}`, cause: "oldKernel" };
+  const slower = "The kernel looks up the file again for each request.";
+  if (!clone.ranges)
+    return { state: "limited", found: "no", why: `${slower} ${newerLinux(since.registeredFiles)}`, cause: "oldKernel" };
   if (openFiles.limit >= smallestFileTable) return ok("yes");
-  const why = `${slower} A table has ${smallestFileTable} entries at least, and may not have more than the limit of open files, ${openFiles.limit}.`;
+  const why = `${slower} A table has at least ${smallestFileTable} entries, and must not exceed the limit on open files, ${openFiles.limit}.`;
   return { state: "limited", found: "no", why, cause: "descriptors" };
 }
 
@@ -142,7 +170,7 @@ function memoryLocked({ memlock, clone }: Probe, { hasProc, trial }: Surrounding
   return {
     state: "limited",
     found: `${found}; ${largestBytes === 0 ? "no pool of 64 KiB" : `no pool much larger than ${largestBytes} bytes`} could be made`,
-    why: `Pools count against the limit${clone.whole ? "" : ", once more for each ring that has them"}, and on newer kernels rings do. ${remedies.lockedMemory.hint}`,
+    why: `Pools count against the limit${clone.whole ? "" : ", once more for each ring that has them"}, and on newer kernels so do rings. ${remedies.lockedMemory.hint}`,
     cause: "lockedMemory",
   };
 }
@@ -150,36 +178,60 @@ function memoryLocked({ memlock, clone }: Probe, { hasProc, trial }: Surrounding
 function filesOpen({ openFiles: { limit, open } }: Surroundings): Observation {
   if (limit === Number.POSITIVE_INFINITY) return ok("limit not known");
   const found = `limit ${limit}, ${open} open`;
-  return limit >= usualFileLimit ? ok(found) : { state: "limited", found, why: remedies.moreDescriptors.hint, cause: "descriptors" };
+  return limit >= usualFileLimit
+    ? ok(found)
+    : { state: "limited", found, why: remedies.moreDescriptors.hint, cause: "descriptors" };
 }
 
-/** All that was looked at, in the order in which one thing needs the other. What a failure kept from being looked at is left out. */
-function observations(probe: Probe, surroundings: Surroundings, failed: string | undefined): [name: string, Observation][] {
+/**
+ * Everything that was examined, ordered so that each thing comes after those it depends on. Leaves out what could not
+ * be examined because of a failure.
+ */
+function observations(
+  probe: Probe,
+  surroundings: Surroundings,
+  failed: string | undefined,
+): [name: string, Observation][] {
   const { platform, architecture, bun, hasProc, refusing, trial } = surroundings;
   const { available, kernel, liburing } = probe;
-  const sysctl = refusing.ioUringDisabled === undefined ? "" : `, kernel.io_uring_disabled is ${refusing.ioUringDisabled}`;
+  const sysctl =
+    refusing.ioUringDisabled === undefined ? "" : `, kernel.io_uring_disabled is ${refusing.ioUringDisabled}`;
   const filter = refusing.seccomp === 2 ? ", seccomp filters system calls" : "";
   const all: (false | [name: string, Observation])[] = [
     ["Linux", ok(`${platform} ${architecture}`)],
     ["Bun", ok(bun)],
     !hasProc && ["/proc", { state: "limited", found: "not there", why: remedies.noProc.hint, cause: "noProc" }],
     ["kernel", ok(`${kernel}${refusing.gvisor ? " (gVisor)" : ""}`)],
-    (failed === "bun:ffi" || failed === "liburing" || available) && ["bun:ffi", ok(failed === "bun:ffi" ? "does not compile" : "compiles")],
+    (failed === "bun:ffi" || failed === "liburing" || available) && [
+      "bun:ffi",
+      ok(failed === "bun:ffi" ? "does not compile" : "compiles"),
+    ],
     (failed === "liburing" || available) && [
       "liburing",
-      ok(liburing === undefined ? "not to be used" : `${liburing.version ?? "version unknown"}, ${liburing.path}`),
+      ok(liburing === undefined ? "not usable" : `${liburing.version ?? "version unknown"}, ${liburing.path}`),
     ],
-    (failed === "io_uring" || available) && ["io_uring", ok(`${available ? `${probe.opcodes.length} operations` : "refused"}${sysctl}${filter}`)],
+    (failed === "io_uring" || available) && [
+      "io_uring",
+      ok(`${available ? `${probe.opcodes.length} operations` : "refused"}${sysctl}${filter}`),
+    ],
     trial !== undefined &&
       (failed === "fixed read" || trial.error === undefined) && [
         "fixed read",
-        ok(trial.error === undefined ? `${trial.readBytes} bytes in a ${trial.bufferSource} buffer, the same as node:fs reads` : "failed"),
+        ok(
+          trial.error === undefined
+            ? `${trial.readBytes} bytes in a ${trial.bufferSource} buffer, the same as node:fs reads`
+            : "failed",
+        ),
       ],
     available && ["buffer clones", buffersCloned(probe, surroundings)],
     available && ["registered files", filesRegistered(probe, surroundings)],
     available && [
       "READV_FIXED",
-      operation(probe, "READV_FIXED", "readvFixed() and writevFixed() name each slot's memory anew, and those of RawRing are refused."),
+      operation(
+        probe,
+        "READV_FIXED",
+        "readvFixed() and writevFixed() treat slots as unregistered memory, and RawRing refuses such requests.",
+      ),
     ],
     available && ["FTRUNCATE", operation(probe, "FTRUNCATE", "ring.ftruncate() is refused.")],
     ["locked memory", memoryLocked(probe, surroundings)],
@@ -187,35 +239,42 @@ function observations(probe: Probe, surroundings: Surroundings, failed: string |
     ["open files", filesOpen(surroundings)],
   ];
   const found = all.filter((entry) => entry !== false);
-  // On another system, or with an old Bun, nothing behind that is of use.
-  return failed === "Linux" || failed === "Bun" ? found.slice(0, found.findIndex(([name]) => name === failed) + 1) : found;
+  // On another system, or with an old Bun, the findings after that one are of no use.
+  return failed === "Linux" || failed === "Bun"
+    ? found.slice(0, found.findIndex(([name]) => name === failed) + 1)
+    : found;
 }
 
 /**
- * What works here, and what does not, and of that why, and what to do about it.
- * @param probe - what `probe()` returned
- * @param surroundings - what `examine()` found besides
+ * Reports what works here, what does not, why, and what to do about it.
+ * @param probe - the result of `probe()`
+ * @param surroundings - what `examine()` found besides the probe
  */
 export function diagnose(probe: Probe, surroundings: Surroundings): Finding[] {
   const reason = probe.reason ?? surroundings.trial?.error;
-  const failure = reason && { ...failureOf(reason, probe, surroundings), said: reason.message.replace(`. ${reason.hint}`, "") };
-  const findings = observations(probe, surroundings, failure?.name).map(([name, { state, found, why, cause }]): Finding => {
-    const failed = failure?.name === name ? failure : undefined;
-    const hint = failed?.remedy.hint ?? why;
-    const fix = linesOf(failed === undefined ? cause : failed.remedy.cause, surroundings.container);
-    return {
-      name,
-      state: failed === undefined ? state : "failed",
-      found: failed === undefined ? found : `${found}: ${failed.said}`,
-      ...(hint !== undefined && { why: hint }),
-      ...(fix.length > 0 && { fix }),
-    };
-  });
+  const failure = reason && {
+    ...failureOf(reason, probe, surroundings),
+    said: reason.message.replace(`. ${reason.hint}`, ""),
+  };
+  const findings = observations(probe, surroundings, failure?.name).map(
+    ([name, { state, found, why, cause }]): Finding => {
+      const failed = failure?.name === name ? failure : undefined;
+      const hint = failed?.remedy.hint ?? why;
+      const fix = linesOf(failed === undefined ? cause : failed.remedy.cause, surroundings.container);
+      return {
+        name,
+        state: failed === undefined ? state : "failed",
+        found: failed === undefined ? found : `${found}: ${failed.said}`,
+        ...(hint !== undefined && { why: hint }),
+        ...(fix.length > 0 && { fix }),
+      };
+    },
+  );
   assert(works(findings) === (failure === undefined), `${failure?.name} is among what was looked at`);
   return findings;
 }
 
-/** Whether io_uring and this library work. */
+/** Whether io_uring and this library work here. */
 export function works(findings: readonly Finding[]): boolean {
   return findings.every(({ state }) => state !== "failed");
 }

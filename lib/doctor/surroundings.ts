@@ -1,4 +1,4 @@
-/** What `bun-uring doctor` looks at besides io_uring itself. */
+/** What `bun-uring doctor` examines besides io_uring itself. */
 import { Bun, process } from "../base/globals.ts";
 import { field, readProc } from "../base/machine.ts";
 import { type Refusing, refusing } from "../errors/refusal.ts";
@@ -10,18 +10,18 @@ export interface Surroundings {
   readonly platform: string;
   readonly architecture: string;
   readonly bun: string;
-  /** Whether /proc can be read; where it can't, what is read from it is unknown. */
+  /** Whether /proc is readable. If it is not, everything that is read from it is unknown. */
   readonly hasProc: boolean;
   readonly refusing: Refusing;
-  /** What kind of container the process is in; undefined outside, or where it does not show. */
+  /** The kind of container that the process runs in. Undefined outside a container, or if it cannot be detected. */
   readonly container: Host | undefined;
   readonly openFiles: {
-    /** How many descriptors the process may have, Infinity where that is not known. */
+    /** How many descriptors the process may have. Infinity if unknown. */
     readonly limit: number;
-    /** How many it has. */
+    /** How many it has open. */
     readonly open: number;
   };
-  /** Undefined where there is nothing to try. */
+  /** Undefined if io_uring is not available, so that there was nothing to try. */
   readonly trial: Trial | undefined;
 }
 
@@ -34,13 +34,14 @@ function container(): Host | undefined {
 
 function openDescriptors(): number {
   try {
-    return process.getBuiltinModule("node:fs").readdirSync("/proc/self/fd").length - 1; // one is this listing's
+    // One descriptor belongs to this directory listing.
+    return process.getBuiltinModule("node:fs").readdirSync("/proc/self/fd").length - 1;
   } catch {
     return 0;
   }
 }
 
-/** Looks around, and tries. */
+/** Collects everything that `diagnose` needs, and runs the trial. */
 export async function examine(): Promise<{ probe: Probe; surroundings: Surroundings }> {
   const openFiles = {
     limit: Number(field(readProc("/proc/self/limits"), /^Max open files\s+(\d+)/m) ?? Number.POSITIVE_INFINITY),

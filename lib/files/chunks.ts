@@ -1,14 +1,20 @@
-/** Chunks of a file, in memory of a function's own. */
+/** Chunks of a file, for functions that transfer it through their own memory. */
 
 const largestBytes = 2 ** 18;
 const smallestBytes = 2 ** 14;
 
-/** Bytes that are transferred at once: all of a small file, and the byte behind it; no more than the event loop should copy from the page cache at a time. */
+/**
+ * Size of a chunk, in bytes. A chunk holds all of a small file and one byte more, so that the first read also finds the
+ * end. It is limited because the event loop is blocked while a chunk is copied from the page cache.
+ */
 export function chunkBytesOf(sizeBytes: number): number {
   return Math.min(Math.ceil((sizeBytes + 1) / smallestBytes) * smallestBytes, largestBytes);
 }
 
-/** Repeats a transfer, from what is done on, until all is done or nothing comes. Returns how much that is. */
+/**
+ * Repeats a transfer from where it stopped, until everything is transferred or a transfer returns 0. Returns the number
+ * of bytes transferred.
+ */
 export async function repeat(length: number, transfer: (done: number) => Promise<number>): Promise<number> {
   let done = 0;
   while (done < length) {

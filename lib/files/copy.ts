@@ -14,16 +14,22 @@ import { chunkBytesOf, repeat } from "./chunks.ts";
 import { reflink } from "./reflink.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
 
-/** As `fs.constants` has them. */
+/** The values of `fs.constants`. */
 const COPYFILE_EXCL = 1;
 const COPYFILE_FICLONE = 2;
 const COPYFILE_FICLONE_FORCE = 4;
 
-/** Of a larger slot only so much is used: what is in the page cache is copied on the event loop, which has other work too. */
+/**
+ * Maximum size of a chunk, in bytes, even if the pool's slots are larger: copying from the page cache blocks the event
+ * loop, which has other work too.
+ */
 const largestChunkBytes = 2 ** 18;
 const largestDepth = 1024;
 
-/** Permissions that a copy gets of its source: all but setuid and setgid, which would give the rights of whoever has copied. */
+/**
+ * The permission bits that a copy takes from its source: all except setuid and setgid, which would grant the rights of
+ * the user who makes the copy.
+ */
 const copiedPermissions = 0o1777;
 const allPermissions = 0o7777;
 const ownersPermissions = 0o700;
@@ -31,54 +37,69 @@ const fileType = 0o170000;
 const folder = 0o040000;
 const regularFile = 0o100000;
 
-/** How far a copy is. */
+/** Progress of a copy. */
 export interface CopyProgress {
-  /** Never less than before, unless the source is cut off meanwhile. */
+  /** Bytes copied so far. Never decreases, unless the source is truncated meanwhile. */
   readonly copiedBytes: number;
-  /** The source's size; more while it grows. */
+  /** The source's size. Increases if the source grows meanwhile. */
   readonly totalBytes: number;
 }
 
 /** Options of `copyFile`. */
 export interface CopyFileOptions extends RingAndPool {
-  /** Chunks in flight, 1 to 1024, each of up to 256 KiB; with a pool each in a slot, and fewer while the pool has fewer. Default 8. */
+  /**
+   * Maximum number of chunks in flight, 1 to 1024. Each chunk is up to 256 KiB. With a pool, each chunk takes one slot,
+   * so fewer are in flight while the pool has fewer free slots. Default 8.
+   */
   readonly depth?: number;
   /**
-   * COPYFILE_* of `fs.constants`: _EXCL refuses a destination that exists, _FICLONE_FORCE everything but a reflink. _FICLONE changes nothing, for a reflink is
-   * always tried. Default 0.
+   * COPYFILE_* of `fs.constants`. COPYFILE_EXCL fails if the destination exists. COPYFILE_FICLONE_FORCE fails if a
+   * reflink is not possible. COPYFILE_FICLONE has no effect, because copyFile always tries a reflink first. Default 0.
    */
   readonly mode?: number;
-  /** Resolve when the copy, and its name where that is new, are on stable storage. Default false. */
+  /** Resolve only when the copy, and its name if the file is new, are on stable storage. Default false. */
   readonly durable?: boolean;
-  /** Rejects the promise with its reason when aborted: after the chunks in flight, or the reflink or sync, which cannot be interrupted. */
+  /**
+   * Rejects the promise with the signal's reason when the signal aborts. The promise rejects only after the chunks in
+   * flight have completed, or the current reflink or sync, which cannot be interrupted.
+   */
   readonly signal?: AbortSignal;
-  /** Called at the start and after each chunk; the last time both numbers are the same. What it throws ends the copy. */
+  /**
+   * Called at the start and after each chunk. In the last call of a successful copy, both numbers are equal. If it
+   * throws, the copy ends and rejects with that error.
+   */
   readonly onProgress?: (progress: CopyProgress) => void;
 }
 
-/** What `copyFile` did. */
+/** Result of `copyFile`. */
 export interface CopyFileResult {
-  /** The copy's length. 0 where nothing was to be done. */
+  /** The length of the copy, in bytes. 0 if there was nothing to do. */
   readonly copiedBytes: number;
-  /** The two files share their blocks; the bytes were read and written; or nothing was done, for the two are one file. */
+  /**
+   * "reflink": the two files share their blocks. "read_write": the bytes were read and written. "none": nothing was
+   * done, because both paths name the same file.
+   */
   readonly method: "reflink" | "read_write" | "none";
 }
 
-/** A copy under way. */
+/** A copy in progress. */
 interface Copy {
   readonly source: RingFile;
   readonly destination: RingFile;
   /** The source's size at the start, in bytes. */
   readonly size: number;
-  /** What the destination had before, in bytes. */
+  /** The destination's size before the copy, in bytes. */
   readonly oldSize: number;
-  /** The source has holes. */
+  /** Whether the source has holes. */
   readonly sparse: boolean;
   readonly depth: number;
   readonly signal: AbortSignal | undefined;
-  /** Adds to what is copied. */
+  /** Adds to the number of bytes copied, and reports progress. */
   readonly advance: (bytes: number) => void;
-  /** Whether what the destination had before may be gone. */
+  /**
+   * Whether the destination's previous content may be lost. If it is not, a failed copy restores the destination's
+   * permissions.
+   */
   replaced: boolean;
 }
 
@@ -96,19 +117,36 @@ function checkCopyOptions(options: CopyFileOptions): void {
   checkInteger("options.mode", mode, 0, COPYFILE_EXCL | COPYFILE_FICLONE | COPYFILE_FICLONE_FORCE);
   checkBoolean("options.durable", durable);
   if (signal !== undefined) checkSignal(signal);
-  if (onProgress !== undefined && typeof onProgress !== "function") throw invalidType("options.onProgress", "a function", onProgress);
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    throw invalidType("options.onProgress", "a function", onProgress);
 }
 
-/** Of a copy, as its errors name them. */
+/** The paths of a copy, under the names that its errors use. */
 interface Paths {
   readonly path: string;
   readonly destination: string;
 }
 
-/** System calls on one of the two, of which an error names both. */
-const callsOnFiles = ["openat", "open", "statx", "read", "write", "read_fixed", "write_fixed", "ftruncate", "fsync", "fchmod", "close", "ioctl_ficlone"];
+/** System calls on one of the two files. Their errors name both paths. */
+const callsOnFiles = [
+  "openat",
+  "open",
+  "statx",
+  "read",
+  "write",
+  "read_fixed",
+  "write_fixed",
+  "ftruncate",
+  "fsync",
+  "fchmod",
+  "close",
+  "ioctl_ficlone",
+];
 
-/** What the library itself refused says why, and stays as it is. */
+/**
+ * Adds both paths to an error of a system call. Returns errors that the library itself made unchanged, because their
+ * messages already give the reason.
+ */
 function named(error: unknown, paths: Paths): unknown {
   if (!(error instanceof Error && "errno" in error && "syscall" in error)) return error;
   const { errno, syscall } = error;
@@ -124,18 +162,35 @@ function named(error: unknown, paths: Paths): unknown {
 function checkRegular(paths: Paths, which: keyof Paths, { mode }: Statx): void {
   const type = mode & fileType;
   if (type === folder) throw new UringError("EISDIR", "open", paths);
-  if (type !== regularFile) throw new UringError("EINVAL", "open", { ...paths, message: `the ${which === "path" ? "source" : which} is not a regular file` });
+  if (type !== regularFile)
+    throw new UringError("EINVAL", "open", {
+      ...paths,
+      message: `the ${which === "path" ? "source" : which} is not a regular file`,
+    });
 }
 
 const basicStats = { mask: STATX_BASIC_STATS };
 
-/** What is at a path; where that is nothing, or cannot be looked at, open says why. */
+/**
+ * Returns the metadata of the file at a path. Undefined if there is no file or it is not accessible: opening it then
+ * reports the error.
+ */
 function lookAt(ring: Ring, path: string): Promise<Statx | undefined> {
   return path === "" ? Promise.resolve(undefined) : ring.statx(path, basicStats).catch(() => undefined);
 }
 
-/** Opens one of the two, which was looked at before, for a FIFO would be waited for; or is new. */
-async function openRegular(ring: Ring, paths: Paths, which: keyof Paths, flags: number, found: Statx | undefined, mode?: number) {
+/**
+ * Opens one of the two files and requires that it is a regular file. An existing file is checked before it is opened,
+ * because opening a FIFO would block; and again afterwards, because the path may have been replaced meanwhile.
+ */
+async function openRegular(
+  ring: Ring,
+  paths: Paths,
+  which: keyof Paths,
+  flags: number,
+  found: Statx | undefined,
+  mode?: number,
+) {
   const path = paths[which];
   if (path === "") throw new UringError("ENOENT", "open", paths);
   if (found !== undefined) checkRegular(paths, which, found);
@@ -150,19 +205,31 @@ async function openRegular(ring: Ring, paths: Paths, which: keyof Paths, flags: 
   }
 }
 
-/** Opens the destination, and says whether that made it. Nobody but its owner may open a new one before it is all there. */
-async function openDestination(ring: Ring, paths: Paths, permissions: number, exclusive: boolean, found: Statx | undefined) {
+/**
+ * Opens the destination, and reports whether this created it. A new file is accessible only to its owner until the copy
+ * is complete.
+ */
+async function openDestination(
+  ring: Ring,
+  paths: Paths,
+  permissions: number,
+  exclusive: boolean,
+  found: Statx | undefined,
+) {
   const mode = permissions & ownersPermissions;
   let existing = found;
   if (existing === undefined || exclusive) {
     try {
-      return { created: true, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT | O_EXCL, undefined, mode)) };
+      return {
+        created: true,
+        ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT | O_EXCL, undefined, mode)),
+      };
     } catch (error) {
       if (exclusive || !(error instanceof UringError && error.code === "EEXIST")) throw error;
       existing = await lookAt(ring, paths.destination);
     }
   }
-  // The name may be that of a link to nothing, which is created then.
+  // Without O_EXCL: the name may be a dangling symbolic link, and then the open creates the link's target.
   return { created: false, ...(await openRegular(ring, paths, "destination", O_WRONLY | O_CREAT, existing, mode)) };
 }
 
@@ -170,22 +237,30 @@ function isSame(one: Statx, other: Statx): boolean {
   return one.ino === other.ino && one.devMajor === other.devMajor && one.devMinor === other.devMinor;
 }
 
-/** What chmod says of a file of somebody else, and of file systems that have no permissions. */
+/** Errors of chmod for a file of another user, and on file systems without permissions. */
 const noPermissions = ["EPERM", "EOPNOTSUPP", "ENOTSUP", "ENOSYS", "EINVAL"];
 
-/** Changes the permissions where that can be: they stay as they are where not. */
+/** Changes the permissions. If that is not possible, leaves them unchanged. */
 async function setPermissions(file: RingFile, permissions: number): Promise<void> {
   try {
     await file.chmod(permissions);
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && typeof error.code === "string" && noPermissions.includes(error.code))) throw error;
+    if (
+      !(
+        error instanceof Error &&
+        "code" in error &&
+        typeof error.code === "string" &&
+        noPermissions.includes(error.code)
+      )
+    )
+      throw error;
   }
 }
 
-/** What a reflink says that changed nothing. */
+/** Errors of a reflink that has changed nothing. */
 const noReflink = ["EOPNOTSUPP", "EXDEV", "EINVAL", "ENOTTY", "EBADF", "EMFILE", "EAGAIN", "ENOMEM"];
 
-/** Has the destination share the source's blocks. */
+/** Makes the destination share the source's blocks. */
 async function shareBlocks(copy: Copy): Promise<void> {
   const { source, destination, size, oldSize } = copy;
   const share = async () => {
@@ -200,13 +275,15 @@ async function shareBlocks(copy: Copy): Promise<void> {
   try {
     await share();
   } catch (error) {
-    // A longer file cannot share a block that the source ends in.
+    // If the destination is longer than the source, it cannot share the block in which the source ends. Truncate it
+    // first.
     if (oldSize <= size || !(error instanceof UringError && error.code === "EINVAL")) throw error;
     copy.replaced = true;
     await destination.truncate(size);
     await share();
   }
-  // Of a longer one the rest is there still; the source may have become shorter since it was looked at.
+  // A reflink does not shorten a longer destination. Ask for the source's size again, because the source may have been
+  // truncated meanwhile.
   const end = Math.min(size, await sizeOf(source));
   if (oldSize > end) await destination.truncate(end);
 }
@@ -215,7 +292,7 @@ async function sizeOf(file: RingFile): Promise<number> {
   return (await file.stat()).size;
 }
 
-/** Whether every byte is 0: the first is, and each is what the one before it is. */
+/** Whether every byte is 0: the first byte is 0, and every other byte equals the one before it. */
 function isZero(bytes: Uint8Array): boolean {
   return bytes[0] === 0 && Buffer.compare(bytes.subarray(1), bytes.subarray(0, -1)) === 0;
 }
@@ -224,7 +301,10 @@ function chunksOf(sizeBytes: number, chunkBytes: number): number {
   return Math.max(1, Math.ceil(sizeBytes / chunkBytes));
 }
 
-/** Memory of a chunk, as its bytes travel: a slot, or some of the copy's own. No signal interrupts its transfers: an abort waits for them. */
+/**
+ * Memory of a chunk: a slot, or memory of the copy's own. Its transfers take no signal: an abort waits until they have
+ * completed.
+ */
 interface ChunkMemory {
   readonly bytes: Uint8Array;
   read(position: number, offset: number, length: number): Promise<number>;
@@ -248,7 +328,7 @@ function ownMemory(ring: Ring, { source, destination }: Copy, sizeBytes: number)
   };
 }
 
-/** Copies by way of memory. Returns where the source's end was met. */
+/** Copies by reads and writes. Returns the position at which the reads reached the end of the source. */
 async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined): Promise<number> {
   const { destination, size, oldSize, sparse, signal, advance } = copy;
   const chunkBytes = Math.min(pool?.size ?? chunkBytesOf(size), largestChunkBytes);
@@ -258,7 +338,9 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined
   let writtenEnd = 0;
   let emptied: Promise<void> | undefined;
 
-  /** What the destination had goes when the first bytes to replace it are there. */
+  /**
+   * Truncates the destination, once. This happens only when the first bytes to replace the old content have been read.
+   */
   function empty(): Promise<void> {
     copy.replaced = true;
     emptied ??= oldSize > 0 ? destination.truncate() : Promise.resolve();
@@ -278,7 +360,10 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined
     advance(length);
   }
 
-  /** Has one slot at a time, and needs no other to go on: copies that share a pool never wait for each other in a circle. */
+  /**
+   * Copies a chunk with one slot. It never waits for a second slot while it holds one, so copies that share a pool
+   * cannot deadlock.
+   */
   async function copyBySlot(slots: BufferPool, position: number): Promise<void> {
     using buffer = await slots.acquire({ signal: stop.signal });
     await copyChunk(slotMemory(ring, copy, buffer), position);
@@ -286,7 +371,7 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined
 
   async function lane(index: number): Promise<void> {
     const memory = pool ?? ownMemory(ring, copy, chunkBytes);
-    // The first one also finds out what lies behind the size.
+    // Only the first lane reads on beyond the known size, to find out whether the source has grown.
     while (next < (index === 0 ? end : Math.min(end, size)) && !stop.signal.aborted) {
       const position = next;
       next += chunkBytes;
@@ -297,7 +382,9 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined
 
   throwIfAborted(signal);
   const forget = signal && onAbort(signal, () => stop.abort(reasonOf(signal)));
-  const lanes = Array.from({ length: Math.min(copy.depth, chunksOf(size, chunkBytes)) }, (_, index) => lane(index).catch((error) => stop.abort(error)));
+  const lanes = Array.from({ length: Math.min(copy.depth, chunksOf(size, chunkBytes)) }, (_, index) =>
+    lane(index).catch((error) => stop.abort(error)),
+  );
   await Promise.all(lanes);
   forget?.();
   throwIfAborted(stop.signal);
@@ -307,8 +394,9 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined
 }
 
 /**
- * Copies by a reflink where that goes, otherwise by reads and writes. Not by copy_file_range(2): io_uring has no such request, and node:fs none for part of a
- * file, so it could be neither aborted nor watched; from page cache to page cache it is no quicker.
+ * Copies by a reflink if possible, otherwise by reads and writes. It does not use copy_file_range(2): io_uring has no
+ * such request, and node:fs offers it only for whole files, so such a copy could be neither aborted nor followed. From
+ * page cache to page cache, it is no faster.
  */
 async function copyContent(copy: Copy, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
   const forced = ((options.mode ?? 0) & COPYFILE_FICLONE_FORCE) !== 0;
@@ -324,22 +412,31 @@ async function copyContent(copy: Copy, ring: Ring, options: CopyFileOptions): Pr
   return { copiedBytes: await readAndWrite(copy, ring, options.pool), method: "read_write" };
 }
 
-/** Of node:fs, which opens nothing for these; the ring may be closed by then. It is loaded when it is needed: importing it takes a while. */
+/**
+ * Used for lstat and unlink, because the ring may be closed by then, and node:fs needs no new descriptor for them.
+ * Loaded on first use, because importing it takes a while.
+ */
 const files = () => process.getBuiltinModule("node:fs/promises");
 
-/** A destination's path, while copies of this thread write there: whoever tries again after an abort may open the file that the aborted copy is about to remove. */
+/**
+ * A destination path, for as long as copies of this thread write to it. Copies to the same path must coordinate: a
+ * program that retries after an abort may open the very file that the aborted copy is about to remove.
+ */
 interface Target {
   readonly path: string;
   users: number;
-  /** The file that one of the copies has made, as long as none has succeeded. */
+  /** The file that one of the copies has created, as long as no copy has succeeded. */
   unfinished: Statx | undefined;
-  /** The last of them has failed. */
+  /** Set while the last copy, after all have failed, removes the file. New copies wait for it. */
   removing: Promise<void> | undefined;
 }
 
 const targets = new Map<string, Target>();
 
-/** Joins those that write there; what is being removed is gone first. */
+/**
+ * Joins the copies that write to this path. If a file is being removed there, waits for that first. No await may
+ * separate the loop's last check from `users++`, or leaveTarget could remove the target in between.
+ */
 async function joinTarget(given: string): Promise<Target> {
   const path = process.getBuiltinModule("node:path").resolve(given);
   let target = targets.get(path);
@@ -353,7 +450,10 @@ async function joinTarget(given: string): Promise<Target> {
   return target;
 }
 
-/** The last to leave, where all have failed, removes what one of them made. */
+/**
+ * Leaves the copies that write to this path. If all of them have failed, the last one removes the file that one of them
+ * created. `users` drops only after the removal, so the target stays in the map and new copies wait for `removing`.
+ */
 async function leaveTarget(target: Target): Promise<void> {
   if (target.users === 1 && target.unfinished !== undefined) {
     target.removing = removeSame(target.path, target.unfinished);
@@ -362,13 +462,13 @@ async function leaveTarget(target: Target): Promise<void> {
   if (--target.users === 0) targets.delete(target.path);
 }
 
-/** Removes a file, unless somebody has put another in its place. */
+/** Removes a file, unless another file has taken its place. */
 async function removeSame(path: string, { ino, devMajor, devMinor }: Statx): Promise<void> {
   try {
     const now = await files().lstat(path, { bigint: true });
     if (now.ino === ino && now.dev === BigInt(deviceNumber(devMajor, devMinor))) await files().unlink(path);
   } catch {
-    // It is not there any more, or may not be removed: why the copy failed is what is told.
+    // The file no longer exists or cannot be removed. Ignore that: the caller reports why the copy failed.
   }
 }
 
@@ -394,7 +494,11 @@ async function copyTo(target: Target, paths: Paths, ring: Ring, options: CopyFil
   const { file, stats } = await openRegular(ring, paths, "path", O_RDONLY, from);
   await using source = file;
   const permissions = stats.mode & copiedPermissions;
-  const { file: destination, stats: old, created } = await openDestination(ring, paths, permissions, (mode & COPYFILE_EXCL) !== 0, to);
+  const {
+    file: destination,
+    stats: old,
+    created,
+  } = await openDestination(ring, paths, permissions, (mode & COPYFILE_EXCL) !== 0, to);
   if (created) target.unfinished = old;
   const oldPermissions = old.mode & allPermissions;
   const narrowed = oldPermissions & permissions;
@@ -414,8 +518,19 @@ async function copyTo(target: Target, paths: Paths, ring: Ring, options: CopyFil
       onProgress?.({ copiedBytes, totalBytes });
     };
     const sparse = stats.blocks * 512n < stats.size;
-    copy = { source, destination, size: totalBytes, oldSize: Number(old.size), sparse, depth, signal, advance, replaced: false };
-    // Before the first byte is there, who may not read the source must not be able to open the copy.
+    copy = {
+      source,
+      destination,
+      size: totalBytes,
+      oldSize: Number(old.size),
+      sparse,
+      depth,
+      signal,
+      advance,
+      replaced: false,
+    };
+    // Narrow the permissions before the first byte is written: a user who may not read the source must not be able to
+    // open the copy.
     if (oldPermissions !== narrowed) await setPermissions(destination, narrowed);
     advance(0);
     const result = await copyContent(copy, ring, options);
@@ -429,30 +544,37 @@ async function copyTo(target: Target, paths: Paths, ring: Ring, options: CopyFil
     if (durable && created) await syncFolder(ring, process.getBuiltinModule("node:path").dirname(paths.destination));
     return result;
   } catch (error) {
-    if (!created && oldPermissions !== narrowed && copy?.replaced === false) await setPermissions(destination, oldPermissions).catch(() => undefined);
+    if (!created && oldPermissions !== narrowed && copy?.replaced === false)
+      await setPermissions(destination, oldPermissions).catch(() => undefined);
     await destination.close().catch(() => undefined);
     throw error;
   }
 }
 
 /**
- * Copies a file's content and permissions, as `copyFile` of node:fs/promises does, with progress, and so that it can be aborted. Where the file system can
- * share blocks (btrfs, xfs, …) it does, at once; otherwise the bytes go through memory, or slots of a pool, several chunks at once, and holes of whole chunks stay holes.
+ * Copies a file's content and permissions, like `copyFile` of node:fs/promises, but with progress reports, and it can
+ * be aborted. If the file system can share blocks (btrfs, xfs, …), the copy is a reflink, which needs no transfer.
+ * Otherwise, the bytes go through memory, or through slots of a pool, with several chunks in flight. Holes that span
+ * whole chunks stay holes.
  *
- * The destination is created, or replaced: what it had stays until the first of the new bytes are there. Copying a file onto itself does
- * nothing. A copy that fails or is aborted leaves nothing in flight and no file open; a destination that it created is removed, one that was there stays with
- * what it holds by then. A source that grows or shrinks meanwhile is copied up to where its end was met. For large files: one of a few KiB is copied sooner by
- * node:fs.
+ * The destination is created or overwritten. Its old content stays until the first new bytes have been read. Copying a
+ * file onto itself does nothing. After a copy has failed or was aborted, no operation is in flight and no file is open.
+ * A destination that the copy created is removed; a destination that existed before keeps whatever it contains at that
+ * point. If the source grows or shrinks during the copy, it is copied up to the end that the reads reached. copyFile is
+ * meant for large files: for files of a few KiB, node:fs is faster.
  *
- * The destination is at no moment more permissive than the source. A new file is readable by its owner alone until the copy is complete. An existing one loses what the source does not
- * allow before its first byte is replaced; if the copy fails before that, it gets its permissions back, and later they stay narrow. setuid and setgid are neither copied nor kept. Where
- * permissions cannot be changed, as those of somebody else's file, they stay as they are, as with cp(1), and the copy succeeds.
+ * At no moment is the destination more permissive than the source. A new file is accessible only to its owner until the
+ * copy is complete. An existing file loses the permissions that the source does not have before its first byte is
+ * replaced. If the copy fails before that byte, the file gets its permissions back; if it fails later, they stay
+ * narrow. setuid and setgid are neither copied nor kept. If the permissions cannot be changed, for example on a file of
+ * another user, they stay as they are and the copy succeeds, as with cp(1).
  *
- * @param from - a regular file: a path, or a file: URL
- * @param to - a path, or a file: URL
- * @throws TypeError, RangeError: an argument's or option's type or value
- * @throws UringError ENOENT, EACCES, ENOSPC, … with both paths; EEXIST: COPYFILE_EXCL, and the destination exists; EISDIR: one of the two is a folder; EINVAL: one is
- * no regular file; EOPNOTSUPP, EXDEV: COPYFILE_FICLONE_FORCE, and no reflink is possible; and the errors of `new Ring()`
+ * @param from - a regular file: a path or a file: URL
+ * @param to - a path or a file: URL
+ * @throws TypeError, RangeError: an argument or an option has the wrong type or value
+ * @throws UringError ENOENT, EACCES, ENOSPC, … with both paths; EEXIST: the destination exists, with COPYFILE_EXCL;
+ * EISDIR: one of the two is a directory; EINVAL: one of the two is not a regular file; EOPNOTSUPP, EXDEV: a reflink is
+ * not possible, with COPYFILE_FICLONE_FORCE; and the errors of `new Ring()`. An abort throws the signal's reason.
  *
  * @example
  * ```ts
@@ -468,7 +590,11 @@ async function copyTo(target: Target, paths: Paths, ring: Ring, options: CopyFil
  *
  * @see ioctl_ficlone(2), io_uring_prep_read_fixed(3), io_uring_prep_write_fixed(3)
  */
-export async function copyFile(from: string | URL, to: string | URL, options: CopyFileOptions = {}): Promise<CopyFileResult> {
+export async function copyFile(
+  from: string | URL,
+  to: string | URL,
+  options: CopyFileOptions = {},
+): Promise<CopyFileResult> {
   const paths = { path: pathOf("from", from), destination: pathOf("to", to) };
   checkCopyOptions(options);
   throwIfAborted(options.signal);

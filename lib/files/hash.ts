@@ -7,25 +7,25 @@ import type { Ring } from "../ring/ring.ts";
 import { chunkBytesOf, repeat } from "./chunks.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
 
-/** How far `hashFile` is. */
+/** Progress of `hashFile`. */
 export interface HashProgress {
-  /** Never less than before. */
+  /** Bytes hashed so far. Never decreases. */
   readonly hashedBytes: number;
-  /** The file's size; more while it grows. */
+  /** The file's size. Increases if the file grows meanwhile. */
   readonly totalBytes: number;
 }
 
 /** Options of `hashFile`. */
 export interface HashFileOptions extends RingAndPool {
-  /** What `node:crypto` can: "sha256", "sha1", "blake2b512", … Default "sha256". */
+  /** A digest algorithm that `node:crypto` supports: "sha256", "sha1", "blake2b512", … Default "sha256". */
   readonly algorithm?: string;
-  /** Of the digest. Default "hex". */
+  /** Encoding of the digest. Default "hex". */
   readonly encoding?: "hex" | "base64" | "base64url" | "latin1";
-  /** Reads in flight, 1 to 1024. Default 4. */
+  /** Maximum number of reads in flight, 1 to 1024. Default 4. */
   readonly depth?: number;
-  /** Rejects the promise with its reason when aborted. */
+  /** Rejects the promise with the signal's reason when the signal aborts. */
   readonly signal?: AbortSignal;
-  /** Called at the start and after each piece. What it throws ends the reading. */
+  /** Called at the start and after each piece. If it throws, the call ends and rejects with that error. */
   readonly onProgress?: (progress: HashProgress) => void;
 }
 
@@ -36,40 +36,60 @@ function checkHashOptions(options: HashFileOptions): void {
   const { algorithm = "sha256", encoding = "hex", depth = 1, signal, onProgress } = options;
   checkRingAndPool(options);
   if (typeof algorithm !== "string") throw invalidType("options.algorithm", "a string", algorithm);
-  if (!encodings.includes(encoding)) throw invalidValue(`options.encoding must be one of ${encodings.join(", ")}, not ${show(encoding)}`);
+  if (!encodings.includes(encoding))
+    throw invalidValue(`options.encoding must be one of ${encodings.join(", ")}, not ${show(encoding)}`);
   checkInteger("options.depth", depth, 1, 1024);
   if (signal !== undefined) checkSignal(signal);
-  if (onProgress !== undefined && typeof onProgress !== "function") throw invalidType("options.onProgress", "a function", onProgress);
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    throw invalidType("options.onProgress", "a function", onProgress);
 }
 
 function newHash(algorithm: string): Hash {
   try {
-    return process.getBuiltinModule("node:crypto").createHash(algorithm); // loaded when it is needed: it takes as long as all of this library
+    // Loaded on first use, because loading it takes as long as loading this whole library.
+    return process.getBuiltinModule("node:crypto").createHash(algorithm);
   } catch {
     throw invalidValue(`options.algorithm must be a digest that node:crypto has, not ${JSON.stringify(algorithm)}`);
   }
 }
 
-/** The chunks of a stream that are slots: each goes back when the next is asked for, or nobody asks any more. */
+/**
+ * Iterates over chunks that lie in slots. Each slot is released when the consumer asks for the next chunk, or stops
+ * iterating.
+ */
 async function* slotsOf(stream: ReadableStream<Uint8Array & Disposable>): AsyncGenerator<Uint8Array> {
   for await (using chunk of stream) yield chunk;
 }
 
-/** A regular file's content in order, of which several chunks are read ahead. Each is valid until the next is asked for. */
-async function* chunksOf(ring: Ring, file: RingFile, sizeBytes: number, depth: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+/**
+ * Iterates over a regular file's content in order, with several chunks read ahead. Each chunk is valid until the next
+ * one is requested.
+ */
+async function* chunksOf(
+  ring: Ring,
+  file: RingFile,
+  sizeBytes: number,
+  depth: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const chunkBytes = chunkBytesOf(sizeBytes);
   const count = Math.min(depth, Math.floor(sizeBytes / chunkBytes) + 1);
   const memory = new Uint8Array(new SharedArrayBuffer(count * chunkBytes));
   const memoryOf = (index: number) => memory.subarray((index % count) * chunkBytes, ((index % count) + 1) * chunkBytes);
   const read = (index: number) =>
-    repeat(chunkBytes, (done) => ring.read(file, memoryOf(index).subarray(done), { position: index * chunkBytes + done, ...(signal && { signal }) }));
+    repeat(chunkBytes, (done) =>
+      ring.read(file, memoryOf(index).subarray(done), {
+        position: index * chunkBytes + done,
+        ...(signal && { signal }),
+      }),
+    );
   const reads: Promise<number>[] = [];
   let begun = 0;
   for (let index = 0; ; index++) {
-    // Behind the size one alone finds out whether there is more.
+    // Beyond the known size, keep only one read in flight, to find out whether the file has grown.
     for (; begun < index + count && (begun === index || begun * chunkBytes <= sizeBytes); begun++) {
       const filled = read(begun);
-      filled.catch(() => undefined); // who comes to wait for it hears of it
+      filled.catch(() => undefined); // no unhandled rejection: the loop awaits the read later and gets its error
       reads.push(filled);
     }
     const [filledBytes = 0] = await Promise.all(reads.splice(0, 1));
@@ -79,11 +99,12 @@ async function* chunksOf(ring: Ring, file: RingFile, sizeBytes: number, depth: n
 }
 
 /**
- * The digest of a file's content, of which several pieces are read at once while one is hashed, without a copy. A pipe, a FIFO or a terminal is read to its end,
- * one read at a time. Without `pool` it takes up to `depth` pieces of 256 KiB of plain memory, and no more than the file has.
- * @param path - a path, or a file: URL
- * @throws TypeError, RangeError: an option's type or value
- * @throws UringError ENOENT, EACCES, EISDIR, …; the signal's reason; and the errors of `new Ring()`
+ * Computes the digest of a file's content. Several pieces are read at once while one is hashed, without copying. A
+ * pipe, a FIFO or a terminal is read to its end, with one read at a time. Without a `pool`, the call allocates up to
+ * `depth` pieces of 256 KiB of ordinary memory, and no more than the file's size requires.
+ * @param path - a path or a file: URL
+ * @throws TypeError, RangeError: an argument or an option has the wrong type or value
+ * @throws UringError ENOENT, EACCES, EISDIR, …; and the errors of `new Ring()`. An abort throws the signal's reason.
  * @example
  * ```ts
  * import { hashFile } from "bun-uring";

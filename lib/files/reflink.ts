@@ -1,4 +1,7 @@
-/** Has one file share another's blocks, in a thread of the C shim: io_uring has no request for that, and the kernel may write back for seconds before. */
+/**
+ * Makes one file share another's blocks (a reflink). This runs on a thread of the C shim, because io_uring has no such
+ * request, and the kernel may write back dirty data for seconds first.
+ */
 
 import { wait } from "../base/timers.ts";
 import { checked } from "../errors/uring-error.ts";
@@ -8,13 +11,16 @@ import { scratch } from "../uring/scratch.ts";
 const longestWaitMs = 16;
 
 /**
- * Resolves when the destination has all of the source's content. The files may be closed meanwhile. A Worker that is ended waits for it.
+ * Resolves when the destination has all of the source's content. The caller may close both files in the meantime. A
+ * Worker that is terminated waits for the reflink to finish.
  *
- * Not through copyFile of node:fs with `/proc/self/fd/N`: it gives the destination the source's setuid bit, may not open a destination that its owner may only
- * read, and would open whatever files have those numbers when a Worker has ended before its turn came.
- * @param source - a descriptor that is open for reading
- * @param destination - one that is open for writing
- * @throws UringError EOPNOTSUPP, EXDEV, EINVAL, …: the file system cannot; or not this source, or destination
+ * This does not use copyFile of node:fs with `/proc/self/fd/N`, for three reasons. It copies the source's setuid bit.
+ * It cannot open a destination whose owner may only read it. And if a Worker has ended before the call runs on the
+ * thread pool, it opens whatever files have those descriptor numbers by then.
+ * @param source - a descriptor open for reading
+ * @param destination - a descriptor open for writing
+ * @throws UringError EOPNOTSUPP, EXDEV, EINVAL, …: the file system does not support reflinks, or not between these two
+ * files
  * @see ioctl_ficlone(2)
  */
 export async function reflink(source: number, destination: number): Promise<void> {

@@ -5,17 +5,24 @@ import { patiently } from "../uring/memlock.ts";
 
 /** Options of functions that need a ring. */
 export interface RingAndPool {
-  /** Does the work. It has to have `pool`, which is to be given with it. Default: a small one per thread, shared by calls that overlap and closed after the last. */
+  /**
+   * The ring to use. With a ring, `pool` is required too, and must be one of the ring's pools. Default: a small ring
+   * per thread, shared by overlapping calls and closed after the last of them.
+   */
   readonly ring?: Ring;
-  /** Its slots carry the bytes. Default: some memory of the call's own, which is not registered and counts against no limit. */
+  /**
+   * A pool whose slots carry the bytes. Default: memory of the call's own, which is not registered and does not count
+   * against the limit on locked memory.
+   */
   readonly pool?: BufferPool;
 }
 
-/** Requires both, a pool alone, or neither. */
+/** Requires a ring and a pool, a pool alone, or neither. */
 export function checkRingAndPool({ ring, pool }: RingAndPool): void {
   if (ring !== undefined && !(ring instanceof Ring)) throw invalidType("options.ring", "a Ring", ring);
   if (pool !== undefined && !(pool instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool", pool);
-  if (ring !== undefined && pool === undefined) throw invalidValue("options.ring needs options.pool: the one of that ring's pools whose slots may be used");
+  if (ring !== undefined && pool === undefined)
+    throw invalidValue("options.ring needs options.pool: the one of that ring's pools whose slots may be used");
 }
 
 interface SharedRing {
@@ -23,13 +30,25 @@ interface SharedRing {
   users: number;
 }
 
-/** The thread's own rings, while calls use them: many calls at once need neither the descriptors nor the locked memory of many rings. */
+/**
+ * The rings that this thread has made for calls without a ring, by pool, as long as calls use them. Sharing keeps many
+ * concurrent calls from using the descriptors and locked memory of as many rings.
+ */
 const sharedRings = new Map<BufferPool | undefined, SharedRing>();
 
-/** Calls `use` with the ring that is given, or with one of the thread's own for as long as that takes. */
-export async function withRing<Result>({ ring, pool }: RingAndPool, use: (ring: Ring) => Promise<Result>): Promise<Result> {
+/**
+ * Calls `use` with the given ring, or with one of the thread's shared rings, which stays open until the last call that
+ * uses it has ended.
+ */
+export async function withRing<Result>(
+  { ring, pool }: RingAndPool,
+  use: (ring: Ring) => Promise<Result>,
+): Promise<Result> {
   if (ring !== undefined) return await use(ring);
-  const shared = sharedRings.get(pool) ?? { ring: patiently(() => new Ring({ entries: 64, cqEntries: 1024, ...(pool && { pool }) })), users: 0 };
+  const shared = sharedRings.get(pool) ?? {
+    ring: patiently(() => new Ring({ entries: 64, cqEntries: 1024, ...(pool && { pool }) })),
+    users: 0,
+  };
   sharedRings.set(pool, shared);
   shared.users++;
   try {
@@ -38,7 +57,8 @@ export async function withRing<Result>({ ring, pool }: RingAndPool, use: (ring: 
     shared.users--;
     if (shared.users === 0) {
       sharedRings.delete(pool);
-      const own = await shared.ring.catch(() => undefined); // where there is none, `use` was not called, and that is what is thrown
+      // If the ring could not be made, that error has already been thrown above, and there is nothing to close.
+      const own = await shared.ring.catch(() => undefined);
       await own?.close();
     }
   }

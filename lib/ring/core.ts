@@ -1,4 +1,12 @@
-import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType, invalidValue } from "../base/arguments.ts";
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  checkPosition,
+  checkSignal,
+  invalidType,
+  invalidValue,
+} from "../base/arguments.ts";
 import { Bun, Promise } from "../base/globals.ts";
 import type { Reclaimable } from "../base/handles.ts";
 
@@ -21,34 +29,38 @@ import type { Uring, UringOptions } from "../uring/uring.ts";
 
 /** Options of every operation. */
 export interface OperationOptions {
-  /** Rejects the promise with its reason when aborted; what the operation uses stays its own until the kernel is done with it. */
+  /**
+   * Rejects the promise with the signal's reason when the signal aborts. The kernel keeps using the memory and the file
+   * until the operation completes.
+   */
   readonly signal?: AbortSignal;
 }
 
 /** Options of reads and writes. */
 export interface TransferOptions extends OperationOptions {
   /**
-   * In the file, in bytes. Omitted: the file's own position, which moves on. Such transfers of one ring run one after the other, in the order of the calls; to a file that is open for
-   * appending only they go to the end. A RingFile that has no positions, a pipe, a FIFO or a terminal, refuses one with ESPIPE.
+   * Position in the file, in bytes. If omitted, the transfer uses the file's own position and moves it on. A ring runs
+   * such transfers on one file one after the other, in the order of the calls. If the file is open only for appending,
+   * they go to its end. A RingFile without positions (a pipe, a FIFO or a terminal) refuses a position with ESPIPE.
    */
   readonly position?: number | bigint;
 }
 
 /** Options of `readFixed`. */
 export interface FixedTransferOptions extends TransferOptions {
-  /** In the slot, in bytes. Default 0. */
+  /** Offset in the slot, in bytes. Default 0. */
   readonly offset?: number;
-  /** In bytes. Default: to the slot's end. */
+  /** Length in bytes. Default: up to the end of the slot. */
   readonly length?: number;
-  /** Fail with EAGAIN rather than wait for a disk or a lock (RWF_NOWAIT). Default false. */
+  /** Fail with EAGAIN instead of waiting for a disk or a lock (RWF_NOWAIT). Default false. */
   readonly noWait?: boolean;
 }
 
 /** Options of `writeFixed`. */
 export interface FixedWriteOptions extends FixedTransferOptions {
-  /** Resolve when the bytes are on stable storage, as with O_DSYNC (RWF_DSYNC). Default false. */
+  /** Resolve only when the bytes are on stable storage, as with O_DSYNC (RWF_DSYNC). Default false. */
   readonly dsync?: boolean;
-  /** Write at the file's end, whatever the position (RWF_APPEND). Default false. */
+  /** Write at the end of the file and ignore the position (RWF_APPEND). Default false. */
   readonly append?: boolean;
 }
 
@@ -57,7 +69,7 @@ const writeOptions = [...readOptions, "dsync", "append"];
 
 const rangeNames = { buffer: "buffer", offset: "options.offset", length: "options.length" };
 
-/** The options of a call that gives none: nothing about them has to be checked. */
+/** The options of a call without options. Callers compare with this object to skip the checks. */
 export const noOptions = {};
 
 function rwFlagsOf(options: FixedWriteOptions): number {
@@ -68,7 +80,10 @@ function rwFlagsOf(options: FixedWriteOptions): number {
   return (noWait ? RWF_NOWAIT : 0) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0);
 }
 
-/** A ring's pools, each with where its buffers begin in the ring's table. The pool objects are here for their life: what a ring has was not dropped. */
+/**
+ * The pools of a ring, each with the index of its first buffer in the ring's buffer table. The list references the
+ * BufferPool objects so that a pool in use by a ring is not garbage-collected.
+ */
 type JoinedPools = readonly { readonly pool: BufferPool; readonly participant: Participant; readonly base: number }[];
 
 function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly participant: Participant }[] {
@@ -77,13 +92,14 @@ function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly participa
     if (!(one instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool, or an array of them", one);
     return { pool: one, participant: participantOf(one) };
   });
-  if (new Set(pools.map(({ participant }) => participant.control.address)).size !== pools.length) throw invalidValue("options.pool has the same pool twice");
+  if (new Set(pools.map(({ participant }) => participant.control.address)).size !== pools.length)
+    throw invalidValue("options.pool contains the same pool twice");
   return pools;
 }
 
 type GivenPools = ReturnType<typeof poolsOf>;
 
-/** Clones the pools to the ring, side by side. */
+/** Clones the pools' buffers into the ring's table, one pool after the other. */
 function clone(uring: Uring, given: GivenPools, took: Took): JoinedPools {
   const pools: JoinedPools[number][] = [];
   let base = 0;
@@ -101,7 +117,7 @@ function clone(uring: Uring, given: GivenPools, took: Took): JoinedPools {
   }
 }
 
-/** Registers the pools' memory on the ring itself. */
+/** Registers the pools' memory on the ring itself, without cloning. */
 function register(uring: Uring, given: GivenPools, took: Took): JoinedPools {
   for (const { participant } of given) participant.assertOpen("io_uring_register_buffers");
   const regions = given.flatMap(({ participant }) => participant.extents);
@@ -119,7 +135,10 @@ function register(uring: Uring, given: GivenPools, took: Took): JoinedPools {
   });
 }
 
-/** The kernel clones only within a process, and only for the user whom the registration counts for: nobody with CAP_IPC_LOCK, else the real one. */
+/**
+ * Whether the kernel refused the clone because of the user. It clones only within a process, and only if both rings
+ * account locked memory to the same user: to nobody for a ring made with CAP_IPC_LOCK, otherwise to the real user.
+ */
 function refusesUser(error: unknown): boolean {
   return error instanceof UringError && error.code === "EINVAL" && error.syscall === "io_uring_clone_buffers";
 }
@@ -134,11 +153,15 @@ function whyNotCloned(given: GivenPools): string {
   return `The ring cannot clone the pool's registration and has to make its own, because ${change}.`;
 }
 
-/** Clones the pools to the ring; where the kernel cannot, registers their memory on it. */
+/**
+ * Clones the pools' buffers into the ring. If the kernel cannot clone them, registers their memory on the ring instead.
+ */
 function join(uring: Uring, given: GivenPools): { pools: JoinedPools; cloned: boolean; tookNs: number } {
   const took = { ns: 0 };
   let refused = false;
-  if (given.every(({ participant: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges))) {
+  if (
+    given.every(({ participant: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges))
+  ) {
     try {
       return { pools: clone(uring, given, took), cloned: true, tookNs: took.ns };
     } catch (error) {
@@ -150,12 +173,22 @@ function join(uring: Uring, given: GivenPools): { pools: JoinedPools; cloned: bo
     return { pools: register(uring, given, took), cloned: false, tookNs: took.ns };
   } catch (error) {
     if (!refused || !(error instanceof UringError)) throw error;
-    throw new UringError(error.code, error.syscall, { hint: `${whyNotCloned(given)} ${error.hint ?? ""}`.trimEnd(), cause: error });
+    throw new UringError(error.code, error.syscall, {
+      hint: `${whyNotCloned(given)} ${error.hint ?? ""}`.trimEnd(),
+      cause: error,
+    });
   }
 }
 
-/** What settles the promise that was made last: Promise.withResolvers takes a third longer, and a function of one's own for each a good deal of memory. */
-const captured: { resolve: (value: number) => void; reject: (reason: unknown) => void } = { resolve: () => undefined, reject: () => undefined };
+/**
+ * The functions that settle the promise made last. Read them right after `new Promise(capture)`, before any other code
+ * can run and make another promise this way. One executor shared by all promises uses less memory than a closure for
+ * each, and is faster than Promise.withResolvers.
+ */
+const captured: { resolve: (value: number) => void; reject: (reason: unknown) => void } = {
+  resolve: () => undefined,
+  reject: () => undefined,
+};
 
 function capture(resolve: (value: number) => void, reject: (reason: unknown) => void): void {
   captured.resolve = resolve;
@@ -163,8 +196,9 @@ function capture(resolve: (value: number) => void, reject: (reason: unknown) => 
 }
 
 /**
- * What a ring and its files share: the requests, and the pools whose slots those may use. Requests in flight refer to it, so it must not refer to the Ring: when that is collected,
- * and so every file that refers to it, nobody can start a request, and the core closes as soon as nothing is in flight.
+ * The state that a ring shares with its files: the requests, and the pools whose slots the requests may use. Requests
+ * in flight reference the core, so the core must not reference the Ring. Once the Ring and all its RingFiles are
+ * garbage-collected, no code can start another request, and the core closes as soon as nothing is in flight.
  */
 export class RingCore implements Reclaimable {
   readonly kind = "Ring";
@@ -186,7 +220,7 @@ export class RingCore implements Reclaimable {
       this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
       this.#pools = pools;
     } catch (error) {
-      // Nothing is in flight: whatever closing could report matters less than this.
+      // Nothing is in flight, so an error from closing matters less than the one thrown here.
       this.requests.close().catch(() => undefined);
       throw error;
     }
@@ -195,10 +229,12 @@ export class RingCore implements Reclaimable {
   close(): Promise<void> {
     if (this.#closing === undefined) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      this.#closing = promise; // first, for a signal's own method may close the ring while it is closed
+      // Set this first: closing calls methods of the program's signals, which may call close() again.
+      this.#closing = promise;
       resolve(
         this.requests.close().finally(() => {
-          // A ring that the kernel would not finish keeps its pools.
+          // If the kernel did not finish the requests, it may still write to the pools' memory, so the ring keeps its
+          // pools.
           if (this.requests.gone) for (const { participant } of this.#pools) participant.leaveRing();
         }),
       );
@@ -212,12 +248,19 @@ export class RingCore implements Reclaimable {
 
   reclaim(): void {
     this.requests.abandon(() => {
-      this.close().catch((error: unknown) => warn("bun-uring: closing a ring that nobody has any more:", error));
+      this.close().catch((error: unknown) =>
+        warn("bun-uring: closing a ring that was dropped without close failed:", error),
+      );
     });
   }
 
-  /** Reads into a slot, or writes from one; whatever is wrong with that rejects. */
-  transferFixed(direction: "read" | "write", target: number | OpenFile, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
+  /** Reads into a slot, or writes from one. Every error rejects the promise; nothing is thrown. */
+  transferFixed(
+    direction: "read" | "write",
+    target: number | OpenFile,
+    buffer: FixedBuffer,
+    options: FixedWriteOptions,
+  ): Promise<number> {
     const promise = new Promise<number>(capture);
     const { resolve, reject } = captured;
     try {
@@ -264,7 +307,7 @@ export class RingCore implements Reclaimable {
     this.requests.start(operation, signal);
   }
 
-  /** A range of a slot, as a request names it. */
+  /** Checks a range of a slot and returns it in the form a request needs. */
   rangeOf(buffer: FixedBuffer, offset: number, length: number | undefined, syscall: string, names: typeof rangeNames) {
     if (!(buffer instanceof FixedBuffer)) throw invalidType(names.buffer, "a FixedBuffer", buffer);
     const slot = slotOf(buffer);
@@ -272,13 +315,18 @@ export class RingCore implements Reclaimable {
     const { sizeBytes } = slot;
     checkInteger(names.offset, offset, 0, sizeBytes);
     if (length !== undefined) checkInteger(names.length, length, 0, sizeBytes - offset);
-    return { slot, address: slot.address + offset, length: length ?? sizeBytes - offset, bufferIndex: this.#baseOf(slot.owner) + slot.extent };
+    return {
+      slot,
+      address: slot.address + offset,
+      length: length ?? sizeBytes - offset,
+      bufferIndex: this.#baseOf(slot.owner) + slot.extent,
+    };
   }
 
   #baseOf(owner: SlotOwner): number {
     const [first] = this.#pools;
     if (first?.participant === owner) return first.base;
     for (const { participant, base } of this.#pools) if (participant.poolAddress === owner.poolAddress) return base;
-    throw invalidValue("buffer is of a pool that this ring does not have: name the pool in `new Ring({ pool })`");
+    throw invalidValue("buffer belongs to a pool that this ring does not have: pass the pool in `new Ring({ pool })`");
   }
 }

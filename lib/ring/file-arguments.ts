@@ -1,6 +1,7 @@
 /**
- * The arguments of FileHandle's methods, in all their forms: what node:fs/promises takes is taken, what it refuses is refused with its errors. Beyond that a misspelled
- * option is refused, and a position may be a bigint wherever there is one.
+ * The arguments of FileHandle's methods, in all their forms. These functions accept what node:fs/promises accepts, and
+ * refuse what it refuses, with the same errors. In addition, they refuse misspelled options, and accept a bigint for
+ * every position.
  */
 
 import { checkOptions, checkPosition, checkSignal } from "../base/arguments.ts";
@@ -9,40 +10,49 @@ import { bytesOfView, isSharedMemory, isUnsharedMemory, isView } from "../base/v
 import { argumentRange, argumentType, argumentValue } from "../errors/node.ts";
 import { largestTransferBytes } from "../uring/transfers.ts";
 
-/** Arguments of `RingFile.read` and `RingFile.write`, by name. */
+/** Named arguments of `RingFile.read` and `RingFile.write`. */
 export interface ReadOptions<View> {
-  /** Any view. Default, where it is read into: one of 16384 bytes. */
+  /** Any view. Default for reads: a new Buffer of 16384 bytes. */
   readonly buffer?: View;
-  /** In the buffer, in bytes. Default 0. */
+  /** Offset in the buffer, in bytes. Default 0. */
   readonly offset?: number | null;
-  /** In bytes. Default: to the buffer's end. */
+  /** Length in bytes. Default: up to the end of the buffer. */
   readonly length?: number | null;
-  /** In the file, in bytes. Default null: its own position. */
+  /** Position in the file, in bytes. Default null: the file's own position. */
   readonly position?: number | bigint | null;
 }
 
-/** Options of whole-file methods: an encoding, or an object. */
+/** Options of the methods that read or write a whole file. */
 export interface FileOptions {
-  /** Of text. Default: none for reading, which so gives bytes, "utf8" for writing. */
+  /** Encoding of text. Default for reading: none, so the result is a Buffer. Default for writing: "utf8". */
   readonly encoding?: BufferEncoding | null;
-  /** Rejects the promise when aborted, with an AbortError whose cause is the signal's reason; what was read or written by then stays so. */
+  /**
+   * Rejects the promise when aborted, with an AbortError whose cause is the signal's reason. Data that was read or
+   * written before the abort is not rolled back.
+   */
   readonly signal?: AbortSignal;
-  /** Ignored, for the file is open; FileHandle takes it, too. */
+  /** Ignored, because the file is already open. Accepted for compatibility with FileHandle. */
   readonly flag?: string | number;
 }
 
 /** Options of `RingFile.writeFile` and `RingFile.appendFile`. */
 export interface WriteFileOptions extends FileOptions {
-  /** Resolve only when content and metadata are on stable storage, where there is one. Default false. */
+  /**
+   * Resolve only when the content and metadata are on stable storage. Has no effect on a file without storage, such as
+   * a pipe. Default false.
+   */
   readonly flush?: boolean | null;
-  /** Ignored, for the file exists; FileHandle takes it, too. */
+  /** Ignored, because the file already exists. Accepted for compatibility with FileHandle. */
   readonly mode?: number | string;
 }
 
-/** What writeFile takes: text, or bytes. */
+/** Data that writeFile accepts: text or bytes. */
 export type FileData = string | NodeJS.ArrayBufferView | ArrayBuffer | SharedArrayBuffer;
 
-/** A part of a view, and where in the file it goes to, or comes from; undefined: at the file's own position. */
+/**
+ * Part of a view, and the position in the file to read it from or write it to. An undefined position means the file's
+ * own position.
+ */
 export interface Range {
   readonly bytes: Uint8Array;
   readonly position: number | bigint | undefined;
@@ -54,14 +64,15 @@ const maximumPosition = 2n ** 63n - 1n;
 function checkNatural(name: string, value: unknown): asserts value is number {
   if (typeof value !== "number") throw argumentType(name, "of type number", value);
   if (!Number.isInteger(value)) throw argumentRange(name, "an integer", value);
-  if (value < 0 || value > Number.MAX_SAFE_INTEGER) throw argumentRange(name, `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, value);
+  if (value < 0 || value > Number.MAX_SAFE_INTEGER)
+    throw argumentRange(name, `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, value);
 }
 
 function checkView(name: string, value: unknown): asserts value is NodeJS.ArrayBufferView {
   if (!isView(value)) throw argumentType(name, views, value);
 }
 
-/** One request takes no more than so much: the rest is not transferred, as it may be with any transfer. */
+/** Cuts the range to what one request can transfer. Callers must expect short transfers in any case. */
 function rangeOf(bytes: Uint8Array, offset: number, length: number, position: number | bigint | undefined): Range {
   return { bytes: bytes.subarray(offset, offset + Math.min(length, largestTransferBytes)), position };
 }
@@ -77,7 +88,7 @@ function isObject(value: unknown): value is Named {
   return typeof value === "object" && value !== null;
 }
 
-/** What a read is of; of nothing, no range. */
+/** The buffer and the range of a read. A read of 0 bytes has no range. */
 export function readArguments(
   given: unknown,
   offsetOrOptions: unknown,
@@ -89,7 +100,8 @@ export function readArguments(
   let length = givenLength;
   let position = givenPosition;
   if (!isView(given)) {
-    if (given !== undefined && (typeof given !== "object" || Array.isArray(given))) throw argumentType("options", "of type object", given);
+    if (given !== undefined && (typeof given !== "object" || Array.isArray(given)))
+      throw argumentType("options", "of type object", given);
     const options: Named = given ?? {};
     checkOptions(options, ["buffer", "offset", "length", "position"]);
     ({ buffer = Buffer.alloc(16384), offset, length, position } = options);
@@ -120,11 +132,15 @@ function readPosition(position: unknown, length: number): number | bigint | unde
   }
   if (typeof position !== "number") throw argumentType("position", "of type number or bigint", position);
   if (!Number.isInteger(position)) throw argumentRange("position", "an integer", position);
-  if (position < -1 || position > Number.MAX_SAFE_INTEGER) throw argumentRange("position", `>= -1 && <= ${Number.MAX_SAFE_INTEGER}`, position);
+  if (position < -1 || position > Number.MAX_SAFE_INTEGER)
+    throw argumentRange("position", `>= -1 && <= ${Number.MAX_SAFE_INTEGER}`, position);
   return position;
 }
 
-/** Where a write goes to, and a vectored read comes from: what is no position is the file's own, as Node documents. */
+/**
+ * The position of a write or a vectored read. As Node documents, a value that is not a valid position means the file's
+ * own position.
+ */
 export function positionOf(position: unknown): number | bigint | undefined {
   if (typeof position === "bigint" && position !== -1n) {
     checkPosition("position", position, 0);
@@ -133,8 +149,13 @@ export function positionOf(position: unknown): number | bigint | undefined {
   return typeof position === "number" && Number.isSafeInteger(position) && position >= 0 ? position : undefined;
 }
 
-/** What is written; of an empty view, no range. */
-export function writeArguments(buffer: unknown, offsetOrOptions: unknown, givenLength: unknown, givenPosition: unknown): Range | undefined {
+/** The range of a write. An empty view has no range. */
+export function writeArguments(
+  buffer: unknown,
+  offsetOrOptions: unknown,
+  givenLength: unknown,
+  givenPosition: unknown,
+): Range | undefined {
   if (typeof buffer === "string") return textArguments(buffer, offsetOrOptions, givenLength);
   if (!isView(buffer)) throw argumentType("buffer", `of type string or ${views}`, buffer);
   const bytes = bytesOfView(buffer);
@@ -158,18 +179,20 @@ export function writeArguments(buffer: unknown, offsetOrOptions: unknown, givenL
 
 function textArguments(text: string, position: unknown, encoding: unknown): Range {
   const name = typeof encoding === "string" ? checkedEncoding(encoding) : undefined;
-  if (name?.toLowerCase() === "hex" && text.length % 2 !== 0) throw argumentValue("encoding", `is invalid for data of length ${text.length}`, encoding);
+  if (name?.toLowerCase() === "hex" && text.length % 2 !== 0)
+    throw argumentValue("encoding", `is invalid for data of length ${text.length}`, encoding);
   return { bytes: Buffer.from(text, name), position: positionOf(position) };
 }
 
-/** Requires an encoding that there is; "" and "buffer" are none. */
+/** Requires a known encoding. "" and "buffer" mean no encoding. */
 function checkedEncoding(encoding: unknown): BufferEncoding | undefined {
   if (encoding === undefined || encoding === null || encoding === "" || encoding === "buffer") return undefined;
-  if (typeof encoding !== "string" || !Buffer.isEncoding(encoding)) throw argumentValue("encoding", "is invalid encoding", encoding);
+  if (typeof encoding !== "string" || !Buffer.isEncoding(encoding))
+    throw argumentValue("encoding", "is invalid encoding", encoding);
   return encoding;
 }
 
-/** The views of a vectored transfer, each as bytes. */
+/** The views of a vectored transfer, each as a Uint8Array. */
 export function viewsOf(buffers: unknown): Uint8Array[] {
   const views: unknown[] = Array.isArray(buffers) ? Array.from(buffers) : [undefined];
   return views.map((view) => {
@@ -178,7 +201,7 @@ export function viewsOf(buffers: unknown): Uint8Array[] {
   });
 }
 
-/** Options of whole-file methods. */
+/** Checks the options of a whole-file method and fills in the defaults. */
 export function fileOptions(given: unknown, known: readonly string[]) {
   const options: WriteFileOptions = optionsOf(given);
   checkOptions(options, ["encoding", "signal", "flag", ...known]);
@@ -196,7 +219,7 @@ function optionsOf(given: unknown): object {
   return given;
 }
 
-/** The bytes of what writeFile was given, or of a part of it; nothing else than text and memory has any. */
+/** The bytes of the data given to writeFile, or of one part of it. Only text and memory have bytes. */
 export function bytesOfData(data: unknown, encoding: BufferEncoding | undefined): Uint8Array {
   if (typeof data === "string") return Buffer.from(data, encoding);
   if (isView(data)) return bytesOfView(data);
@@ -204,12 +227,17 @@ export function bytesOfData(data: unknown, encoding: BufferEncoding | undefined)
   throw argumentType("data", `of type string or ${views}`, data);
 }
 
-/** Whether it is to be written part by part. */
+/** Whether the data is an iterable, which writeFile writes part by part. */
 export function isIterable(data: unknown): data is Iterable<FileData> | AsyncIterable<FileData> {
-  return typeof data === "object" && data !== null && !isView(data) && (Symbol.iterator in data || Symbol.asyncIterator in data);
+  return (
+    typeof data === "object" &&
+    data !== null &&
+    !isView(data) &&
+    (Symbol.iterator in data || Symbol.asyncIterator in data)
+  );
 }
 
-/** The length that a file is cut off at. */
+/** The length that `truncate` gives the file. */
 export function truncatedLength(length: unknown): number {
   if (length === undefined) return 0;
   if (typeof length !== "number") throw argumentType("len", "of type number", length);

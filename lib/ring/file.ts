@@ -42,20 +42,27 @@ import { memoryFor, memoryOf } from "./transfer-memory.ts";
 import { readWhole } from "./whole-file.ts";
 import { type WritableChunk, type WritableOptions, writableOf } from "./writable.ts";
 
-/** Bytes of a piece that async iteration reads. */
+/** How many bytes async iteration reads at a time. */
 const pieceBytes = 65536;
 
-/** What a ring needs of a file: its descriptor, where it is open and that ring's. */
+/** For rings: returns a file's OpenFile. Throws if the file is closed or belongs to another ring. */
 export let openFileOf: (file: RingFile, ring: object, syscall: string) => OpenFile;
 
-/** What node:fs does on threads of its own; node:util, which has promisify, takes long to load. */
+/**
+ * Turns a call of node:fs, which runs on its thread pool, into a promise. Not with promisify of node:util, because that
+ * module takes long to load.
+ */
 function promised<Value>(act: (done: (error: Error | null, value: Value) => void) => void): Promise<Value> {
   return new Promise((resolve, reject) => act((error, value) => (error === null ? resolve(value) : reject(error))));
 }
 
-const fs = () => process.getBuiltinModule("node:fs"); // loaded when it is needed: it takes longer than making a ring
+// Loaded on first use, because loading it takes longer than making a ring.
+const fs = () => process.getBuiltinModule("node:fs");
 
-/** Runs a method that a signal may end: what it then rejects with is what FileHandle's does. */
+/**
+ * Runs a method that a signal may abort. If the signal aborts it, the promise rejects with the same error as
+ * FileHandle's.
+ */
 async function abortable<Result>(signal: AbortSignal | undefined, run: () => Promise<Result>): Promise<Result> {
   try {
     throwIfAborted(signal);
@@ -86,7 +93,10 @@ function statsOf(found: Statx): Stats {
   ]);
 }
 
-/** What stands behind a RingFile. */
+/**
+ * The part of a RingFile that outlives it: it closes the file when the RingFile is garbage-collected, so it must not
+ * reference the RingFile.
+ */
 class FileLife implements Reclaimable {
   readonly kind = "RingFile";
   readonly #requests: RequestQueue;
@@ -113,27 +123,36 @@ class FileLife implements Reclaimable {
       this.#open.closing = true;
       untrack(this);
       const { fd, entry } = this.#open;
-      this.#open.whenIdle(() => resolve(this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(fd, entry)));
+      this.#open.whenIdle(() =>
+        resolve(this.#requests.closed ? this.#requests.close() : this.#requests.closeFile(fd, entry)),
+      );
     }
     return this.#closing;
   }
 
   reclaim(): void {
-    this.close().catch((error: unknown) => warn("bun-uring: closing a file that nobody has any more:", error));
+    this.close().catch((error: unknown) =>
+      warn("bun-uring: closing a file that was dropped without close failed:", error),
+    );
   }
 }
 
 /**
- * A file opened by `Ring.open`. It belongs to that ring, whose close closes it.
+ * A file opened by `Ring.open`. It belongs to that ring; closing the ring closes the file.
  *
- * It has the methods of node:fs/promises' FileHandle, with their arguments, results and errors. What it is not:
- * - a FileHandle for node:fs: its functions and streams take `file.fd`, but not the file as their `fd`, and move its own position without regard to this ring. `createReadStream` and `createWriteStream` make Node's streams.
- * - an EventEmitter: there is no "close" event; await `close()`. A stream of a file that is closed fails with EBADF.
- * - silent about options: one that it does not know is refused, where FileHandle ignores it.
- * - blind to bigints: a position may be one in every method, where FileHandle's `write`, `readv` and `writev` take it for none.
- * - a thing to hand to another thread, as FileHandle is with postMessage: each thread opens files with a ring of its own.
+ * A RingFile has the methods of FileHandle in node:fs/promises, with the same arguments, results and errors. It differs
+ * from a FileHandle in these ways:
+ * - Functions and streams of node:fs accept `file.fd`, but not the RingFile itself as their `fd`. They move the file's
+ *   own position without coordinating with the ring. Use `createReadStream` and `createWriteStream` to make Node.js
+ *   streams.
+ * - It is not an EventEmitter and has no "close" event: await `close()`. A stream of a closed file fails with EBADF.
+ * - It refuses unknown options, which FileHandle ignores.
+ * - Every method accepts a bigint position. FileHandle's `write`, `readv` and `writev` treat a bigint as no position.
+ * - It cannot be sent to another thread with postMessage, as a FileHandle can. Each thread opens files with a ring of
+ *   its own.
  *
- * Errors are UringErrors, with Node's `code`, `errno` and `syscall`, and with the path, which FileHandle's lack.
+ * Errors are UringErrors with Node's `code`, `errno` and `syscall`. They also have the `path`, which FileHandle's
+ * errors lack.
  *
  * @example
  * ```ts
@@ -147,15 +166,15 @@ class FileLife implements Reclaimable {
  * ```
  */
 export class RingFile implements AsyncDisposable {
-  /** Referred to here, for a ring that is dropped closes. */
+  /** Referenced so that the ring stays open as long as the file is in use: a garbage-collected ring closes. */
   readonly #ring: object;
   readonly #core: RingCore;
   readonly #open: OpenFile;
   readonly #life: FileLife;
-  /** Its readableWebStream was taken. */
+  /** Whether readableWebStream() has been called. */
   #isLocked = false;
 
-  /** Rings make these: `Ring.open`. @internal */
+  /** Called only by `Ring.open`. @internal */
   constructor(ring: object, core: RingCore, open: OpenFile, place: Place) {
     this.#ring = ring;
     this.#core = core;
@@ -164,30 +183,37 @@ export class RingFile implements AsyncDisposable {
     track(this, this.#life, place);
   }
 
-  /** The descriptor, for as long as this object is kept; -1 once the file or its ring is closed. */
+  /** The file descriptor, valid as long as this object is referenced. -1 once the file or its ring is closed. */
   get fd(): number {
     return this.closed ? -1 : this.#open.fd;
   }
 
-  /** Whether the file or its ring was closed. */
+  /** Whether the file or its ring has been closed. */
   get closed(): boolean {
     return this.#life.ended;
   }
 
-  /** How O_DIRECT wants transfers aligned, where the file was opened with it and the kernel says (Linux 6.1, most file systems). */
+  /**
+   * The alignment that O_DIRECT requires of transfers. Undefined if the file was opened without O_DIRECT, or the kernel
+   * does not report it. Linux 6.1 and newer report it for most file systems.
+   */
   get alignment(): Alignment | undefined {
     return this.#open.alignment;
   }
 
   /**
-   * Reads into a buffer, or part of one, as FileHandle.read does. Memory of a SharedArrayBuffer is read into directly, other memory by way of a copy.
-   * @param buffer - any view; default one of 16384 bytes
-   * @param offset - in the buffer, in bytes, or an object with the other arguments. Default 0.
-   * @param length - in bytes. Default: to the buffer's end.
-   * @param position - in the file, in bytes; null, or -1: its own position, which moves on. Default null.
-   * @returns how many bytes were read, which may be fewer than asked for, 0 at the file's end; and the buffer
-   * @throws TypeError, RangeError: an argument's type or value
-   * @throws UringError EBADF: the file or its ring is closed, or it is not open for reading; EISDIR: a folder; EINVAL: often a misaligned O_DIRECT transfer
+   * Reads into a buffer or part of a buffer, like FileHandle.read. The kernel reads directly into the memory of a
+   * SharedArrayBuffer; for other memory, the data is copied.
+   * @param buffer - any view. Default: a new Buffer of 16384 bytes.
+   * @param offset - offset in the buffer, in bytes, or an object with the remaining arguments. Default 0.
+   * @param length - length in bytes. Default: up to the end of the buffer.
+   * @param position - position in the file, in bytes. null or -1 means the file's own position, which moves on.
+   * Default null.
+   * @returns the number of bytes read, which may be fewer than requested, and is 0 at the end of the file; and the
+   * buffer
+   * @throws TypeError, RangeError: an argument has the wrong type or value
+   * @throws UringError EBADF: the file or its ring is closed, or the file is not open for reading; EISDIR: it is a
+   * directory; EINVAL: often a misaligned O_DIRECT transfer
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -205,7 +231,9 @@ export class RingFile implements AsyncDisposable {
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: View }>;
-  read<View extends NodeJS.ArrayBufferView = Buffer>(options?: ReadOptions<View> | null): Promise<{ bytesRead: number; buffer: View }>;
+  read<View extends NodeJS.ArrayBufferView = Buffer>(
+    options?: ReadOptions<View> | null,
+  ): Promise<{ bytesRead: number; buffer: View }>;
   async read<View extends NodeJS.ArrayBufferView = Buffer>(
     buffer?: View | ReadOptions<View> | null,
     offset?: number | Omit<ReadOptions<View>, "buffer"> | null,
@@ -214,20 +242,23 @@ export class RingFile implements AsyncDisposable {
   ): Promise<{ bytesRead: number; buffer: View }> {
     this.#opened("read");
     const given = readArguments(buffer, offset, length, position);
-    // FileHandle asks nobody for nothing.
+    // Like FileHandle, make no request for 0 bytes.
     const bytesRead = given.range === undefined ? 0 : await this.#transferRange("read", given.range);
     return { bytesRead, buffer: given.buffer as View };
   }
 
   /**
-   * Writes a buffer, or part of one, or a string, as FileHandle.write does.
+   * Writes a buffer, part of a buffer, or a string, like FileHandle.write.
    * @param buffer - any view, or a string
-   * @param offset - in the buffer, in bytes, or an object with the other arguments; for a string its position in the file
-   * @param length - in bytes, default: to the buffer's end; for a string its encoding, default "utf8"
-   * @param position - in the file, in bytes; null, and what is no position: its own position, which moves on. Default null.
-   * @returns how many bytes were written, which may be fewer than asked for; and the buffer
-   * @throws TypeError, RangeError: an argument's type or value
-   * @throws UringError EBADF: the file or its ring is closed, or it is not open for writing; ENOSPC, EDQUOT, EFBIG: no room
+   * @param offset - offset in the buffer, in bytes, or an object with the remaining arguments. For a string: the
+   * position in the file.
+   * @param length - length in bytes. Default: up to the end of the buffer. For a string: its encoding. Default "utf8".
+   * @param position - position in the file, in bytes. null, or any value that is not a valid position, means the file's
+   * own position, which moves on. Default null.
+   * @returns the number of bytes written, which may be fewer than requested; and the buffer
+   * @throws TypeError, RangeError: an argument has the wrong type or value
+   * @throws UringError EBADF: the file or its ring is closed, or the file is not open for writing; ENOSPC, EDQUOT,
+   * EFBIG: no space
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -251,10 +282,12 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Reads into several buffers, one after the other, as FileHandle.readv does: 1024 a request.
-   * @param buffers - views
-   * @param position - in the file, in bytes; null, and what is no position: its own position, which moves on. Default null.
-   * @throws TypeError, RangeError, UringError: as read
+   * Reads into several buffers, in order, like FileHandle.readv. One request reads into up to 1024 buffers; more
+   * buffers take several requests.
+   * @param buffers - any views
+   * @param position - position in the file, in bytes. null, or any value that is not a valid position, means the file's
+   * own position, which moves on. Default null.
+   * @throws TypeError, RangeError, UringError: as for read
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -276,8 +309,8 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Writes several buffers, as FileHandle.writev does. Arguments are those of readv.
-   * @throws TypeError, RangeError, UringError: as write
+   * Writes several buffers, in order, like FileHandle.writev. Arguments are those of readv.
+   * @throws TypeError, RangeError, UringError: as for write
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -297,9 +330,9 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Reads into a slot of one of the ring's pools, as `Ring.readFixed` does.
+   * Reads into a slot of one of the ring's pools, like `Ring.readFixed`.
    * @param buffer - a slot of one of the ring's pools
-   * @throws TypeError, RangeError, UringError: as `Ring.readFixed`
+   * @throws TypeError, RangeError, UringError: as for `Ring.readFixed`
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -318,9 +351,9 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Writes from a slot of one of the ring's pools, as `Ring.writeFixed` does.
+   * Writes from a slot of one of the ring's pools, like `Ring.writeFixed`.
    * @param buffer - a slot of one of the ring's pools
-   * @throws TypeError, RangeError, UringError: as `Ring.writeFixed`
+   * @throws TypeError, RangeError, UringError: as for `Ring.writeFixed`
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -338,11 +371,11 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Writes all of a buffer, or of a part of one, and resolves when that is on stable storage: a write and an fdatasync, submitted together as a chain. Arguments
-   * are those of write.
-   * @returns how many bytes were written, which is all; and the buffer
-   * @throws TypeError, RangeError, UringError: as write; EIO: also where the file takes no more
-   * @throws UringError EIO, ENOSPC, EDQUOT: not all of it could be written back
+   * Writes all of a buffer or part of a buffer, and resolves when the data is on stable storage. It submits a write and
+   * an fdatasync together as a chain, and repeats this until everything is written. Arguments are those of write.
+   * @returns the number of bytes written, which is always the full length; and the buffer
+   * @throws TypeError, RangeError, UringError: as for write; EIO: also if the file accepts no more bytes
+   * @throws UringError EIO, ENOSPC, EDQUOT: not everything could be written back
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -381,10 +414,11 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Cuts the file off, or lengthens it with zeros. Before Linux 6.9 by way of node:fs.
-   * @param length - in bytes. Default 0; less than 0 is 0, as FileHandle has it
-   * @throws TypeError, RangeError: an argument's type or value
-   * @throws UringError EBADF: the file or its ring is closed; EINVAL: not open for writing, or no regular file
+   * Truncates the file to a length, or extends it with zeros. Before Linux 6.9, it uses node:fs.
+   * @param length - length in bytes. Default 0. Negative values mean 0, as with FileHandle.
+   * @throws TypeError, RangeError: an argument has the wrong type or value
+   * @throws UringError EBADF: the file or its ring is closed; EINVAL: the file is not open for writing, or is not a
+   * regular file
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -399,14 +433,17 @@ export class RingFile implements AsyncDisposable {
   async truncate(length?: number): Promise<void> {
     this.#opened("ftruncate");
     const bytes = truncatedLength(length);
-    if (kernel().opcodes.has(IORING_OP_FTRUNCATE)) return this.#run(() => operations.ftruncate(this.#opened("ftruncate"), bytes));
-    return this.#requests.outside(this.#open, "ftruncate", (fd) => promised<void>((done) => fs().ftruncate(fd, bytes, done)));
+    if (kernel().opcodes.has(IORING_OP_FTRUNCATE))
+      return this.#run(() => operations.ftruncate(this.#opened("ftruncate"), bytes));
+    return this.#requests.outside(this.#open, "ftruncate", (fd) =>
+      promised<void>((done) => fs().ftruncate(fd, bytes, done)),
+    );
   }
 
   /**
-   * Changes the permissions, as FileHandle.chmod does. io_uring has no request for it: node:fs does it on the descriptor.
-   * @param mode - permissions, as 0o600, or "600"
-   * @throws TypeError, RangeError: an argument's type or value
+   * Changes the permissions, like FileHandle.chmod. io_uring has no such request, so it uses node:fs on the descriptor.
+   * @param mode - permissions, such as 0o600 or "600"
+   * @throws TypeError, RangeError: an argument has the wrong type or value
    * @throws UringError EBADF: the file or its ring is closed; otherwise an Error of node:fs: EPERM, EROFS
    * @example
    * ```ts
@@ -423,10 +460,10 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Changes the owner, as FileHandle.chown does; by way of node:fs, as chmod.
-   * @param uid - the user's number; -1 leaves it
-   * @param gid - the group's number; -1 leaves it
-   * @throws TypeError, RangeError: an argument's type or value
+   * Changes the owner and group, like FileHandle.chown. It uses node:fs, like chmod.
+   * @param uid - user ID; -1 leaves it unchanged
+   * @param gid - group ID; -1 leaves it unchanged
+   * @throws TypeError, RangeError: an argument has the wrong type or value
    * @throws UringError EBADF: the file or its ring is closed; otherwise an Error of node:fs: EPERM, EROFS
    * @example
    * ```ts
@@ -440,14 +477,16 @@ export class RingFile implements AsyncDisposable {
    * @see fchown(2)
    */
   chown(uid: number, gid: number): Promise<void> {
-    return this.#requests.outside(this.#open, "fchown", (fd) => promised<void>((done) => fs().fchown(fd, uid, gid, done)));
+    return this.#requests.outside(this.#open, "fchown", (fd) =>
+      promised<void>((done) => fs().fchown(fd, uid, gid, done)),
+    );
   }
 
   /**
-   * Changes the times of last access and change, as FileHandle.utimes does; by way of node:fs, as chmod.
-   * @param atime - last access: a Date, seconds since 1970, or those as a string
-   * @param mtime - last change, in the same ways
-   * @throws TypeError, RangeError: an argument's type or value
+   * Changes the times of last access and modification, like FileHandle.utimes. It uses node:fs, like chmod.
+   * @param atime - time of last access: a Date, or seconds since 1970 as a number or a string
+   * @param mtime - time of last modification, in the same forms
+   * @throws TypeError, RangeError: an argument has the wrong type or value
    * @throws UringError EBADF: the file or its ring is closed; otherwise an Error of node:fs: EPERM, EACCES, EROFS
    * @example
    * ```ts
@@ -460,12 +499,15 @@ export class RingFile implements AsyncDisposable {
    * @see utimensat(2)
    */
   utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
-    return this.#requests.outside(this.#open, "futimes", (fd) => promised<void>((done) => fs().futimes(fd, atime, mtime, done)));
+    return this.#requests.outside(this.#open, "futimes", (fd) =>
+      promised<void>((done) => fs().futimes(fd, atime, mtime, done)),
+    );
   }
 
   /**
-   * Resolves when content and metadata are on stable storage.
-   * @throws UringError EBADF: the file or its ring is closed; EIO, ENOSPC, EDQUOT: not all of it could be written back; EINVAL: what has no storage, as a pipe
+   * Writes the content and metadata back, and resolves when they are on stable storage.
+   * @throws UringError EBADF: the file or its ring is closed; EIO, ENOSPC, EDQUOT: not everything could be written
+   * back; EINVAL: the file has no storage, for example a pipe
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -482,8 +524,8 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Resolves when the content, and the metadata needed to read it back, are on stable storage.
-   * @throws UringError: as sync
+   * Writes the content back, with the metadata needed to read it, and resolves when they are on stable storage.
+   * @throws UringError: as for sync
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -500,9 +542,10 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * The file's metadata, as node:fs has it.
-   * @param options.bigint - all numbers as bigints, and times in nanoseconds too; by way of node:fs, which alone can make a BigIntStats. Default false.
-   * @throws TypeError: an option's type
+   * Returns the file's metadata as a Stats object of node:fs.
+   * @param options.bigint - return all numbers as bigints, with times also in nanoseconds. This uses node:fs, because
+   * only node:fs can make a BigIntStats. Default false.
+   * @throws TypeError: an option has the wrong type
    * @throws UringError EBADF: the file or its ring is closed
    * @example
    * ```ts
@@ -520,23 +563,27 @@ export class RingFile implements AsyncDisposable {
   stat(options?: { readonly bigint?: boolean } | null): Promise<Stats | BigIntStats>;
   async stat(options?: { readonly bigint?: boolean } | null): Promise<Stats | BigIntStats> {
     this.#opened("fstat");
-    const given = typeof options === "object" && options !== null ? options : noOptions; // FileHandle heeds nothing else
+    // Like FileHandle, ignore anything that is not an object.
+    const given = typeof options === "object" && options !== null ? options : noOptions;
     checkOptions(given, ["bigint"]);
     const { bigint = false }: { readonly bigint?: boolean } = given;
     checkBoolean("options.bigint", bigint);
-    if (bigint) return this.#requests.outside(this.#open, "fstat", (fd) => promised<BigIntStats>((done) => fs().fstat(fd, { bigint }, done)));
+    if (bigint)
+      return this.#requests.outside(this.#open, "fstat", (fd) =>
+        promised<BigIntStats>((done) => fs().fstat(fd, { bigint }, done)),
+      );
     return statsOf(await this.#fstat());
   }
 
   /**
-   * All of the file from its own position on, as FileHandle.readFile has it.
-   * It takes memory of once the content's size, which is refused before it is read where no Buffer can be so large.
+   * Reads the whole file from its own position on, like FileHandle.readFile. It needs memory for only one copy of the
+   * content. If the file's size exceeds the largest possible Buffer, the call fails before it reads anything.
    * @param options - an encoding, or an object with `encoding` and `signal`
-   * @returns a Buffer; a string, where an encoding is given
-   * @throws TypeError: an option's type or value; or the call is an operation of a chain
-   * @throws RangeError ERR_FS_FILE_TOO_LARGE: there is more than a Buffer can hold, 4 GiB
-   * @throws AbortError, with the code ABORT_ERR and the signal's reason as its cause: it was aborted
-   * @throws UringError: as read
+   * @returns a Buffer, or a string if an encoding is given
+   * @throws TypeError: an option has the wrong type or value, or the call is an operation of a chain
+   * @throws RangeError ERR_FS_FILE_TOO_LARGE: the content is larger than a Buffer can be, 4 GiB
+   * @throws AbortError, with the code ABORT_ERR and the signal's reason as its cause: the signal aborted
+   * @throws UringError: as for read
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -548,10 +595,16 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read(3)
    */
-  readFile(options?: "buffer" | (Omit<FileOptions, "encoding"> & { readonly encoding?: "buffer" | null }) | null): Promise<Buffer>;
+  readFile(
+    options?: "buffer" | (Omit<FileOptions, "encoding"> & { readonly encoding?: "buffer" | null }) | null,
+  ): Promise<Buffer>;
   readFile(options: BufferEncoding | (FileOptions & { readonly encoding: BufferEncoding })): Promise<string>;
   async readFile(
-    options?: BufferEncoding | "buffer" | (Omit<FileOptions, "encoding"> & { readonly encoding?: BufferEncoding | "buffer" | null }) | null,
+    options?:
+      | BufferEncoding
+      | "buffer"
+      | (Omit<FileOptions, "encoding"> & { readonly encoding?: BufferEncoding | "buffer" | null })
+      | null,
   ): Promise<Buffer | string> {
     this.#opened("readFile");
     this.#requests.assertNotInChain("readFile");
@@ -564,12 +617,12 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Writes all of the data, from the file's own position on, as FileHandle.writeFile does. It does not cut the file off.
-   * @param data - a string, any view or memory, or an iterable or stream of those
+   * Writes all of the data from the file's own position on, like FileHandle.writeFile. It does not truncate the file.
+   * @param data - a string, a view, an ArrayBuffer or SharedArrayBuffer, or an iterable or stream of these
    * @param options - an encoding, or an object with `encoding`, `signal` and `flush`
-   * @throws TypeError, RangeError: an argument's type or value
-   * @throws AbortError, with the code ABORT_ERR and the signal's reason as its cause: it was aborted
-   * @throws UringError: as write; EIO: also where the file takes no more
+   * @throws TypeError, RangeError: an argument has the wrong type or value
+   * @throws AbortError, with the code ABORT_ERR and the signal's reason as its cause: the signal aborted
+   * @throws UringError: as for write; EIO: also if the file accepts no more bytes
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -581,8 +634,11 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_write(3)
    */
-  async writeFile(data: FileData | Iterable<FileData> | AsyncIterable<FileData>, options?: BufferEncoding | WriteFileOptions | null): Promise<void> {
-    this.#opened("writeFile"); // also where there is nothing to write
+  async writeFile(
+    data: FileData | Iterable<FileData> | AsyncIterable<FileData>,
+    options?: BufferEncoding | WriteFileOptions | null,
+  ): Promise<void> {
+    this.#opened("writeFile"); // even if there is nothing to write
     const { encoding, signal, flush } = fileOptions(options, ["mode", "flush"]);
     const isWhole = !isIterable(data);
     const bytes = isWhole ? bytesOfData(data, encoding) : undefined;
@@ -595,9 +651,9 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * writeFile, as FileHandle has it: a file opened with "a" is appended to.
-   * @param parameters - those of writeFile
-   * @throws TypeError, RangeError, UringError: as writeFile
+   * Same as writeFile, like FileHandle.appendFile: it appends only if the file was opened with "a".
+   * @param parameters - the arguments of writeFile
+   * @throws TypeError, RangeError, UringError: as for writeFile
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -613,23 +669,29 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * The content as a stream, from the file's beginning unless `position` says otherwise, with several reads in flight. Its chunks are copies, and the stream a byte stream: fit for pipeTo, tee, a Response, and consumers that
-   * keep chunks.
+   * Returns a stream of the content, with several reads in flight. It starts at the beginning of the file, unless you
+   * give a `position`. The stream is a byte stream and its chunks are copies, so it suits pipeTo, tee, a Response, and
+   * consumers that keep chunks.
    *
-   * With `zeroCopy` the chunks are views of the pool's slots. This is for consumers that are done with a chunk before they ask for the next, as Bun.serve is; not for tee(),
-   * pipeThrough(), `Readable.fromWeb()` or `Response.bytes()`, which ask for the next chunk before whoever is behind them has seen this one. A chunk is the consumer's until it asks
-   * for the next, also when the stream is cancelled, aborted or fails meanwhile. Then its slot is given back when the chunk and its subarrays are collected, or at once by
-   * `for await (using chunk of …)` or `chunk[Symbol.dispose]()`.
+   * With `zeroCopy`, the chunks are views of the pool's slots. Use this for consumers that finish with each chunk
+   * before they ask for the next, such as Bun.serve. Do not use it with tee(), pipeThrough(), `Readable.fromWeb()` or
+   * `Response.bytes()`: these ask for the next chunk before their own consumer has seen the current one. A chunk
+   * belongs to the consumer until it asks for the next one, even if the stream is cancelled, aborted or fails in the
+   * meantime. If the stream ends that way, the slot returns to the pool when the chunk and its subarrays are
+   * garbage-collected. To return a slot at once, use `for await (using chunk of …)` or `chunk[Symbol.dispose]()`.
    *
-   * A stream waits for no slot, and takes none where only one is free: there it reads on into up to 64 KiB of memory of its own. So a consumer that does not read, a
-   * client for instance, keeps one slot and what was read ahead, and keeps nobody waiting.
-   * @param options.pool - of the ring; its slots are the reads' memory. Default none.
-   * @param options.position - in the file, in bytes; null: its own position, one read at a time. Default 0; null of what has no positions: a pipe, a FIFO, a socket, a tty.
-   * @param options.length - in bytes, at most. Default: to the file's end.
-   * @param options.depth - reads in flight, 1 to 1024. Default 4.
+   * A stream never waits for slots that others hold, and never takes the last free one. If it gets no slot, it
+   * continues with up to 64 KiB of its own memory. So a consumer that stops reading, such as a slow client, holds one
+   * slot and the data read ahead, and blocks nobody.
+   * @param options.pool - a pool of the ring, whose slots the reads use. Default none.
+   * @param options.position - position in the file, in bytes; null: its own position, with one read at a time. Default
+   * 0, or null for a file without positions: a pipe, a FIFO, a socket, a TTY.
+   * @param options.length - maximum number of bytes. Default: up to the end of the file.
+   * @param options.depth - maximum number of reads in flight, 1 to 1024. Default 4.
    * @param options.autoClose - close the file when the stream ends, fails or is cancelled. Default false.
-   * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: the file is closed; ESPIPE: a position of what has none; what reading reports is the stream's error
+   * @throws TypeError, RangeError: an option has the wrong type or value
+   * @throws UringError EBADF: the file is closed; ESPIPE: a position was given for a file without positions. The stream
+   * itself fails with the errors of its reads.
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -651,16 +713,20 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * A stream that writes the file, with several writes in flight, each at the position after the one before, so that chunks land in order. A chunk is copied, and may
-   * be used again when the promise of its write has resolved; one whose memory is detached or shrinks before that fails with a TypeError. Where every write goes to the file's end
-   * ("a"), one is in flight at a time. With O_DIRECT each chunk has to be a multiple of the alignment.
-   * @param options.pool - of the ring; its slots are the writes' memory. Default none.
-   * @param options.position - in the file, in bytes; null: its own position, one write at a time. Default 0; null of what has no positions: a pipe, a FIFO, a socket, a tty.
-   * @param options.depth - writes in flight, 1 to 1024. Default 4.
+   * Returns a stream that writes the file, with several writes in flight. Each write goes to the position after the
+   * previous one, so the chunks land in order. The stream copies each chunk; you can reuse a chunk once the promise of
+   * its write has resolved. If the memory of a chunk is detached or shrinks before that, the write fails with a
+   * TypeError. If every write goes to the end of the file ("a"), only one is in flight at a time. With O_DIRECT, the
+   * size of each chunk must be a multiple of the alignment.
+   * @param options.pool - a pool of the ring, whose slots the writes use. Default none.
+   * @param options.position - position in the file, in bytes; null: its own position, with one write at a time. Default
+   * 0, or null for a file without positions: a pipe, a FIFO, a socket, a TTY.
+   * @param options.depth - maximum number of writes in flight, 1 to 1024. Default 4.
    * @param options.durable - closing the stream waits until the content is on stable storage. Default false.
    * @param options.autoClose - close the file when the stream ends, fails or is aborted. Default false.
-   * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: the file is closed; ESPIPE: a position of what has none; what writing reports is the stream's error
+   * @throws TypeError, RangeError: an option has the wrong type or value
+   * @throws UringError EBADF: the file is closed; ESPIPE: a position was given for a file without positions. The stream
+   * itself fails with the errors of its writes.
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -677,8 +743,9 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * The content from the file's own position on, in pieces of up to 64 KiB; ends at the file's end, and leaves the file open.
-   * @throws UringError: as read, from the iteration
+   * Iterates over the content from the file's own position on, in pieces of up to 64 KiB. The iteration ends at the end
+   * of the file and leaves the file open.
+   * @throws UringError: as for read, thrown by the iteration
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -700,11 +767,13 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * The content as Node's stream, as FileHandle.createReadStream has it: from the file's own position on, or from `start`, one read at a time.
-   * @param options - `start` and `end`, inclusive, in bytes; `highWaterMark`, in bytes, default 65536; `encoding`, default none: Buffers; `autoClose`, whether the stream's end
-   * closes the file, default true; `emitClose`, default true; `signal`
-   * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: the file is closed; what reading reports is the stream's error
+   * Returns a Node.js stream of the content, like FileHandle.createReadStream. It reads from the file's own position
+   * on, or from `start`, with one read at a time.
+   * @param options - `start` and `end`: first and last byte to read, inclusive; `highWaterMark`: in bytes, default
+   * 65536; `encoding`: default none, so chunks are Buffers; `autoClose`: close the file when the stream ends, default
+   * true; `emitClose`: default true; `signal`
+   * @throws TypeError, RangeError: an option has the wrong type or value
+   * @throws UringError EBADF: the file is closed. The stream itself fails with the errors of its reads.
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -721,11 +790,13 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Node's stream into the file, as FileHandle.createWriteStream has it: at the file's own position, or from `start` on, one write at a time.
-   * @param options - `start`, in bytes; `encoding` of strings, default "utf8"; `highWaterMark`, in bytes; `autoClose`, whether the stream's end closes the file, default true;
-   * `emitClose`, default true; `flush`, whether content and metadata are on stable storage before that, default false; `signal`
-   * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: the file is closed; what writing reports is the stream's error
+   * Returns a Node.js stream that writes the file, like FileHandle.createWriteStream. It writes at the file's own
+   * position, or from `start` on, with one write at a time.
+   * @param options - `start`: position of the first byte; `encoding`: of strings, default "utf8"; `highWaterMark`: in
+   * bytes; `autoClose`: close the file when the stream ends, default true; `emitClose`: default true; `flush`: wait
+   * until the content and metadata are on stable storage before the file is closed, default false; `signal`
+   * @throws TypeError, RangeError: an option has the wrong type or value
+   * @throws UringError EBADF: the file is closed. The stream itself fails with the errors of its writes.
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -743,11 +814,12 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * The content from the file's own position on as a stream of bytes, once, as FileHandle.readableWebStream has it. `readable` has more options, and several reads in flight.
-   * @param options.type - "bytes", which it is in any case
+   * Returns a byte stream of the content from the file's own position on, like FileHandle.readableWebStream. It can be
+   * called once per file. `readable` has more options, and keeps several reads in flight.
+   * @param options.type - "bytes"; the stream is always a byte stream
    * @param options.autoClose - close the file when the stream ends, fails or is cancelled. Default false.
-   * @throws TypeError: an option's name or type
-   * @throws Error ERR_INVALID_STATE: the file is closed, or has had such a stream
+   * @throws TypeError: an option is unknown or has the wrong type
+   * @throws Error ERR_INVALID_STATE: the file is closed, or the method was called before
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -758,7 +830,9 @@ export class RingFile implements AsyncDisposable {
    * ```
    * @see io_uring_prep_read(3)
    */
-  readableWebStream(options: { readonly type?: "bytes"; readonly autoClose?: boolean } | null = noOptions): ReadableStream<Uint8Array> {
+  readableWebStream(
+    options: { readonly type?: "bytes"; readonly autoClose?: boolean } | null = noOptions,
+  ): ReadableStream<Uint8Array> {
     if (this.closed) throw invalidState("The FileHandle is closed");
     if (this.#isLocked) throw invalidState("The FileHandle is locked");
     checkOptions(options ?? noOptions, ["type", "autoClose"]);
@@ -768,10 +842,10 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * The content's lines from the file's own position on, or from `start`, as FileHandle.readLines has them.
-   * @param options - those of createReadStream: the file is closed at its end, unless `autoClose` is false
-   * @throws TypeError, RangeError: an option's name, type or value
-   * @throws UringError EBADF: the file is closed; what reading reports comes from the iteration
+   * Iterates over the lines of the content from the file's own position on, or from `start`, like FileHandle.readLines.
+   * @param options - the options of createReadStream. The file is closed at the end, unless `autoClose` is false.
+   * @throws TypeError, RangeError: an option is unknown, or has the wrong type or value
+   * @throws UringError EBADF: the file is closed. The iteration throws the errors of its reads.
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -783,13 +857,16 @@ export class RingFile implements AsyncDisposable {
    * @see io_uring_prep_read(3)
    */
   readLines(options?: CreateReadStreamOptions | null): Interface {
-    const { createInterface } = process.getBuiltinModule("node:readline/promises"); // loaded when it is needed: it takes longer than all of this library
+    // Loaded on first use, because loading it takes longer than loading this whole library.
+    const { createInterface } = process.getBuiltinModule("node:readline/promises");
     return createInterface({ input: this.createReadStream(options), crlfDelay: Number.POSITIVE_INFINITY });
   }
 
   /**
-   * Closes the file as soon as no operation uses it, aborted ones included; new ones are refused at once. Again: the same promise.
-   * @throws UringError EIO, ENOSPC, EDQUOT: what the file system reports on close; the descriptor is gone all the same
+   * Closes the file as soon as no operation uses it. Aborted operations also use it until they complete. New operations
+   * are refused at once. Further calls return the same promise.
+   * @throws UringError EIO, ENOSPC, EDQUOT: errors that the file system reports on close; the descriptor is closed all
+   * the same
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -806,12 +883,12 @@ export class RingFile implements AsyncDisposable {
     return this.#life.close();
   }
 
-  /** close() */
+  /** Calls close(). */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  /** What streams need of this file. */
+  /** The view of this file that web streams use. */
   #streamed(syscall: string): StreamedFile {
     const open = this.#opened(syscall);
     return {
@@ -849,10 +926,13 @@ export class RingFile implements AsyncDisposable {
   }
 
   async #fstat(): Promise<Statx> {
-    return this.#run(() => ({ ...operations.statx(this.#opened("fstat"), STATX_BASIC_STATS | STATX_BTIME, 0), syscall: "fstat" }));
+    return this.#run(() => ({
+      ...operations.statx(this.#opened("fstat"), STATX_BASIC_STATS | STATX_BTIME, 0),
+      syscall: "fstat",
+    }));
   }
 
-  /** sync(), where there is something to sync: a pipe has no storage. */
+  /** Calls sync(), and ignores the EINVAL of a file without storage, such as a pipe. */
   async #flush(): Promise<void> {
     try {
       await this.sync();
@@ -865,7 +945,8 @@ export class RingFile implements AsyncDisposable {
     const { fd } = this.#opened(syscall);
     return {
       fd,
-      read: async (buffer, offset, length, position) => (await this.read(buffer, offset, length, positionOf(position))).bytesRead,
+      read: async (buffer, offset, length, position) =>
+        (await this.read(buffer, offset, length, positionOf(position))).bytesRead,
       writeAll: (bytes, position) => this.#writeAll(bytesOfView(bytes), undefined, positionOf(position)),
       sync: () => this.sync(),
       close: () => this.close(),
@@ -876,19 +957,33 @@ export class RingFile implements AsyncDisposable {
     return this.#transfer(direction, bytes, position);
   }
 
-  /** Memory that can move is copied: out of it before a write, into it after a read. */
-  async #transfer(direction: "read" | "write", bytes: Uint8Array, position: number | bigint | undefined, signal?: AbortSignal): Promise<number> {
+  /**
+   * Transfers any memory. If the memory could move while the kernel uses it, the data is copied: before a write out of
+   * it, after a read into it.
+   */
+  async #transfer(
+    direction: "read" | "write",
+    bytes: Uint8Array,
+    position: number | bigint | undefined,
+    signal?: AbortSignal,
+  ): Promise<number> {
     const memory = (direction === "read" ? memoryFor : memoryOf)(bytes, this.#open);
-    const transferred = await this.#run(() => operations.transfer(direction, this.#opened(direction), memory, position), signal);
+    const transferred = await this.#run(
+      () => operations.transfer(direction, this.#opened(direction), memory, position),
+      signal,
+    );
     if (direction === "read" && memory !== bytes) bytes.set(memory.subarray(0, transferred));
     return transferred;
   }
 
   async #writeAll(bytes: Uint8Array, signal: AbortSignal | undefined, position?: number | bigint): Promise<void> {
-    throwIfAborted(signal); // also where there is nothing to write
-    const totalBytes = bytes.length; // of memory that is detached or shrinks meanwhile it would be less, and the rest left out
+    throwIfAborted(signal); // even if there is nothing to write
+    // Read the length once: if the memory is detached or shrinks meanwhile, the length does too, and the loop would end
+    // early without an error.
+    const totalBytes = bytes.length;
     for (let written = 0; written < totalBytes; ) {
-      if (bytes.length !== totalBytes) throw invalidState(`data was detached or resized when ${written} of its ${totalBytes} bytes were written`);
+      if (bytes.length !== totalBytes)
+        throw invalidState(`data was detached or resized after ${written} of its ${totalBytes} bytes were written`);
       const part = bytes.subarray(written, written + largestTransferBytes);
       const at = position === undefined ? undefined : positionAfter(position, written);
       const bytesWritten = await this.#transfer("write", part, at, signal);
@@ -897,7 +992,7 @@ export class RingFile implements AsyncDisposable {
     }
   }
 
-  /** As many requests as there are vectors of the largest size; one that is short is the last. */
+  /** Splits the buffers into requests of at most `largestVector` buffers. Stops after a short request. */
   async #transferSeveral(direction: "read" | "write", buffers: unknown, at: unknown): Promise<number> {
     this.#opened(`${direction}v`);
     const views = viewsOf(buffers);
@@ -906,16 +1001,26 @@ export class RingFile implements AsyncDisposable {
     let transferred = 0;
     for (let first = 0; first < views.length; first += largestVector) {
       const some = views.slice(first, first + largestVector);
-      const bytes = await this.#transferVector(direction, some, position === undefined ? undefined : positionAfter(position, transferred));
+      const bytes = await this.#transferVector(
+        direction,
+        some,
+        position === undefined ? undefined : positionAfter(position, transferred),
+      );
       transferred += bytes;
       if (bytes < some.reduce((sum, { length }) => sum + length, 0)) break;
     }
-    return transferred; // FileHandle asks nobody for nothing
+    return transferred; // 0 if there are no buffers: like FileHandle, make no request then
   }
 
-  async #transferVector(direction: "read" | "write", views: readonly Uint8Array[], position: number | bigint | undefined): Promise<number> {
+  async #transferVector(
+    direction: "read" | "write",
+    views: readonly Uint8Array[],
+    position: number | bigint | undefined,
+  ): Promise<number> {
     const memories = views.map((view) => (direction === "read" ? memoryFor : memoryOf)(view, this.#open));
-    const transferred = await this.#run(() => operations.vectoredTransfer(direction, this.#opened(`${direction}v`), memories, position));
+    const transferred = await this.#run(() =>
+      operations.vectoredTransfer(direction, this.#opened(`${direction}v`), memories, position),
+    );
     let left = direction === "read" ? transferred : 0;
     for (const [index, memory] of memories.entries()) {
       if (memory !== views[index]) views[index]?.set(memory.subarray(0, left));
@@ -927,7 +1032,11 @@ export class RingFile implements AsyncDisposable {
   static {
     mark("RingFile", RingFile.prototype);
     openFileOf = (file, ring, syscall) => {
-      if (file.#ring !== ring) throw new UringError("EXDEV", syscall, { message: "the file belongs to another ring", hint: "Use the ring that opened it." });
+      if (file.#ring !== ring)
+        throw new UringError("EXDEV", syscall, {
+          message: "the file belongs to another ring",
+          hint: "Use the ring that opened it.",
+        });
       return file.#opened(syscall);
     };
   }

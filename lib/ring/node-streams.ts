@@ -1,14 +1,17 @@
-/** A file as Node's own ReadStream and WriteStream, which do all but read, write and close. */
+/**
+ * Node's own ReadStream and WriteStream for a RingFile. The streams get replacements for the functions of node:fs that
+ * they call.
+ */
 import type { ReadStream, WriteStream } from "node:fs";
 import type { CreateReadStreamOptions, CreateWriteStreamOptions } from "node:fs/promises";
 import { checkOptions } from "../base/arguments.ts";
 import { Buffer, process } from "../base/globals.ts";
 
-/** What such a stream needs of a file. */
+/** The functions of a file that such a stream needs. */
 export interface NodeStreamedFile {
   readonly fd: number;
   read(buffer: Uint8Array, offset: number, length: number, position: unknown): Promise<number>;
-  /** All of the bytes: Bun 1.4.5's stream loses what a short vectored write has left. */
+  /** Writes all of the bytes. Needed because the stream of Bun 1.4.5 loses the rest after a short vectored write. */
   writeAll(bytes: Uint8Array, position: unknown): Promise<void>;
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -18,27 +21,34 @@ type Done = (error: unknown, result?: unknown, buffer?: Uint8Array) => void;
 
 const common = ["encoding", "autoClose", "emitClose", "start", "highWaterMark", "signal"];
 
-/** The functions of node:fs that a stream calls, of this file. */
+/** The functions of node:fs that a stream calls, implemented for this file. */
 function functionsOf(file: NodeStreamedFile) {
   const writeAll = async (bytes: Uint8Array, position: unknown) => {
     await file.writeAll(bytes, position);
     return bytes.length;
   };
-  const settle = (promise: Promise<unknown>, done: Done, buffer?: Uint8Array) => void promise.then((result) => done(null, result, buffer), done);
+  const settle = (promise: Promise<unknown>, done: Done, buffer?: Uint8Array) =>
+    void promise.then((result) => done(null, result, buffer), done);
   return {
-    // The file is open: Node requires one all the same.
+    // Never called, because the file is already open, but Node requires the function.
     open: () => undefined,
     read: (_fd: number, buffer: Uint8Array, offset: number, length: number, position: unknown, done: Done) =>
       settle(file.read(buffer, offset, length, position), done, buffer),
     write: (_fd: number, buffer: Uint8Array, offset: number, length: number, position: unknown, done: Done) =>
       settle(writeAll(buffer.subarray(offset, offset + length), position), done),
-    writev: (_fd: number, buffers: readonly Uint8Array[], position: unknown, done: Done) => settle(writeAll(Buffer.concat(buffers), position), done),
+    writev: (_fd: number, buffers: readonly Uint8Array[], position: unknown, done: Done) =>
+      settle(writeAll(Buffer.concat(buffers), position), done),
     fsync: (_fd: number, done: Done) => settle(file.sync(), done),
     close: (_fd: number, done: Done) => settle(file.close(), done),
   };
 }
 
-function streamOf(method: "createReadStream" | "createWriteStream", file: NodeStreamedFile, given: unknown, known: readonly string[]) {
+function streamOf(
+  method: "createReadStream" | "createWriteStream",
+  file: NodeStreamedFile,
+  given: unknown,
+  known: readonly string[],
+) {
   const options = typeof given === "string" ? { encoding: given } : (given ?? {});
   checkOptions(options, [...common, ...known]);
   const fs = process.getBuiltinModule("node:fs");
@@ -51,6 +61,9 @@ export function readStreamOf(file: NodeStreamedFile, options: CreateReadStreamOp
 }
 
 /** The stream of `RingFile.createWriteStream`. */
-export function writeStreamOf(file: NodeStreamedFile, options: CreateWriteStreamOptions | null | undefined): WriteStream {
+export function writeStreamOf(
+  file: NodeStreamedFile,
+  options: CreateWriteStreamOptions | null | undefined,
+): WriteStream {
   return streamOf("createWriteStream", file, options, ["flush"]);
 }

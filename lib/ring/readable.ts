@@ -7,16 +7,19 @@ import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
 /** Options of `RingFile.readable`. */
 export interface ReadableOptions extends StreamOptions {
-  /** How many bytes to read at most. Default: to the file's end. */
+  /** Maximum number of bytes to read. Default: up to the end of the file. */
   readonly length?: number;
-  /** Chunks are the pool's slots themselves, each the consumer's until it asks for the next or lets go of it. Needs a pool. Default false. */
+  /**
+   * Make the chunks views of the pool's slots instead of copies. Each chunk belongs to the consumer until it asks for
+   * the next one or disposes of the chunk. Requires a pool. Default false.
+   */
   readonly zeroCopy?: boolean;
 }
 
-/** A part of the file that is being read, or has been. */
+/** A part of the file that is being read or has been read, and the memory it is read into. */
 class Piece {
   readonly wantedBytes: number;
-  /** How many bytes there were. */
+  /** Resolves to the number of bytes read. */
   readonly filled: Promise<number>;
   readonly #memory: Memory;
   #copy: Uint8Array | undefined;
@@ -27,7 +30,7 @@ class Piece {
     this.#memory = memory;
     this.wantedBytes = wantedBytes;
     this.filled = copies ? filled.then((filledBytes) => this.#copyOut(filledBytes)) : filled;
-    this.filled.catch(() => undefined); // whoever asks for the piece hears of it
+    this.filled.catch(() => undefined); // no unhandled rejection: `next` awaits the promise and reports the error
   }
 
   bytes(filledBytes: number): Uint8Array {
@@ -37,14 +40,16 @@ class Piece {
     return new SlotChunk(this.#memory.bytes.subarray(0, filledBytes), use);
   }
 
-  /** Gives the memory back; again: nothing. */
+  /** Releases the memory. Further calls do nothing. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
     this.#memory.release();
   }
 
-  /** Gives the memory back when nobody has the chunk any more: now, or when it is collected. */
+  /**
+   * Releases the memory once the consumer no longer references the chunk: now, or when the chunk is garbage-collected.
+   */
   leave(): void {
     if (this.#use?.deref() === undefined) this.release();
     else if (!this.#released) this.#memory.leaveToCollection();
@@ -57,7 +62,10 @@ class Piece {
   }
 }
 
-/** What a chunk and its subarrays have in common, and nobody else has: it is there for as long as one of them. */
+/**
+ * The token shared by a chunk and its subarrays, and strongly referenced by nothing else. It is alive exactly as long
+ * as one of them is.
+ */
 class Use {
   readonly piece: Piece;
 
@@ -66,7 +74,10 @@ class Use {
   }
 }
 
-/** A chunk that is not a copy, or a subarray of one. It keeps the slot that it lies in, for the stream may have been dropped. */
+/**
+ * A chunk that lies in a slot, or a subarray of one. It references the slot through its token, because the stream
+ * itself may have been garbage-collected.
+ */
 class SlotChunk extends Uint8Array<ArrayBufferLike> implements Disposable {
   readonly #use: Use;
 
@@ -79,30 +90,37 @@ class SlotChunk extends Uint8Array<ArrayBufferLike> implements Disposable {
     return new SlotChunk(super.subarray(start, end), this.#use);
   }
 
-  /** Whoever has the chunk is done with it: the slot is the pool's again. */
+  /** Returns the slot to the pool. The consumer must not use the chunk, or its subarrays, afterwards. */
   [Symbol.dispose](): void {
     this.#use.piece.release();
   }
 
-  /** Of what is made from a chunk, plain memory: a copy keeps no slot. */
+  /** Makes methods such as slice() return plain Uint8Arrays: a copy must not keep the slot. */
   static get [Symbol.species](): Uint8ArrayConstructor {
     return Uint8Array;
   }
 }
 
-/** Reads a file piece by piece, several pieces at once, and gives them in order. */
+/** Reads a file piece by piece, several pieces at once, and returns the pieces in order. */
 class ReadAhead {
   readonly #file: StreamedFile;
   readonly #memories: Memories;
   readonly #depth: number;
   readonly #copies: boolean;
   readonly #stopping = new Stop();
-  /** Begun and not yet given, in order. */
+  /** Pieces whose reads have started and that `next` has not returned yet, in order. */
   readonly #pieces: Piece[] = [];
   #position: StreamPosition;
   #leftBytes: number;
 
-  constructor(file: StreamedFile, memories: Memories, position: StreamPosition, length: number, depth: number, copies: boolean) {
+  constructor(
+    file: StreamedFile,
+    memories: Memories,
+    position: StreamPosition,
+    length: number,
+    depth: number,
+    copies: boolean,
+  ) {
     this.#file = file;
     this.#memories = memories;
     this.#position = position;
@@ -111,9 +129,9 @@ class ReadAhead {
     this.#copies = copies;
   }
 
-  /** The next piece and its bytes; undefined at the end. */
+  /** Returns the next piece and its bytes, or undefined at the end of the file. */
   async next(): Promise<{ readonly piece: Piece; readonly bytes: Uint8Array } | undefined> {
-    // What is there already is given, whatever has happened since.
+    // If pieces are pending, a failure to start further reads must not keep them from the consumer.
     if (this.#pieces.length === 0) this.#begin();
     else this.#beginAhead();
     if (this.#pieces.length === 0 && this.#leftBytes > 0) this.#read(this.#memories.own());
@@ -124,20 +142,20 @@ class ReadAhead {
     const isSequential = this.#position === undefined;
     if (isSequential) this.#leftBytes += piece.wantedBytes - filledBytes;
     if (filledBytes === 0 || (filledBytes < piece.wantedBytes && !isSequential)) this.#end();
-    // What is read of a pipe and not asked for would be lost.
+    // Do not read ahead at the file's own position: data read from a pipe that nobody asks for would be lost.
     if (!isSequential) this.#beginAhead();
     if (filledBytes > 0) return { piece, bytes: piece.bytes(filledBytes) };
     piece.release();
     return undefined;
   }
 
-  /** Ends reading, and gives all memory back that is not with the consumer. */
+  /** Stops reading, and releases all memory that the consumer does not hold. */
   stop(): void {
     this.#stopping.abort();
     this.#end();
   }
 
-  /** Begins reading as much as may be at once, and there are slots for. */
+  /** Starts as many reads as `depth` and the free slots allow. */
   #begin(): void {
     while (this.#pieces.length < this.#depth && this.#leftBytes > 0) {
       const memory = this.#memories.tryTake();
@@ -146,12 +164,13 @@ class ReadAhead {
     }
   }
 
-  /** Begins before it is asked to; if that fails, who asks hears of it. */
+  /** Starts reads before the consumer asks for them. Errors are left to the next call that needs new reads. */
   #beginAhead(): void {
     try {
       this.#begin();
     } catch {
-      // With nothing left to give #begin() throws it again: what makes it fail, a closed pool, lasts.
+      // Once no pieces are pending, `next` calls #begin() itself, which throws the same error again: the cause, a
+      // closed pool, is permanent.
     }
   }
 
@@ -162,13 +181,19 @@ class ReadAhead {
     this.#leftBytes -= wantedBytes;
   }
 
-  /** Reads until the memory has as much as wanted, or the file has no more. */
+  /** Reads until the memory holds the wanted number of bytes, or the file ends. */
   async #fill(memory: Memory, wantedBytes: number, position: StreamPosition): Promise<number> {
     const { positionBytes } = this.#file;
     const length = Math.min(Math.ceil(wantedBytes / positionBytes) * positionBytes, memory.bytes.length);
     let filledBytes = 0;
     do {
-      const bytesRead = await memory.transfer("read", filledBytes, length - filledBytes, advanced(position, filledBytes), this.#stopping.signal);
+      const bytesRead = await memory.transfer(
+        "read",
+        filledBytes,
+        length - filledBytes,
+        advanced(position, filledBytes),
+        this.#stopping.signal,
+      );
       filledBytes += bytesRead;
       if (bytesRead === 0) break;
     } while (position !== undefined && filledBytes < wantedBytes && filledBytes % positionBytes === 0);
@@ -189,18 +214,29 @@ type Controller = ReadableStreamDefaultController<Uint8Array> | ReadableByteStre
 
 /** The stream of `RingFile.readable`. */
 export function readableOf(file: StreamedFile, options: ReadableOptions): ReadableStream<Uint8Array> {
-  const { pool, position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["length", "zeroCopy"], file, "read");
+  const { pool, position, depth, autoClose, signal, memories } = checkStreamOptions(
+    options,
+    ["length", "zeroCopy"],
+    file,
+    "read",
+  );
   const { length, zeroCopy = false } = options;
   if (length !== undefined) checkInteger("options.length", length, 0, Number.MAX_SAFE_INTEGER);
   checkBoolean("options.zeroCopy", zeroCopy);
-  if (zeroCopy && pool === undefined) throw invalidValue("options.zeroCopy needs options.pool, whose slots the chunks are");
+  if (zeroCopy && pool === undefined)
+    throw invalidValue("options.zeroCopy needs options.pool, whose slots the chunks are");
   throwIfAborted(signal);
 
   const ahead = new ReadAhead(file, memories, position, length ?? Number.POSITIVE_INFINITY, depth, !zeroCopy);
-  /** What the consumer has: its own until it asks for the next, also when the stream ends before it does. */
+  /**
+   * The piece that the consumer holds. It belongs to the consumer until it asks for the next one, even if the stream
+   * ends earlier.
+   */
   let given: Piece | undefined;
   let forget: (() => void) | undefined;
-  /** What the signal calls. */
+  /**
+   * Called when the signal aborts. This variable keeps the function alive: onAbortWhileKept references it only weakly.
+   */
   let fail: (() => void) | undefined;
   let isEnded = false;
   const end = async () => {
@@ -217,7 +253,7 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
       try {
         controller.error(signal.reason);
       } finally {
-        end().catch(() => undefined); // the stream has failed already, with the reason
+        end().catch(() => undefined); // the stream has already failed with the signal's reason
       }
     };
     forget = onAbortWhileKept(signal, fail);
@@ -228,7 +264,8 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
     try {
       const next = await ahead.next();
       if (isEnded) {
-        next?.piece.release(); // nobody reads any more, and that the stream does not say
+        // The stream ended while the read was in flight, so no consumer is left, and the controller accepts no chunk.
+        next?.piece.release();
       } else if (next === undefined) {
         await end();
         controller.close();
@@ -241,12 +278,13 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
         controller.enqueue(next.bytes);
       }
     } catch (error) {
-      await end().catch(() => undefined); // what failed first is told
+      await end().catch(() => undefined); // report the first failure, not this one
       throw error;
     }
   };
   const { ReadableStream } = webStreams();
-  // Read ahead by the stream, a slot would be its next content by the time it is looked at.
+  // With a high-water mark above 0, the stream would pull the next chunk early. That pull releases the previous slot,
+  // which could be overwritten before the consumer has read it.
   if (zeroCopy) return new ReadableStream<Uint8Array>({ start, pull, cancel: end }, { highWaterMark: 0 });
   return new ReadableStream({ type: "bytes", start, pull, cancel: end });
 }

@@ -1,4 +1,12 @@
-import { checkBoolean, checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "../base/arguments.ts";
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  checkPosition,
+  invalidType,
+  mark,
+  outOfRange,
+} from "../base/arguments.ts";
 import { Promise } from "../base/globals.ts";
 import { currentPlace, track, untrack } from "../base/handles.ts";
 import { isUrl } from "../base/path.ts";
@@ -25,61 +33,78 @@ import {
   STATX_BTIME,
   STATX_DIOALIGN,
 } from "../uring/uapi.ts";
-import { type FixedTransferOptions, type FixedWriteOptions, noOptions, type OperationOptions, RingCore, type TransferOptions } from "./core.ts";
+import {
+  type FixedTransferOptions,
+  type FixedWriteOptions,
+  noOptions,
+  type OperationOptions,
+  RingCore,
+  type TransferOptions,
+} from "./core.ts";
 import { openFileOf, RingFile } from "./file.ts";
 
 /** Options of `new Ring()`. */
 export interface RingOptions {
-  /** Submission queue entries, 1 to 32768, and at least 2 are made: how many operations travel in one system call. Default 256. */
+  /**
+   * Submission queue entries, 1 to 32768: how many operations one system call can submit. A ring has at least 2.
+   * Default 256.
+   */
   readonly entries?: number;
-  /** Completion queue entries, up to 65536: how many operations the kernel has at once; more wait in order. Default 4096, or twice `entries` if that is more. */
+  /**
+   * Completion queue entries, up to 65536: how many operations the kernel handles at once. Further operations wait in
+   * order. Default: 4096, or twice `entries` if that is more.
+   */
   readonly cqEntries?: number;
   /**
-   * Pools whose buffers the ring's operations may use. Default none. Several are cloned side by side since Linux 6.13; on 6.12 the ring registers them, besides
-   * the pools' own registrations.
+   * Pools whose buffers the ring's operations may use. Default none. Since Linux 6.13, the ring clones several pools
+   * next to each other. On Linux 6.12 it clones a single pool, but registers several pools itself, in addition to the
+   * pools' own registrations.
    */
   readonly pool?: BufferPool | readonly BufferPool[];
-  /** IORING_SETUP_* flags, added to IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN. Default none. */
+  /** IORING_SETUP_* flags, in addition to IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN. Default none. */
   readonly flags?: number;
 }
 
-/** A part of a slot. */
+/** Part of a slot. */
 export interface FixedPart {
   /** A slot of one of the ring's pools. */
   readonly buffer: FixedBuffer;
-  /** In the slot, in bytes. Default 0. */
+  /** Offset in the slot, in bytes. Default 0. */
   readonly offset?: number;
-  /** In bytes. Default: to the slot's end. */
+  /** Length in bytes. Default: up to the end of the slot. */
   readonly length?: number;
 }
 
 /** Options of `Ring.open`. */
 export interface OpenOptions extends OperationOptions {
-  /** As node:fs has them: "r", "w+", …, or O_* of `fs.constants`. Default "r". */
+  /** Flags as in node:fs: "r", "w+", …, or O_* of `fs.constants`. Default "r". */
   readonly flags?: string | number;
-  /** Permissions of a file that is created, less the umask. Default 0o666. */
+  /** Permissions of a newly created file, before the umask is applied. Default 0o666. */
   readonly mode?: number;
-  /** Read and write past the page cache (O_DIRECT): memory, positions and lengths have to be aligned as `RingFile.alignment` says. Default false. */
+  /**
+   * Bypass the page cache (O_DIRECT). Memory, positions and lengths must be aligned as `RingFile.alignment` reports.
+   * Default false.
+   */
   readonly direct?: boolean;
 }
 
-/** What `Ring.stats()` tells: how the ring stands, and counts since it was made. */
+/** Result of `Ring.stats()`: the current state of the ring, and counters since its creation. */
 export interface RingStats {
-  /** Operations started and not completed. */
+  /** Operations that have started and not yet completed. */
   readonly inFlight: number;
-  /** Those of them that wait for room in the ring. */
+  /** How many of these wait for room in the ring, or for their turn at a file's own position. */
   readonly waiting: number;
-  /** System calls that submitted, or looked. */
+  /** System calls that submitted requests or fetched completions. */
   readonly submissions: number;
-  /** Requests that travelled in them, cancellations included. */
+  /** Requests submitted by these system calls, including cancellations. */
   readonly submitted: number;
-  /** How often the event loop was woken. */
+  /** How often the ring woke the event loop. */
   readonly wakeups: number;
-  /** How often completions found their queue full, and were fetched from the kernel. */
+  /** How often the completion queue was full, so that the ring had to fetch completions from the kernel. */
   readonly overflows: number;
 }
 
-/** What the methods of a Ring work on: a file that the ring opened, or any open descriptor. */
+/** The file that a method of Ring works on: a RingFile that the ring opened, or any open file descriptor. */
 export type FileTarget = RingFile | number;
 
 const signalOnly = ["signal"];
@@ -88,19 +113,23 @@ const openOptions = ["flags", "mode", ...positionalOpenOptions];
 const transferOptions = ["position", "signal"];
 
 /**
- * An io_uring on Bun's event loop: operations are promises, those of one tick travel in one system call, and the process lives exactly as long as one is
- * in flight. For the thread that made it. Transfers on RingFiles that are open with O_DIRECT are submitted in groups of 16, so that
- * the device begins early.
+ * An io_uring on Bun's event loop. Each operation returns a promise. Operations started in the same tick are submitted
+ * with one system call. Operations in flight keep the process alive; an idle ring does not. Only the thread that made
+ * the ring may use it. Transfers on RingFiles opened with O_DIRECT are submitted in groups of 16, so that the device
+ * can start early.
  *
- * The methods of a Ring are io_uring's requests, one each: they take a RingFile or any open descriptor, memory of SharedArrayBuffers, and resolve to what the request returns. The methods
- * of a RingFile that have the same names are those of node:fs/promises' FileHandle: they take any memory, and resolve to objects such as `{ bytesRead, buffer }`.
+ * The methods of a Ring correspond to io_uring's requests, one to one. They take a RingFile or any open descriptor, use
+ * memory of SharedArrayBuffers, and resolve to the result of the request. The methods with the same names on RingFile
+ * are those of FileHandle in node:fs/promises: they take any memory, and resolve to objects such as
+ * `{ bytesRead, buffer }`.
  *
- * What fails rejects with a UringError: EBADF where the ring is closed, otherwise the errno of the request. A wrong argument rejects with a TypeError or a
- * RangeError, an abort with the signal's reason.
+ * A failed operation rejects with a UringError: EBADF if the ring is closed, otherwise the errno of the request. A
+ * wrong argument rejects with a TypeError or a RangeError. An abort rejects with the signal's reason.
  *
- * Where a descriptor is given as a number, keep it open until the operation's completion, which after an abort comes later than its promise's rejection: the
- * kernel may look it up only then. A RingFile does so itself. Opening FIFOs that have no other end occupies the kernel's workers, of which a thread has four a
- * processor, and eight at least: open those with O_NONBLOCK.
+ * If you pass a descriptor as a number, keep it open until the operation completes: the kernel may look it up late.
+ * After an abort, the operation completes later than its promise rejects. A RingFile takes care of this itself. Opening
+ * a FIFO that has no other end yet occupies one of the kernel's worker threads, of which each thread has four per
+ * processor, and at least eight. Open such FIFOs with O_NONBLOCK.
  *
  * @example
  * ```ts
@@ -120,10 +149,11 @@ export class Ring implements AsyncDisposable {
   readonly #core: RingCore;
 
   /**
-   * Sets up a ring and gives it the pools' buffers.
-   * @throws TypeError, RangeError: an option's type or value
-   * @throws UringError EBADF: a pool is closed; ENOMEM: over the memlock limit, where the kernel cannot clone, or the process has changed its user since the pool was made; and the
-   * errors of `new RawRing()`
+   * Sets up a ring and gives it access to the pools' buffers.
+   * @throws TypeError, RangeError: an option has the wrong type or value
+   * @throws UringError EBADF: a pool is closed; ENOMEM: the pools exceed the limit on locked memory, and the ring must
+   * register them itself, because the kernel cannot clone buffers or the process has changed its user since it made the
+   * pool; and the errors of `new RawRing()`
    */
   constructor(options: RingOptions = {}) {
     if (options instanceof BufferPool) throw invalidType("options", "an object, as in `new Ring({ pool })`", options);
@@ -133,39 +163,51 @@ export class Ring implements AsyncDisposable {
     const { cqEntries = Math.max(4096, 2 * entries) } = options;
     const checked = uringOptions({ entries: Math.max(2, entries), cqEntries, flags });
     if ((flags & (IORING_SETUP_IOPOLL | IORING_SETUP_HYBRID_IOPOLL)) !== 0)
-      throw outOfRange("options.flags", "without IORING_SETUP_IOPOLL, whose completions wake nobody: that is for RawRing", flags);
-    this.#core = new RingCore({ ...checked, flags: (flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) >>> 0 }, pool);
+      throw outOfRange(
+        "options.flags",
+        "without IORING_SETUP_IOPOLL, whose completions cannot wake the event loop (use RawRing for it)",
+        flags,
+      );
+    this.#core = new RingCore(
+      { ...checked, flags: (flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) >>> 0 },
+      pool,
+    );
     track(this, this.#core);
   }
 
-  /** How the kernel gave the ring its pools: a clone of their registration, or one of its own: before Linux 6.12 (6.13 for several pools), and
-   * where the process has changed its user, or lost CAP_IPC_LOCK, since a pool was made. */
+  /**
+   * How the ring got access to its pools' buffers: by a clone of their registration, or by a registration of its own.
+   * The ring registers them itself before Linux 6.12 (6.13 for several pools), and if the process has changed its user,
+   * or gained or lost CAP_IPC_LOCK, since it made a pool. Undefined for a ring without pools.
+   */
   get bufferSource(): "cloned" | "registered" | undefined {
     return this.#core.bufferSource;
   }
 
-  /** Milliseconds that the kernel's call for it took. */
+  /** How long the system calls that clone or register the pools' buffers took, in milliseconds. */
   get bufferJoinMs(): number {
     return this.#core.bufferJoinMs;
   }
 
-  /** Operations started and not completed. */
+  /** Operations that have started and not yet completed. */
   get inFlight(): number {
     return this.#core.requests.inFlight;
   }
 
-  /** Whether close() was called. */
+  /** Whether close() has been called. */
   get closed(): boolean {
     return this.#core.requests.closed;
   }
 
   /**
-   * Opens a file, close-on-exec. What follows the path may be one object, `{ flags, mode, direct, signal }`.
-   * @param path - a path, or a file: URL
-   * @param flags - as node:fs has them: "r", "w+", …, or O_* of `fs.constants`. Default "r".
-   * @param mode - permissions of a file that is created, less the umask. Default 0o666.
-   * @throws UringError ENOENT, EACCES, EMFILE, … with the path in the message; EINVAL: among others, O_DIRECT where the file system has none
-   * @throws TypeError, RangeError: an argument's type or value
+   * Opens a file with close-on-exec. Instead of separate arguments, you can pass one object after the path:
+   * `{ flags, mode, direct, signal }`.
+   * @param path - a path or a file: URL
+   * @param flags - flags as in node:fs: "r", "w+", …, or O_* of `fs.constants`. Default "r".
+   * @param mode - permissions of a newly created file, before the umask is applied. Default 0o666.
+   * @throws UringError ENOENT, EACCES, EMFILE, … with the path in the message; EINVAL: for example, the file system
+   * does not support O_DIRECT
+   * @throws TypeError, RangeError: an argument has the wrong type or value
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -178,9 +220,19 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_openat(3)
    */
-  open(path: string | URL, flags?: string | number, mode?: number, options?: Omit<OpenOptions, "flags" | "mode">): Promise<RingFile>;
+  open(
+    path: string | URL,
+    flags?: string | number,
+    mode?: number,
+    options?: Omit<OpenOptions, "flags" | "mode">,
+  ): Promise<RingFile>;
   open(path: string | URL, options: OpenOptions): Promise<RingFile>;
-  async open(path: string | URL, given?: OpenOptions | string | number, mode?: number, options: OpenOptions = noOptions): Promise<RingFile> {
+  async open(
+    path: string | URL,
+    given?: OpenOptions | string | number,
+    mode?: number,
+    options: OpenOptions = noOptions,
+  ): Promise<RingFile> {
     const { requests } = this.#core;
     const place = currentPlace();
     const isPositional = typeof given !== "object" || given === null;
@@ -188,24 +240,38 @@ export class Ring implements AsyncDisposable {
       (named) => {
         const { direct = false, signal } = named;
         checkBoolean("options.direct", direct);
-        if (direct) requests.assertNotInChain("open with `direct`"); // it asks for the alignment, too
-        const request = isPositional ? operations.open(path, given, mode, direct) : operations.open(path, named.flags, named.mode, direct);
-        return { ...request, result: (fd: number, fileEntry: number) => ({ ...request.result(fd, fileEntry), signal }) };
+        // With `direct`, open also requests the alignment, so it is more than one request.
+        if (direct) requests.assertNotInChain("open with `direct`");
+        const request = isPositional
+          ? operations.open(path, given, mode, direct)
+          : operations.open(path, named.flags, named.mode, direct);
+        return {
+          ...request,
+          result: (fd: number, fileEntry: number) => ({ ...request.result(fd, fileEntry), signal }),
+        };
       },
       isPositional ? options : given,
       isPositional ? positionalOpenOptions : openOptions,
     );
     const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, signal);
     requests.engine.files.install(fileEntry);
-    return new RingFile(this, this.#core, new OpenFile(fd, fileEntry, text, openedWith, alignment, isSeekable(fd), describe(fd)), place);
+    return new RingFile(
+      this,
+      this.#core,
+      new OpenFile(fd, fileEntry, text, openedWith, alignment, isSeekable(fd), describe(fd)),
+      place,
+    );
   }
 
   /**
-   * Reads into a slot. Resolves to the number of bytes read, which may be fewer than asked for, and is 0 at the file's end.
-   * @param file - opened by this ring, or a descriptor
+   * Reads into a slot. Resolves to the number of bytes read, which may be fewer than requested, and is 0 at the end of
+   * the file.
+   * @param file - a RingFile opened by this ring, or a descriptor
    * @param buffer - a slot of one of the ring's pools
-   * @throws TypeError, RangeError: an argument's type or value, a range outside the slot, a slot of another pool
-   * @throws UringError ESTALE: the slot was released; EXDEV: a file of another ring; EINVAL: often a misaligned O_DIRECT transfer
+   * @throws TypeError, RangeError: an argument has the wrong type or value, the range exceeds the slot, or the slot
+   * belongs to another pool
+   * @throws UringError ESTALE: the slot was released; EXDEV: the file belongs to another ring; EINVAL: often a
+   * misaligned O_DIRECT transfer
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -224,8 +290,10 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Writes from a slot. Resolves to the number of bytes written, which may be fewer than asked for. Arguments and errors are those of readFixed.
-   * @throws TypeError, RangeError, UringError: as readFixed; ENOSPC, EDQUOT, EFBIG: no room; EBADF: not open for writing
+   * Writes from a slot. Resolves to the number of bytes written, which may be fewer than requested. Arguments and
+   * errors are those of readFixed.
+   * @throws TypeError, RangeError, UringError: as for readFixed; ENOSPC, EDQUOT, EFBIG: no space; EBADF: the file is
+   * not open for writing
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -244,11 +312,12 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Reads into several slots, or parts of slots, one after the other, as one request. Resolves to the number of bytes read in all. Where the parts do not lie in one
-   * registered buffer, or the kernel has no such request (before Linux 6.15), they are read as memory like any other.
-   * @param file - opened by this ring, or a descriptor
-   * @param parts - 1 to 1024
-   * @throws TypeError, RangeError, UringError: as readFixed
+   * Reads into several slots or parts of slots, in order, with one request. Resolves to the total number of bytes read.
+   * Before Linux 6.15, or if the parts do not all lie in one registered buffer, the ring reads into them as into
+   * ordinary, unregistered memory.
+   * @param file - a RingFile opened by this ring, or a descriptor
+   * @param parts - 1 to 1024 slots or parts of slots
+   * @throws TypeError, RangeError, UringError: as for readFixed
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -263,14 +332,18 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_readv_fixed(3)
    */
-  readvFixed(file: FileTarget, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
+  readvFixed(
+    file: FileTarget,
+    parts: readonly (FixedBuffer | FixedPart)[],
+    options: TransferOptions = noOptions,
+  ): Promise<number> {
     return this.#transferParts("read", file, parts, options);
   }
 
   /**
-   * Writes from several slots, or parts of slots. Arguments and errors are those of readvFixed.
-   * Before Linux 6.15 they are written as memory like any other.
-   * @throws TypeError, RangeError, UringError: as readvFixed
+   * Writes from several slots or parts of slots, in order, with one request. Arguments and errors are those of
+   * readvFixed. Before Linux 6.15, the ring writes from them as from ordinary, unregistered memory.
+   * @throws TypeError, RangeError, UringError: as for readvFixed
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -284,18 +357,25 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_writev_fixed(3)
    */
-  writevFixed(file: FileTarget, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions = noOptions): Promise<number> {
+  writevFixed(
+    file: FileTarget,
+    parts: readonly (FixedBuffer | FixedPart)[],
+    options: TransferOptions = noOptions,
+  ): Promise<number> {
     return this.#transferParts("write", file, parts, options);
   }
 
   /**
-   * Reads into memory of any SharedArrayBuffer that is not a pool's: slots have readFixed, which keeps them until the kernel is done. Resolves to the number of bytes read, which may be fewer than asked for, and is 0 at the
-   * file's end. More than 2 GiB are read by several requests, one after the other.
-   * @param file - opened by this ring, or a descriptor
-   * @param bytes - where to
-   * @throws TypeError: memory other than a SharedArrayBuffer's, which could move or go while the kernel writes it
-   * @throws RangeError: an option's value
-   * @throws UringError EXDEV: a file of another ring; EISDIR: a folder; EINVAL: often a misaligned O_DIRECT transfer
+   * Reads into memory of any SharedArrayBuffer, except a pool's: for slots, use readFixed, which keeps the slot until
+   * the kernel is done with it. Resolves to the number of bytes read, which may be fewer than requested, and is 0 at
+   * the end of the file. The ring splits a read of more than 2 GiB into several requests, one after the other.
+   * @param file - a RingFile opened by this ring, or a descriptor
+   * @param bytes - memory to read into
+   * @throws TypeError: the memory is not that of a SharedArrayBuffer, so it could move or be freed while the kernel
+   * writes to it; or it belongs to a pool
+   * @throws RangeError: an option has a wrong value
+   * @throws UringError EXDEV: the file belongs to another ring; EISDIR: it is a directory; EINVAL: often a misaligned
+   * O_DIRECT transfer
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -313,8 +393,10 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Writes from memory of any SharedArrayBuffer. Resolves to the number of bytes written, which may be fewer than asked for. Arguments and errors are those of read.
-   * @throws TypeError, RangeError, UringError: as read; ENOSPC, EDQUOT, EFBIG: no room; EBADF: not open for writing
+   * Writes from memory of any SharedArrayBuffer, except a pool's. Resolves to the number of bytes written, which may be
+   * fewer than requested. Arguments and errors are those of read.
+   * @throws TypeError, RangeError, UringError: as for read; ENOSPC, EDQUOT, EFBIG: no space; EBADF: the file is not
+   * open for writing
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -332,10 +414,10 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Reads into several pieces of memory, one after the other, as one request. Resolves to the number of bytes read in all.
-   * @param file - opened by this ring, or a descriptor
-   * @param buffers - 1 to 1024, of any SharedArrayBuffers
-   * @throws TypeError, RangeError, UringError: as read
+   * Reads into several pieces of memory, in order, with one request. Resolves to the total number of bytes read.
+   * @param file - a RingFile opened by this ring, or a descriptor
+   * @param buffers - 1 to 1024 Uint8Arrays of any SharedArrayBuffers
+   * @throws TypeError, RangeError, UringError: as for read
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -349,12 +431,16 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_readv(3)
    */
   readv(file: FileTarget, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run((given) => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, given.position), options, transferOptions);
+    return this.#run(
+      (given) => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, given.position),
+      options,
+      transferOptions,
+    );
   }
 
   /**
-   * Writes several pieces of memory. Arguments and errors are those of readv.
-   * @throws TypeError, RangeError, UringError: as write
+   * Writes from several pieces of memory, in order, with one request. Arguments and errors are those of readv.
+   * @throws TypeError, RangeError, UringError: as for write
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -367,14 +453,19 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_writev(3)
    */
   writev(file: FileTarget, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run((given) => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, given.position), options, transferOptions);
+    return this.#run(
+      (given) => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, given.position),
+      options,
+      transferOptions,
+    );
   }
 
   /**
-   * Resolves when the file's content and metadata are on stable storage.
-   * @param file - opened by this ring, or a descriptor
-   * @throws TypeError: an argument's type
-   * @throws UringError EIO, ENOSPC, EDQUOT: not all of it could be written back; EINVAL: what has no storage, as a pipe
+   * Writes the file's content and metadata back, and resolves when they are on stable storage.
+   * @param file - a RingFile opened by this ring, or a descriptor
+   * @throws TypeError: an argument has the wrong type
+   * @throws UringError EIO, ENOSPC, EDQUOT: not everything could be written back; EINVAL: the file has no storage, for
+   * example a pipe
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -391,9 +482,9 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Resolves when the file's content, and the metadata needed to read it back, are on stable storage.
-   * @param file - opened by this ring, or a descriptor
-   * @throws TypeError, UringError: as fsync
+   * Writes the file's content back, with the metadata needed to read it, and resolves when they are on stable storage.
+   * @param file - a RingFile opened by this ring, or a descriptor
+   * @throws TypeError, UringError: as for fsync
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -410,12 +501,12 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * A file's metadata.
-   * @param file - opened by this ring, a descriptor, or a path
-   * @param options.mask - STATX_*: what is wanted. Default STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN.
-   * @param options.flags - AT_*: 0x100 (AT_SYMLINK_NOFOLLOW) is about a link itself. Default 0.
+   * Returns a file's metadata.
+   * @param file - a RingFile opened by this ring, a descriptor, or a path or a file: URL
+   * @param options.mask - STATX_*: the fields to return. Default STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN.
+   * @param options.flags - AT_*: with 0x100 (AT_SYMLINK_NOFOLLOW), a symbolic link is not followed. Default 0.
    * @throws UringError ENOENT, EACCES, … with the path in the message
-   * @throws TypeError, RangeError: an argument's or option's type or value
+   * @throws TypeError, RangeError: an argument or an option has the wrong type or value
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -427,7 +518,10 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_statx(3), statx(2)
    */
-  statx(file: FileTarget | string | URL, options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions): Promise<Statx> {
+  statx(
+    file: FileTarget | string | URL,
+    options: OperationOptions & { readonly mask?: number; readonly flags?: number } = noOptions,
+  ): Promise<Statx> {
     return this.#run(
       (given) =>
         operations.statx(
@@ -441,12 +535,12 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Cuts a file off, or lengthens it with zeros. Since Linux 6.9.
-   * @param file - opened by this ring, or a descriptor
-   * @param length - in bytes
-   * @throws UringError EOPNOTSUPP: an older kernel
-   * @throws TypeError, RangeError: an argument's type or value
-   * @throws UringError EINVAL: not open for writing, or no regular file
+   * Truncates a file to a length, or extends it with zeros. Since Linux 6.9.
+   * @param file - a RingFile opened by this ring, or a descriptor
+   * @param length - length in bytes
+   * @throws UringError EOPNOTSUPP: the kernel is older
+   * @throws TypeError, RangeError: an argument has the wrong type or value
+   * @throws UringError EINVAL: the file is not open for writing, or is not a regular file
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -462,13 +556,14 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Allocates a file's space, or with a mode punches holes, zeroes, inserts or collapses ranges.
-   * @param file - opened by this ring, or a descriptor
-   * @param length - in bytes
-   * @param options.position - where it begins, in bytes. Default 0.
+   * Allocates space for a file. With a mode, it punches holes, or zeroes, inserts or collapses ranges.
+   * @param file - a RingFile opened by this ring, or a descriptor
+   * @param length - length in bytes
+   * @param options.position - start of the range, in bytes. Default 0.
    * @param options.mode - FALLOC_FL_*. Default 0.
-   * @throws TypeError, RangeError: an argument's or option's type or value
-   * @throws UringError EOPNOTSUPP: the file system has no such mode; ENOSPC; EBADF: not open for writing; ESPIPE: a pipe
+   * @throws TypeError, RangeError: an argument or an option has the wrong type or value
+   * @throws UringError EOPNOTSUPP: the file system does not support the mode; ENOSPC: no space; EBADF: the file is not
+   * open for writing; ESPIPE: it is a pipe
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -484,21 +579,22 @@ export class Ring implements AsyncDisposable {
     length: number | bigint,
     options: OperationOptions & { readonly position?: number | bigint; readonly mode?: number } = noOptions,
   ): Promise<void> {
-    return this.#run((given) => operations.fallocate(this.#target(file, "fallocate"), given.mode ?? 0, given.position ?? 0, length), options, [
-      "position",
-      "mode",
-      "signal",
-    ]);
+    return this.#run(
+      (given) => operations.fallocate(this.#target(file, "fallocate"), given.mode ?? 0, given.position ?? 0, length),
+      options,
+      ["position", "mode", "signal"],
+    );
   }
 
   /**
-   * Tells the kernel how a file will be read.
-   * @param file - opened by this ring, or a descriptor
+   * Advises the kernel how the program will read a file.
+   * @param file - a RingFile opened by this ring, or a descriptor
    * @param advice - "normal", "random", "sequential", "willneed", "dontneed" or "noreuse"
-   * @param options.position - where that begins, in bytes. Default 0.
-   * @param options.length - how far it goes, in bytes, less than 4 GiB; 0: to the file's end. Default 0.
-   * @throws TypeError, RangeError: an argument's or option's type or value
-   * @throws UringError ESPIPE: a pipe
+   * @param options.position - start of the range, in bytes. Default 0.
+   * @param options.length - length of the range, in bytes, less than 4 GiB; 0 means up to the end of the file.
+   * Default 0.
+   * @throws TypeError, RangeError: an argument or an option has the wrong type or value
+   * @throws UringError ESPIPE: the file is a pipe
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -514,19 +610,20 @@ export class Ring implements AsyncDisposable {
     advice: operations.Advice,
     options: OperationOptions & { readonly position?: number | bigint; readonly length?: number } = noOptions,
   ): Promise<void> {
-    return this.#run((given) => operations.fadvise(this.#target(file, "fadvise"), advice, given.position ?? 0, given.length ?? 0), options, [
-      "position",
-      "length",
-      "signal",
-    ]);
+    return this.#run(
+      (given) => operations.fadvise(this.#target(file, "fadvise"), advice, given.position ?? 0, given.length ?? 0),
+      options,
+      ["position", "length", "signal"],
+    );
   }
 
   /**
-   * Removes a file's name; with the flag 0x200 (AT_REMOVEDIR) an empty folder.
-   * @param path - a path, or a file: URL
+   * Removes a file's name or, with the flag 0x200 (AT_REMOVEDIR), an empty directory.
+   * @param path - a path or a file: URL
    * @param options.flags - AT_REMOVEDIR (0x200), or 0. Default 0.
-   * @throws TypeError, RangeError: an argument's or option's type or value
-   * @throws UringError ENOENT, EACCES, EISDIR: a folder without the flag, ENOTEMPTY, … with the path in the message
+   * @throws TypeError, RangeError: an argument or an option has the wrong type or value
+   * @throws UringError ENOENT, EACCES, EISDIR: the path is a directory and the flag is not set, ENOTEMPTY, … with the
+   * path in the message
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -543,12 +640,14 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Renames a file, replacing what has the name.
-   * @param from - a path, or a file: URL
-   * @param to - a path, or a file: URL, on the same file system
-   * @param options.flags - RENAME_*: 1 (RENAME_NOREPLACE) fails with EEXIST instead, 2 (RENAME_EXCHANGE) swaps the two. Default 0.
-   * @throws TypeError, RangeError: an argument's or option's type or value
-   * @throws UringError ENOENT, EACCES, EXDEV: another file system, EEXIST: with RENAME_NOREPLACE, … with both paths in the message
+   * Renames a file. Replaces an existing file of that name.
+   * @param from - a path or a file: URL
+   * @param to - a path or a file: URL, on the same file system
+   * @param options.flags - RENAME_*: with 1 (RENAME_NOREPLACE), an existing file fails the call with EEXIST; 2
+   * (RENAME_EXCHANGE) swaps the two files. Default 0.
+   * @throws TypeError, RangeError: an argument or an option has the wrong type or value
+   * @throws UringError ENOENT, EACCES, EXDEV: the paths are on different file systems, EEXIST: with RENAME_NOREPLACE,
+   * the file exists, … with both paths in the message
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -558,16 +657,20 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_rename(3), renameat2(2)
    */
-  rename(from: string | URL, to: string | URL, options: OperationOptions & { readonly flags?: number } = noOptions): Promise<void> {
+  rename(
+    from: string | URL,
+    to: string | URL,
+    options: OperationOptions & { readonly flags?: number } = noOptions,
+  ): Promise<void> {
     return this.#run((given) => operations.rename(from, to, given.flags ?? 0), options, ["flags", "signal"]);
   }
 
   /**
-   * Makes a folder.
-   * @param path - a path, or a file: URL
-   * @param mode - its permissions, less the umask. Default 0o777.
-   * @throws TypeError, RangeError: an argument's type or value
-   * @throws UringError EEXIST, ENOENT: the parent, EACCES, … with the path in the message
+   * Creates a directory.
+   * @param path - a path or a file: URL
+   * @param mode - permissions, before the umask is applied. Default 0o777.
+   * @throws TypeError, RangeError: an argument has the wrong type or value
+   * @throws UringError EEXIST, ENOENT: the parent does not exist, EACCES, … with the path in the message
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -582,15 +685,16 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Moves bytes between a pipe and a file or another pipe, without their passing through memory of the process. Resolves to how many.
-   * @param from - opened by this ring, or a descriptor
-   * @param to - opened by this ring, or a descriptor
-   * @param length - at most, in bytes
-   * @param options.fromPosition - in a file that is read from. Default: its own position.
-   * @param options.toPosition - in a file that is written to. Default: its own position.
+   * Moves bytes between a pipe and a file or another pipe, without copying them through the process's memory. Resolves
+   * to the number of bytes moved.
+   * @param from - a RingFile opened by this ring, or a descriptor
+   * @param to - a RingFile opened by this ring, or a descriptor
+   * @param length - maximum number of bytes
+   * @param options.fromPosition - position in the source file, in bytes. Default: its own position.
+   * @param options.toPosition - position in the destination file, in bytes. Default: its own position.
    * @param options.flags - SPLICE_F_*. Default 0.
-   * @throws UringError EINVAL: neither end is a pipe; ESPIPE: a position was given for one
-   * @throws TypeError, RangeError: an argument's or option's type or value
+   * @throws UringError EINVAL: neither end is a pipe; ESPIPE: a position was given for a pipe
+   * @throws TypeError, RangeError: an argument or an option has the wrong type or value
    * @example
    * ```ts
    * import { execSync } from "node:child_process";
@@ -609,21 +713,33 @@ export class Ring implements AsyncDisposable {
     from: FileTarget,
     to: FileTarget,
     length: number,
-    options: OperationOptions & { readonly fromPosition?: number | bigint; readonly toPosition?: number | bigint; readonly flags?: number } = noOptions,
+    options: OperationOptions & {
+      readonly fromPosition?: number | bigint;
+      readonly toPosition?: number | bigint;
+      readonly flags?: number;
+    } = noOptions,
   ): Promise<number> {
     return this.#run(
-      (given) => operations.splice(this.#target(from, "splice"), this.#target(to, "splice"), length, given.fromPosition, given.toPosition, given.flags ?? 0),
+      (given) =>
+        operations.splice(
+          this.#target(from, "splice"),
+          this.#target(to, "splice"),
+          length,
+          given.fromPosition,
+          given.toPosition,
+          given.flags ?? 0,
+        ),
       options,
       ["fromPosition", "toPosition", "flags", "signal"],
     );
   }
 
   /**
-   * Waits until a descriptor is ready. Resolves to the events that it is ready for.
-   * @param file - opened by this ring, or a descriptor
-   * @param events - POLLIN (1), POLLOUT (4), …: what is waited for; POLLERR (8) and POLLHUP (16) always are
-   * @throws TypeError, RangeError: an argument's type or value
-   * @throws UringError EBADF: not a descriptor
+   * Waits until a file is ready. Resolves to the events that it is ready for.
+   * @param file - a RingFile opened by this ring, or a descriptor
+   * @param events - events to wait for: POLLIN (1), POLLOUT (4), …; POLLERR (8) and POLLHUP (16) are always included
+   * @throws TypeError, RangeError: an argument has the wrong type or value
+   * @throws UringError EBADF: the descriptor is not open
    * @example
    * ```ts
    * import { constants } from "node:fs";
@@ -641,9 +757,9 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Resolves after a time, by the kernel's monotonic clock.
-   * @param timeoutMs - milliseconds, with fractions down to a nanosecond
-   * @throws TypeError, RangeError: not a number from 0 to 2^53 - 1
+   * Resolves after a delay, measured by the kernel's monotonic clock.
+   * @param timeoutMs - delay in milliseconds; may have a fraction, down to a nanosecond
+   * @throws TypeError, RangeError: the delay is not a number from 0 to 2^53 - 1
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -658,7 +774,7 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Does nothing, by way of the kernel.
+   * Does nothing, but makes a round trip through the kernel.
    * @throws UringError EBADF: the ring is closed
    * @example
    * ```ts
@@ -676,12 +792,16 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Starts several operations as a chain, submitted together: the kernel begins each when the one before has succeeded. Returns their promises, in
-   * order. When one fails, or reads or writes fewer bytes than asked for, the rest is not done: it rejects with ECANCELED, and the first failure as
-   * its cause. An operation whose signal aborts before its turn, and all that come after it, are cancelled when the turn comes, unless the kernel has done it by then.
-   * An error that the kernel finds beforehand, as in a path that is too long, ends the whole chain.
-   * @param operations - functions that each start one operation of this ring: `() => ring.write(…)`. No more than the ring's entries.
-   * @throws TypeError, RangeError, UringError: what one of the operations refuses, or does not start just one request; then none of the chain's requests is started
+   * Starts several operations as a chain, submitted together: the kernel starts each operation when the previous one
+   * has succeeded. Returns their promises, in order. If an operation fails, or reads or writes fewer bytes than
+   * requested, the kernel does not run the rest: those promises reject with ECANCELED, with the first failure as their
+   * cause. If the signal of an operation aborts before its turn, the operation and all that follow it are cancelled
+   * when its turn comes, unless the kernel has completed it by then. An error that the kernel finds at submission, such
+   * as a path that is too long, fails the whole chain.
+   * @param operations - functions that each start one operation of this ring: `() => ring.write(…)`. At most as many as
+   * the ring has entries.
+   * @throws TypeError, RangeError, UringError: one of the operations is refused, or a function does not start exactly
+   * one request; none of the chain's requests is started then
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -700,12 +820,15 @@ export class Ring implements AsyncDisposable {
   ): { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> } {
     if (!Array.isArray(operations)) throw invalidType("operations", "an array of functions", operations);
     for (const [index, operation] of operations.entries())
-      if (typeof operation !== "function") throw invalidType(`operations[${index}]`, "a function that starts an operation", operation);
-    return this.#core.requests.startChain(operations) as { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> };
+      if (typeof operation !== "function")
+        throw invalidType(`operations[${index}]`, "a function that starts an operation", operation);
+    return this.#core.requests.startChain(operations) as {
+      -readonly [Index in keyof Operations]: ReturnType<Operations[Index]>;
+    };
   }
 
   /**
-   * How the ring stands.
+   * Returns the state of the ring: operations in flight, and counters.
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -721,7 +844,7 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Has what is in flight keep the process alive, as it does from the start.
+   * Makes operations in flight keep the process alive, which is the default.
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -739,8 +862,10 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Lets the process end while operations are in flight. They go on as long as something else keeps it alive, and then complete some milliseconds late: Bun can be woken only
-   * by what keeps the process alive, so the ring is looked at, after a millisecond first and then less and less often, every 16 at last.
+   * Lets the process end while operations are in flight. The operations continue as long as something else keeps the
+   * process alive, but then complete some milliseconds late. Bun cannot be woken by anything that does not also keep
+   * the process alive, so the ring polls for completions instead: first after one millisecond, then at growing
+   * intervals of up to 16 ms.
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -755,9 +880,12 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Closes the ring: refuses new work, cancels what is in flight, waits until the kernel is done with all of it, closes the files opened here. Nothing is written to
-   * a buffer after it has resolved. It waits for a request that cannot be cancelled as long as that takes, with a warning after 5 seconds. Again: the same promise.
-   * @throws UringError: the kernel would not finish; the ring's memory then stays allocated
+   * Closes the ring: refuses new operations, cancels those in flight, waits until the kernel is done with all of them,
+   * and closes the files that the ring opened. After the promise has resolved, the kernel writes to no buffer any more.
+   * If a request cannot be cancelled, close waits for it as long as it takes, and warns after 5 seconds. Further calls
+   * return the same promise.
+   * @throws UringError: the kernel did not finish the requests, so the ring's memory stays allocated; or closing one of
+   * the files failed
    * @example
    * ```ts
    * import { Ring } from "bun-uring";
@@ -774,12 +902,17 @@ export class Ring implements AsyncDisposable {
     return this.#core.close();
   }
 
-  /** close() */
+  /** Calls close(). */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  #transferFixed(direction: "read" | "write", file: FileTarget, buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
+  #transferFixed(
+    direction: "read" | "write",
+    file: FileTarget,
+    buffer: FixedBuffer,
+    options: FixedWriteOptions,
+  ): Promise<number> {
     let target: operations.Target;
     try {
       target = this.#target(file, direction === "read" ? "read_fixed" : "write_fixed");
@@ -789,7 +922,10 @@ export class Ring implements AsyncDisposable {
     return this.#core.transferFixed(direction, target, buffer, options);
   }
 
-  /** Starts an operation; whatever is wrong with it, or with its options, which are read once, rejects. */
+  /**
+   * Starts an operation. Invalid arguments and options reject its promise. Each option is read only once, because a
+   * getter may return different values.
+   */
   #run<Result, Options extends OperationOptions>(
     prepare: (options: Options) => Request<Result>,
     options: Options,
@@ -803,13 +939,31 @@ export class Ring implements AsyncDisposable {
     });
   }
 
-  #transferBytes(direction: "read" | "write", file: FileTarget, bytes: Uint8Array, options: TransferOptions): Promise<number> {
-    if (isBytes(bytes) && byteLengthOf(bytes) > largestTransferBytes) return this.#transferLong(direction, file, bytes, options);
-    return this.#run((given) => operations.transfer(direction, this.#target(file, direction), bytes, given.position), options, transferOptions);
+  #transferBytes(
+    direction: "read" | "write",
+    file: FileTarget,
+    bytes: Uint8Array,
+    options: TransferOptions,
+  ): Promise<number> {
+    if (isBytes(bytes) && byteLengthOf(bytes) > largestTransferBytes)
+      return this.#transferLong(direction, file, bytes, options);
+    return this.#run(
+      (given) => operations.transfer(direction, this.#target(file, direction), bytes, given.position),
+      options,
+      transferOptions,
+    );
   }
 
-  /** One request after the other, until one is short; an error after the first ends it as a short one does. */
-  async #transferLong(direction: "read" | "write", file: FileTarget, bytes: Uint8Array, options: TransferOptions): Promise<number> {
+  /**
+   * Transfers by one request after the other, until one is short. An error after the first request ends the transfer
+   * like a short one: the caller gets the number of bytes transferred so far.
+   */
+  async #transferLong(
+    direction: "read" | "write",
+    file: FileTarget,
+    bytes: Uint8Array,
+    options: TransferOptions,
+  ): Promise<number> {
     this.#core.requests.assertNotInChain(direction);
     checkOptions(options, transferOptions);
     const { position, signal } = options;
@@ -817,7 +971,8 @@ export class Ring implements AsyncDisposable {
     const target = this.#target(file, direction);
     const all = bytesOfView(bytes);
     const use = typeof target === "number" ? undefined : target;
-    // Open from here to the end: closing waits for it, and refuses only what begins later.
+    // Marks the file as in use for the whole transfer. Closing the file waits for the transfer, and refuses only
+    // operations that start later.
     use?.beginUse();
     try {
       let done = 0;
@@ -825,7 +980,10 @@ export class Ring implements AsyncDisposable {
         const part = all.subarray(done, done + largestTransferBytes);
         const from = position === undefined ? undefined : BigInt(position) + BigInt(done);
         try {
-          const transferred = await this.#core.requests.run(() => operations.transfer(direction, target, part, from), signal);
+          const transferred = await this.#core.requests.run(
+            () => operations.transfer(direction, target, part, from),
+            signal,
+          );
           done += transferred;
           if (transferred < part.length) break;
         } catch (error) {
@@ -839,20 +997,35 @@ export class Ring implements AsyncDisposable {
     }
   }
 
-  #transferParts(direction: "read" | "write", file: FileTarget, parts: readonly (FixedBuffer | FixedPart)[], options: TransferOptions): Promise<number> {
+  #transferParts(
+    direction: "read" | "write",
+    file: FileTarget,
+    parts: readonly (FixedBuffer | FixedPart)[],
+    options: TransferOptions,
+  ): Promise<number> {
     return this.#run(
       ({ position }) => {
         const syscall = `${direction}v_fixed`;
         operations.checkVector(parts);
         const target = this.#target(file, syscall);
         const ranges = Array.from(parts, (part, index) => {
-          if (typeof part !== "object" || part === null) throw invalidType(`parts[${index}]`, "a FixedBuffer, or an object with one as `buffer`", part);
-          const { buffer, offset = 0, length } = part instanceof FixedBuffer ? { buffer: part, length: undefined } : part;
+          if (typeof part !== "object" || part === null)
+            throw invalidType(`parts[${index}]`, "a FixedBuffer, or an object with one as `buffer`", part);
+          const {
+            buffer,
+            offset = 0,
+            length,
+          } = part instanceof FixedBuffer ? { buffer: part, length: undefined } : part;
           const name = `parts[${index}]`;
-          return this.#core.rangeOf(buffer, offset, length, syscall, { buffer: `${name}.buffer`, offset: `${name}.offset`, length: `${name}.length` });
+          return this.#core.rangeOf(buffer, offset, length, syscall, {
+            buffer: `${name}.buffer`,
+            offset: `${name}.offset`,
+            length: `${name}.length`,
+          });
         });
         const uses = ranges.map(({ slot }) => slot);
-        const filled = ranges.filter(({ length }) => length > 0); // the kernel refuses empty parts of registered buffers
+        // The kernel refuses empty parts of registered buffers.
+        const filled = ranges.filter(({ length }) => length > 0);
         const [{ bufferIndex } = { bufferIndex: 0 }] = filled;
         const isOne = filled.length > 0 && filled.every((range) => range.bufferIndex === bufferIndex);
         const bytes = filled.reduce((sum, { length }) => sum + length, 0);
@@ -867,11 +1040,16 @@ export class Ring implements AsyncDisposable {
     );
   }
 
-  /** How O_DIRECT wants a file aligned that was just opened; undefined where the kernel does not say. */
+  /**
+   * The alignment that O_DIRECT requires for a file that was just opened. Undefined if the kernel does not report it.
+   */
   async #alignmentOf(fd: number, fileEntry: number, signal: AbortSignal | undefined): Promise<Alignment | undefined> {
     const { requests } = this.#core;
     try {
-      const { dioMemAlign: memoryBytes, dioOffsetAlign: positionBytes } = await requests.run(() => operations.statx(fd, STATX_DIOALIGN, 0), signal);
+      const { dioMemAlign: memoryBytes, dioOffsetAlign: positionBytes } = await requests.run(
+        () => operations.statx(fd, STATX_DIOALIGN, 0),
+        signal,
+      );
       return memoryBytes === 0 ? undefined : { memoryBytes, positionBytes };
     } catch (error) {
       if (!requests.closed) await requests.closeFile(fd, fileEntry);
@@ -879,7 +1057,7 @@ export class Ring implements AsyncDisposable {
     }
   }
 
-  /** What an operation is about, for its request. */
+  /** Checks the file that an operation works on, and returns it in the form a request needs. */
   #target(file: FileTarget, syscall: string): operations.Target {
     if (file instanceof RingFile) return openFileOf(file, this, syscall);
     if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);

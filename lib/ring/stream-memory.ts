@@ -6,18 +6,29 @@ import { positionAfter } from "../requests/own-position.ts";
 import { addressOf } from "../uring/native.ts";
 import type { FixedTransferOptions } from "./core.ts";
 
-/** Where a stream's bytes are in the file; undefined: wherever its own position is. */
+/** Position of a stream's bytes in the file. Undefined means the file's own position. */
 export type StreamPosition = number | bigint | undefined;
 
-/** What streams need of a file. */
+/** The functions and properties of a file that streams need. */
 export interface StreamedFile {
   readonly appends: boolean;
-  /** Whether it has positions: a pipe, a FIFO, a socket and a tty have none, and io_uring, unlike pread(2), does not say so. */
+  /**
+   * Whether the file has positions. Pipes, FIFOs, sockets and TTYs have none, and unlike pread(2), io_uring does not
+   * report an error for them.
+   */
   readonly seekable: boolean;
-  /** What a position past which there may be more is a multiple of: of the alignment where the file is open with O_DIRECT, else of 1. */
+  /**
+   * A read that ends at a position that is not a multiple of this has reached the end of the file: the O_DIRECT
+   * alignment, or 1 without O_DIRECT.
+   */
   readonly positionBytes: number;
   transferFixed(direction: "read" | "write", buffer: FixedBuffer, options: FixedTransferOptions): Promise<number>;
-  transfer(direction: "read" | "write", bytes: Uint8Array, position: StreamPosition, signal: AbortSignal): Promise<number>;
+  transfer(
+    direction: "read" | "write",
+    bytes: Uint8Array,
+    position: StreamPosition,
+    signal: AbortSignal,
+  ): Promise<number>;
   datasync(): Promise<void>;
   close(): Promise<void>;
 }
@@ -26,13 +37,25 @@ export function advanced(position: StreamPosition, bytes: number): StreamPositio
   return position === undefined ? undefined : positionAfter(position, bytes);
 }
 
-/** Memory of one transfer: a pool's slot, or some of its own. */
+/** Memory for one transfer: a slot of a pool, or memory of the stream's own. */
 export interface Memory {
   readonly bytes: Uint8Array;
-  transfer(direction: "read" | "write", offset: number, length: number, position: StreamPosition, signal: AbortSignal): Promise<number>;
-  /** Once. While a transfer is in flight it takes effect at its completion. */
+  transfer(
+    direction: "read" | "write",
+    offset: number,
+    length: number,
+    position: StreamPosition,
+    signal: AbortSignal,
+  ): Promise<number>;
+  /**
+   * Releases the memory; call it once. While a transfer is in flight, the release takes effect when the transfer
+   * completes.
+   */
   release(): void;
-  /** In place of `release`, where somebody else uses the bytes still: it is given back when `bytes` is collected. */
+  /**
+   * Call this instead of `release` if the consumer still uses the bytes: the memory is released when `bytes` is
+   * garbage-collected.
+   */
   leaveToCollection(): void;
 }
 
@@ -40,34 +63,45 @@ function slotMemory(file: StreamedFile, buffer: FixedBuffer): Memory {
   return {
     bytes: buffer.bytes,
     transfer: (direction, offset, length, position, signal) =>
-      file.transferFixed(direction, buffer, { offset, length, signal, ...(position === undefined ? {} : { position }) }),
+      file.transferFixed(direction, buffer, {
+        offset,
+        length,
+        signal,
+        ...(position === undefined ? {} : { position }),
+      }),
     release: () => buffer.release(),
     leaveToCollection: () => leaveToCollection(slotOf(buffer)),
   };
 }
 
 function ownMemory(file: StreamedFile, sizeBytes: number): Memory {
-  const memory = new SharedArrayBuffer(sizeBytes + pageBytes - 1); // on a page, as O_DIRECT may want it
+  // Leave room to align the memory to a page, which O_DIRECT may require.
+  const memory = new SharedArrayBuffer(sizeBytes + pageBytes - 1);
   const bytes = new Uint8Array(memory, -addressOf(memory) & (pageBytes - 1), sizeBytes);
   return {
     bytes,
-    transfer: (direction, offset, length, position, signal) => file.transfer(direction, bytes.subarray(offset, offset + length), position, signal),
+    transfer: (direction, offset, length, position, signal) =>
+      file.transfer(direction, bytes.subarray(offset, offset + length), position, signal),
     release: () => undefined,
     leaveToCollection: () => undefined,
   };
 }
 
 /**
- * Where a stream takes memory from. **No stream waits for a slot, nor takes the last**: what has the others may be streams whose clients read no more. Who gets none
- * and has no transfer going on does one with memory of its own.
+ * The source of a stream's memory. **A stream never waits for slots that others hold, and never takes the last free
+ * one**: the other holders may be streams whose clients have stopped reading, and waiting for them could take forever.
+ * A stream that gets no slot and has no transfer in flight does one transfer with memory of its own.
  */
 export interface Memories {
   tryTake(): Memory | undefined;
-  /** Memory of no pool. */
+  /** Returns memory that does not belong to a pool. */
   own(): Memory;
 }
 
-/** A pool's slots; without one, memory of `ownBytes`. Of slots that a stream has when it is dropped, the place is told that made the stream. */
+/**
+ * Returns a source of a pool's slots or, without a pool, of memory of `ownBytes`. If a stream is garbage-collected
+ * while it holds slots, the warning names the place that made the stream.
+ */
 export function memoriesOf(file: StreamedFile, pool: BufferPool | undefined, ownBytes: number): Memories {
   if (pool === undefined) {
     const own = () => ownMemory(file, ownBytes);

@@ -1,4 +1,11 @@
-import { checkBoolean, checkInteger, checkOptions, checkPosition, checkSignal, invalidType } from "../base/arguments.ts";
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  checkPosition,
+  checkSignal,
+  invalidType,
+} from "../base/arguments.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { BufferPool } from "../pool/buffer-pool.ts";
 import { memoriesOf, type StreamedFile } from "./stream-memory.ts";
@@ -6,28 +13,38 @@ import { memoriesOf, type StreamedFile } from "./stream-memory.ts";
 /** Options of `RingFile.readable` and `RingFile.writable`. */
 export interface StreamOptions {
   /**
-   * A pool of the ring, whose slots the transfers use. A stream waits for none, and leaves the last to others: where there is no more, it transfers up to 64 KiB at a time
-   * by memory of its own. Default none: plain memory, 64 KiB for each.
+   * A pool of the ring, whose slots the transfers use. A stream never waits for slots that others hold, and never takes
+   * the last free one: without a slot, it transfers up to 64 KiB at a time with memory of its own. Default none: every
+   * transfer uses 64 KiB of ordinary memory.
    */
   readonly pool?: BufferPool;
-  /** Where in the file to begin, in bytes; null: its own position, one transfer at a time. Default 0; null of what has no positions: a pipe, a FIFO, a socket, a tty. */
+  /**
+   * Start position in the file, in bytes; null: the file's own position, with one transfer at a time. Default 0, or
+   * null for a file without positions: a pipe, a FIFO, a socket, a TTY.
+   */
   readonly position?: number | bigint | null;
-  /** How many transfers are in flight at most, 1 to 1024. Default 4. */
+  /** Maximum number of transfers in flight, 1 to 1024. Default 4. */
   readonly depth?: number;
   /**
-   * Close the file when the stream ends, fails or is cancelled. Default false. The file of a stream that is neither read nor cancelled stays open until it is
-   * collected: Bun 1.4.0 leaves the body of a response so whose client has gone already.
+   * Close the file when the stream ends, fails or is cancelled. Default false. If a stream is neither read nor
+   * cancelled, its file stays open until the file is garbage-collected. Bun 1.4.0 does this to the body of a response
+   * whose client has already disconnected.
    */
   readonly autoClose?: boolean;
-  /** Ends the stream with its reason when aborted. */
+  /** Fails the stream with the signal's reason when the signal aborts. */
   readonly signal?: AbortSignal;
 }
 
-/** Bytes of a transfer where there is no pool. */
+/** Size of a transfer without a slot, in bytes. */
 const ownBytes = 65536;
 
-/** Checks what readable and writable streams have in common. */
-export function checkStreamOptions(options: StreamOptions, known: readonly string[], file: StreamedFile, direction: "read" | "write") {
+/** Checks the options that readable and writable streams share. */
+export function checkStreamOptions(
+  options: StreamOptions,
+  known: readonly string[],
+  file: StreamedFile,
+  direction: "read" | "write",
+) {
   checkOptions(options, [...known, "pool", "position", "depth", "autoClose", "signal"]);
   const { pool, position = file.seekable ? 0 : null, depth = 4, autoClose = false, signal } = options;
   if (pool !== undefined && !(pool instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool", pool);
@@ -40,6 +57,13 @@ export function checkStreamOptions(options: StreamOptions, known: readonly strin
       message: `options.position is ${position}, and the file has no positions: it is a pipe, a FIFO, a socket or a tty`,
       hint: "Leave options.position out, or make it null.",
     });
-  // What has no position of its own to name can only be done one after the other.
-  return { pool, position: position ?? undefined, depth: position === null ? 1 : depth, autoClose, signal, memories: memoriesOf(file, pool, ownBytes) };
+  // Transfers at the file's own position are in order only if there is one at a time.
+  return {
+    pool,
+    position: position ?? undefined,
+    depth: position === null ? 1 : depth,
+    autoClose,
+    signal,
+    memories: memoriesOf(file, pool, ownBytes),
+  };
 }

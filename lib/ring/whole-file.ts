@@ -1,4 +1,7 @@
-/** All of a file's content, read or written from its own position on, in pieces: others may have their turn between two of them, as with FileHandle. */
+/**
+ * Reads all of a file's content from its own position on, in pieces. As with FileHandle, other operations may run
+ * between two pieces.
+ */
 import { Buffer, process } from "../base/globals.ts";
 import { fileTooLarge } from "../errors/node.ts";
 import type { OpenFile } from "../requests/open-file.ts";
@@ -7,26 +10,35 @@ import { transferMemory } from "./transfer-memory.ts";
 
 const SEEK_CUR = 1;
 
-/** Bytes of a piece that is read, at most; of what has no size, as a file of /proc or a pipe, always so many. */
+/**
+ * Maximum size of a piece, in bytes. Files without a size, such as files of /proc and pipes, are always read in pieces
+ * of `unsizedPieceBytes`.
+ */
 const pieceBytes = 2 ** 20;
 const unsizedPieceBytes = 65536;
 
-/** Reads at the file's own position, into memory that cannot move. */
+/** Reads at the file's own position into memory that cannot move. Resolves to the number of bytes read. */
 export type ReadPiece = (memory: Uint8Array) => Promise<number>;
 
 /**
- * The content from the file's own position on, in memory of once its size.
- * @throws RangeError ERR_FS_FILE_TOO_LARGE: no Buffer is so large; before anything is read, where the file has a size
+ * Reads the content from the file's own position on. It needs memory for only one copy of the content.
+ * @throws RangeError ERR_FS_FILE_TOO_LARGE: the content is larger than a Buffer can be. If the file has a size, this is
+ * thrown before anything is read.
  */
 export async function readWhole(file: OpenFile, sizeBytes: number, read: ReadPiece): Promise<Buffer> {
   const largestBytes = process.getBuiltinModule("node:buffer").constants.MAX_LENGTH;
-  // Where it stands, or 0: others may move it on meanwhile, so this is how much there may be, and no more.
+  // Start from the file's own position, or from 0 if it has none. Other operations may move the position on meanwhile,
+  // so this is the most that there can be, unless the file grows.
   const expectedBytes = Math.max(0, sizeBytes - Math.max(0, Number(native().fileSeek(file.fd, 0, SEEK_CUR))));
   if (expectedBytes > largestBytes) throw fileTooLarge(sizeBytes, largestBytes);
   const { positionBytes } = file;
   const aligned = (bytes: number) => Math.ceil(bytes / positionBytes) * positionBytes;
-  // One byte more than there seems to be: that there is none is the end. Of what has no size only a read of nothing is.
-  let piece = transferMemory(aligned(sizeBytes === 0 ? unsizedPieceBytes : Math.min(expectedBytes + 1, pieceBytes)), file);
+  // Ask for one byte more than expected: a read that returns less marks the end. For a file without a size, only a read
+  // of 0 bytes marks the end.
+  let piece = transferMemory(
+    aligned(sizeBytes === 0 ? unsizedPieceBytes : Math.min(expectedBytes + 1, pieceBytes)),
+    file,
+  );
   let content: Buffer = Buffer.allocUnsafeSlow(expectedBytes);
   for (let filledBytes = 0; ; ) {
     const leftBytes = expectedBytes - filledBytes;
@@ -36,12 +48,15 @@ export async function readWhole(file: OpenFile, sizeBytes: number, read: ReadPie
     const bytesRead = await read(piece.subarray(0, wantedBytes));
     const endBytes = filledBytes + bytesRead;
     if (endBytes > largestBytes) throw fileTooLarge(endBytes, largestBytes);
-    if (endBytes > content.length) content = grown(content, filledBytes, Math.min(largestBytes, Math.max(endBytes, 2 * content.length)));
+    if (endBytes > content.length)
+      content = grown(content, filledBytes, Math.min(largestBytes, Math.max(endBytes, 2 * content.length)));
     content.set(piece.subarray(0, bytesRead), filledBytes);
     filledBytes = endBytes;
-    // Where O_DIRECT cannot go on from, the end was: what has grown behind it since comes too late.
+    // With O_DIRECT, a read that stops at an unaligned position has reached the end, and reading cannot continue from
+    // there. Data appended since then is not read.
     const isEnd = bytesRead === 0 || bytesRead % positionBytes !== 0;
-    if (isEnd || (sizeBytes > 0 && filledBytes >= expectedBytes && bytesRead < wantedBytes)) return trimmed(content, filledBytes);
+    if (isEnd || (sizeBytes > 0 && filledBytes >= expectedBytes && bytesRead < wantedBytes))
+      return trimmed(content, filledBytes);
   }
 }
 
@@ -51,7 +66,7 @@ function grown(content: Buffer, filledBytes: number, sizeBytes: number): Buffer 
   return larger;
 }
 
-/** Without what was not filled, where that is most of it. */
+/** Cuts off the unfilled rest. If more than half is unfilled, copies the content so that the memory can be freed. */
 function trimmed(content: Buffer, filledBytes: number): Buffer {
   return 2 * filledBytes < content.length ? grown(content, filledBytes, filledBytes) : content.subarray(0, filledBytes);
 }

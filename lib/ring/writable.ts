@@ -8,21 +8,26 @@ import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
 /** Options of `RingFile.writable`. */
 export interface WritableOptions extends StreamOptions {
-  /** Close only when the content is on stable storage (fdatasync). Default false. */
+  /** Finish closing the stream only when the content is on stable storage (fdatasync). Default false. */
   readonly durable?: boolean;
 }
 
-/** What can be written: text is UTF-8. */
+/** A chunk that can be written. Text is encoded as UTF-8. */
 export type WritableChunk = string | ArrayBuffer | SharedArrayBuffer | NodeJS.ArrayBufferView;
 
 function bytesOf(chunk: unknown): Uint8Array {
   if (typeof chunk === "string") return Buffer.from(chunk);
-  if (isView(chunk)) return bytesOfView(chunk); // which may be another stream's slot: the chunk itself stays in the stream's queue until its write has ended
+  // The view may lie in another stream's slot. The WritableStream keeps the chunk alive in its queue until the write
+  // has ended.
+  if (isView(chunk)) return bytesOfView(chunk);
   if (isUnsharedMemory(chunk) || isSharedMemory(chunk)) return new Uint8Array(chunk);
   throw invalidType("chunk", "a string, an ArrayBuffer or a view of memory", chunk);
 }
 
-/** Returns whether all of the part was there to be copied: meanwhile its memory may have been detached, or resized. */
+/**
+ * Copies a part of a chunk. Returns false if it is not completely there any more: its memory may have been detached or
+ * resized meanwhile.
+ */
 function copyPart(bytes: Uint8Array, offset: number, length: number, target: Uint8Array): boolean {
   try {
     const part = bytes.subarray(offset, offset + length);
@@ -34,12 +39,12 @@ function copyPart(bytes: Uint8Array, offset: number, length: number, target: Uin
   }
 }
 
-/** Writes a file chunk by chunk, several parts at once, each at the position after the one before. */
+/** Writes a file chunk by chunk, with several writes in flight, each at the position after the previous one. */
 class WriteBehind {
   readonly #memories: Memories;
   readonly #depth: number;
   readonly #stopping = new Stop();
-  /** In flight, in order. */
+  /** Writes in flight, in order. */
   readonly #writes: Promise<void>[] = [];
   #position: StreamPosition;
   #failure: { readonly reason: unknown } | undefined;
@@ -50,15 +55,19 @@ class WriteBehind {
     this.#depth = depth;
   }
 
-  /** Resolves as soon as all of the bytes are on their way, and there is room for more. */
+  /** Resolves as soon as writes for all of the bytes have started and fewer than `depth` are in flight. */
   async write(bytes: Uint8Array): Promise<void> {
-    const totalBytes = bytes.length; // of memory that is detached meanwhile it would be 0, and the rest left out
+    // Read the length once: if the memory is detached meanwhile, the length is 0, and the loop would end early without
+    // an error.
+    const totalBytes = bytes.length;
     for (let offset = 0; offset < totalBytes; ) {
       const memory = await this.#take();
       const length = Math.min(totalBytes - offset, memory.bytes.length);
       if (!copyPart(bytes, offset, length, memory.bytes)) {
         memory.release();
-        throw invalidValue(`chunk must keep its memory while it is written: one of ${totalBytes} bytes was detached or resized after ${offset} were copied`);
+        throw invalidValue(
+          `chunk must keep its memory while it is written: one of ${totalBytes} bytes was detached or resized after ${offset} were copied`,
+        );
       }
       this.#writes.push(this.#flush(memory, length, this.#position));
       this.#position = advanced(this.#position, length);
@@ -67,26 +76,27 @@ class WriteBehind {
     }
   }
 
-  /** Resolves when everything is written. */
+  /** Resolves when everything has been written. */
   async finish(): Promise<void> {
     while (this.#writes.length > 0) await this.#oldest();
     this.#check();
   }
 
-  /** Cancels what is in flight, which fails with the reason. */
+  /** Cancels the writes in flight, which then fail with the reason. */
   cancel(reason?: unknown): void {
     this.#stopping.abort(reason);
   }
 
-  /** Cancels what is in flight, and waits for it. */
+  /** Cancels the writes in flight and waits until they have ended. */
   async stop(reason?: unknown): Promise<void> {
     this.cancel(reason);
     await Promise.all(this.#writes.splice(0));
   }
 
   /**
-   * Memory for one more write. Slots are waited for only as long as its own writes have some. What else has them may be the stream that this one is fed by, which has
-   * read ahead, and gives them back when these bytes are taken.
+   * Returns memory for one more write. Waits for a slot only as long as this stream's own writes hold some. Other slots
+   * may be held by the readable stream that feeds this one: it has read ahead, and releases its slots only when this
+   * stream accepts their bytes, so waiting for them would be a deadlock.
    */
   async #take(): Promise<Memory> {
     for (;;) {
@@ -108,11 +118,17 @@ class WriteBehind {
     if (this.#failure !== undefined) throw this.#failure.reason;
   }
 
-  /** Writes all of it. Never rejects: a failure is for the next call to report. */
+  /** Writes all of the bytes. Never rejects: the next call of #check() reports a failure. */
   async #flush(memory: Memory, length: number, position: StreamPosition): Promise<void> {
     try {
       for (let written = 0; written < length; ) {
-        const bytesWritten = await memory.transfer("write", written, length - written, advanced(position, written), this.#stopping.signal);
+        const bytesWritten = await memory.transfer(
+          "write",
+          written,
+          length - written,
+          advanced(position, written),
+          this.#stopping.signal,
+        );
         if (bytesWritten === 0) throw noMoreTaken(written, length);
         written += bytesWritten;
       }
@@ -131,10 +147,12 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
   checkBoolean("options.durable", durable);
   throwIfAborted(signal);
 
-  // Writes that each go to the file's end are in order only one after the other.
+  // If every write goes to the end of the file, the writes are in order only if there is one at a time.
   const behind = new WriteBehind(memories, position, file.appends ? 1 : depth);
   let forget: (() => void) | undefined;
-  /** What the signal calls. */
+  /**
+   * Called when the signal aborts. This variable keeps the function alive: onAbortWhileKept references it only weakly.
+   */
   let fail: (() => void) | undefined;
   const end = async (reason?: unknown) => {
     forget?.();
@@ -144,7 +162,8 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
   const { WritableStream } = webStreams();
   return new WritableStream({
     start(controller) {
-      // `abort` itself comes only when the write that is going on has ended.
+      // The stream calls `abort` only after the current write has ended, so cancel that write as soon as the
+      // controller's signal aborts.
       if ("signal" in controller && isSignal(controller.signal)) {
         const aborted = controller.signal;
         onAbort(aborted, () => behind.cancel(aborted.reason));
@@ -154,7 +173,7 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
         try {
           controller.error(signal.reason);
         } finally {
-          end(signal.reason).catch(() => undefined); // the stream has failed already, with the reason
+          end(signal.reason).catch(() => undefined); // the stream has already failed with the signal's reason
         }
       };
       forget = onAbortWhileKept(signal, fail);
@@ -163,7 +182,7 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
       try {
         await behind.write(bytesOf(chunk));
       } catch (error) {
-        await end().catch(() => undefined); // what failed first is told
+        await end().catch(() => undefined); // report the first failure, not this one
         throw error;
       }
     },
