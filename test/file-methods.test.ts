@@ -172,8 +172,8 @@ needs("a file system with O_DIRECT")("a refused O_DIRECT transfer says what alig
     expect(Buffer.compare(buffer.bytes.subarray(0, 4096), content.subarray(4096, 8192))).toBe(0);
     if (positionBytes > 1) {
       const error = await uringError(() => file.readFixed(buffer, { position: 1, length: 4096 }));
-      expect([error.code, error.hint]).toEqual(["EINVAL", expect.stringContaining(`positions and lengths to ${positionBytes}; this was position 1`)]);
-      expect((await uringError(() => file.readv([Buffer.alloc(4096)], 3))).hint).toEndWith("this was position 3");
+      expect([error.code, error.hint]).toEqual(["EINVAL", expect.stringContaining(`positions and lengths to ${positionBytes}; this request had position 1`)]);
+      expect((await uringError(() => file.readv([Buffer.alloc(4096)], 3))).hint).toEndWith("this request had position 3");
       // Nothing of this one is misaligned: there is no more of the file than can be addressed.
       expect((await uringError(() => file.readFixed(buffer, { position: 2n ** 63n - 4096n, length: 8192 }))).hint).toBeUndefined();
     }

@@ -7,24 +7,44 @@ import { IORING_UNREGISTER_FILES } from "../uring/uapi.ts";
 import type { Uring } from "../uring/uring.ts";
 import type { EngineFiles } from "./engine.ts";
 
-/** 32-bit words of an entry: descriptor + 1, and the operation that closes it + 1. The teardown in C knows the layout. */
+/**
+ * 32-bit words per entry: the descriptor + 1, and the index of the request that closes it + 1; 0 is none. This is
+ * `struct file_slot` of c/teardown.c.
+ */
 const entryWords = 2;
 
 /**
- * The descriptors that a ring opened and has not closed, in memory that the teardown of an ended thread can read: it closes what is still here.
- * Under the same indexes they are in the ring's registered file table, as far as there is one, which saves the kernel a look-up in each request.
+ * The descriptors that a ring opened and has not closed.
+ *
+ * They are in shared memory whose address the shim knows. When the thread ends, c/teardown.c reads that memory and
+ * closes what is still listed. By then JavaScript has been stopped, possibly between any two instructions of this file,
+ * so the table must be right after every single store:
+ * - A descriptor that is open and listed is closed once by the teardown.
+ * - A descriptor that is closed must not be listed without a mark in the second word, for its number may belong to
+ *   another file by then.
+ * - An open or a close whose completion JavaScript has not consumed is settled by the teardown from the completion
+ *   itself. Completions that JavaScript has noted here but not yet given back to the kernel are seen again, so noting
+ *   one twice must be harmless.
+ *
+ * Where the kernel allows it, the descriptors are also in the ring's registered file table, under the same indexes.
+ * That saves the kernel a look-up in each request.
  */
 export class FileTable implements EngineFiles {
   readonly #uring: Uring;
   #words: Int32Array;
   readonly #unused: number[] = [];
   #used = 0;
-  /** Descriptors that threads of node:fs may be about to write to. */
+  /** Descriptors that threads of node:fs may be about to write to, by entry: see `writeOutside`. */
   readonly #written = new Map<number, { readonly fd: number; count: number }>();
-  /** Entries of the registered table, and which of them hold their descriptor. */
+  /** The length of the registered table; 0: there is none. */
   #registeredEntries = 0;
+  /** Which of its entries hold their descriptor. An entry that is being closed does not. */
   readonly #installed: boolean[] = [];
-  /** Before Linux 6.13 what is taken out of the table stays open as long as any request of the ring is in flight: a pipe's end would, too. */
+  /**
+   * Whether to use a registered table. Not before Linux 6.13, where a file removed from the table stays open as long as
+   * any request of the ring is in flight. A pipe's end would stay open, too. Cloning ranges came with the same version,
+   * and stands for it here.
+   */
   #isUsable = clonesOf(kernel().cloneAbility).ranges;
 
   constructor(uring: Uring) {
@@ -32,7 +52,10 @@ export class FileTable implements EngineFiles {
     this.#words = this.#publish(64);
   }
 
-  /** Notes an open descriptor; returns its entry. */
+  /**
+   * Records an open descriptor, and returns its entry. Must be called before the open's completion is given back to the
+   * kernel, see `Uring.takeCompletions`.
+   */
   add(fd: number): number {
     const entry = this.#unused.pop() ?? this.#used++;
     if ((entry + 1) * entryWords > this.#words.length) this.#words = this.#publish(2 * entry, this.#words);
@@ -40,12 +63,15 @@ export class FileTable implements EngineFiles {
     return entry;
   }
 
-  /** Whether requests may name the entry instead of its descriptor. */
+  /** Whether requests may name the entry instead of the descriptor. */
   isInstalled(entry: number): boolean {
     return this.#installed[entry] === true;
   }
 
-  /** Puts an entry's descriptor into the registered table as well, which grows with it. Where that cannot be, requests name the descriptor. */
+  /**
+   * Puts an entry's descriptor into the registered table as well, and lengthens the table if necessary. If that fails,
+   * requests go on naming the descriptor.
+   */
   install(entry: number): void {
     if (!this.#isUsable) return;
     try {
@@ -54,15 +80,18 @@ export class FileTable implements EngineFiles {
       else this.#grow(entry);
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
-      // The limit of open files, or memory; a descriptor that requests can name and tables cannot. A table that is gone is not tried again.
+      // The limit on open files, or no memory, or a descriptor that requests can name but tables cannot hold. If
+      // `#grow` has removed the table and could not register a new one, do not try again.
       this.#installed[entry] = false;
       this.#isUsable = this.#registeredEntries > 0;
     }
   }
 
   /**
-   * Hides a descriptor from the teardown until `writtenOutside`: a thread of node:fs is to write to it, and would write to whatever has its number after a close. A thread's
-   * end in between leaves it open.
+   * Hides a descriptor from the teardown until `writtenOutside`, because a thread of node:fs is about to write to it.
+   * That thread goes on after a Worker's end. If the teardown closed the descriptor first, its number could be another
+   * file's, and the thread would write to that file. If the Worker ends in between, the descriptor therefore stays
+   * open. `#written` keeps the descriptor meanwhile.
    */
   writeOutside(entry: number): void {
     const writes = this.#written.get(entry) ?? { fd: this.#fdOf(entry), count: 0 };
@@ -71,6 +100,7 @@ export class FileTable implements EngineFiles {
     this.#words[entry * entryWords] = 0;
   }
 
+  /** Ends one `writeOutside`. The teardown sees the descriptor again when the last write has ended. */
   writtenOutside(entry: number): void {
     const writes = this.#written.get(entry);
     assert(writes !== undefined, "a write that was begun");
@@ -79,7 +109,11 @@ export class FileTable implements EngineFiles {
     this.#words[entry * entryWords] = writes.fd + 1;
   }
 
-  /** Notes which operation closes a descriptor: its completion, not its submission, is the end of it. */
+  /**
+   * Records the request that closes a descriptor, before that request is submitted. From then on the entry's descriptor
+   * may be gone at any time. The entry stays until the request completes: only then is it known whether the descriptor
+   * is closed. The registered table must release the file now, or closing the descriptor would not close the file.
+   */
   closing(entry: number, operation: number): void {
     this.#words[entry * entryWords + 1] = operation + 1;
     if (!this.isInstalled(entry)) return;
@@ -87,23 +121,26 @@ export class FileTable implements EngineFiles {
     try {
       updateFiles(this.#uring, entry, [-1]);
     } catch (error) {
-      if (!(error instanceof UringError)) throw error; // a broken ring, as its next submission says
+      if (!(error instanceof UringError)) throw error; // the ring is broken, and its next submission will report that
     }
   }
 
-  /** Notes that a descriptor is not closed after all. */
+  /** Records that the close did not take place. The descriptor is still open. */
   notClosed(entry: number): void {
     this.#words[entry * entryWords + 1] = 0;
   }
 
-  /** Forgets a descriptor that is closed. */
+  /**
+   * Removes a descriptor that is closed. The descriptor's word goes first: with only the mark cleared, a teardown at
+   * this moment would close the number again.
+   */
   remove(entry: number): void {
     this.#words[entry * entryWords] = 0;
     this.#words[entry * entryWords + 1] = 0;
     this.#unused.push(entry);
   }
 
-  /** The entries in use, with their descriptors. */
+  /** The open descriptors with their entries, those hidden by `writeOutside` included. */
   *[Symbol.iterator](): Generator<{ entry: number; fd: number }> {
     for (let entry = 0; entry < this.#used; entry++) {
       const fd = this.#fdOf(entry);
@@ -111,26 +148,34 @@ export class FileTable implements EngineFiles {
     }
   }
 
-  /** -1: none. */
+  /** The entry's descriptor, or -1 if the entry is unused. */
   #fdOf(entry: number): number {
     return this.#written.get(entry)?.fd ?? (this.#words[entry * entryWords] ?? 0) - 1;
   }
 
-  /** The kernel cannot lengthen a table: it is made anew, with room for `entry`. */
+  /**
+   * Replaces the registered table by a longer one, with room for `entry`: the kernel cannot lengthen a table. Entries
+   * keep their indexes.
+   */
   #grow(entry: number): void {
-    this.#uring.submit(); // what is prepared names entries of this one
+    // Prepared requests name entries of the old table. The kernel must look them up before the table goes.
+    this.#uring.submit();
     const entries = Math.max(64, 2 ** Math.ceil(Math.log2(entry + 1)));
     if (this.#registeredEntries > 0) unregister(this.#uring, IORING_UNREGISTER_FILES, "io_uring_unregister_files");
     this.#registeredEntries = 0;
     const installed = this.#installed.splice(0);
     registerSparseFiles(this.#uring, entries);
     this.#registeredEntries = entries;
-    // Without those that are being closed: their descriptors may be gone.
+    // Leaves out the entries that are being closed: their descriptors may be gone.
     const fds = Array.from(installed, (isInstalled, index) => (isInstalled ? this.#fdOf(index) : -1));
     const updated = updateFiles(this.#uring, 0, fds);
     this.#installed.push(...installed.slice(0, updated));
   }
 
+  /**
+   * Allocates the table's memory and passes its address to the shim. The copy is complete before the shim learns of it,
+   * and the old memory stays referenced until then.
+   */
   #publish(entries: number, old?: Int32Array): Int32Array {
     const words = new Int32Array(new SharedArrayBuffer(entries * entryWords * 4));
     if (old !== undefined) words.set(old);

@@ -1,17 +1,24 @@
 import { assert } from "../base/assert.ts";
 import type { EngineRequest } from "./engine.ts";
 
-/** user_data, 53 bits: kind, generation, index of the request. The teardown in C reads the kind and the index. */
+/**
+ * The layout of user_data, 53 bits: kind (2), generation (27), index of the request (24). c/teardown.c reads the kind
+ * and the index.
+ */
 export const indexSpan = 2 ** 24;
 const generationSpan = 2 ** 27;
 export const kindUnit = indexSpan * generationSpan;
 
-/** The kind in user_data's upper 32 bits. */
+/** Returns the kind, given the upper 32 bits of user_data. */
 export function kindOf(userDataHigh: number): number {
   return userDataHigh >>> 19;
 }
 
-/** The requests that a ring has, by index: what a completion's user_data names is found here, and a late one never meets a newer request. */
+/**
+ * The requests that a ring has, by index. Indexes are reused, so user_data contains a generation as well: a
+ * cancellation that comes late must not find a newer request with the same index. A generation comes again only after
+ * 2^27 requests.
+ */
 export class InFlight<Request extends EngineRequest> {
   readonly #requests: (Request | undefined)[] = [];
   readonly #unused: number[] = [];
@@ -38,7 +45,7 @@ export class InFlight<Request extends EngineRequest> {
     this.#size--;
   }
 
-  /** The request that a completion is of. */
+  /** Returns the request that a completion belongs to. */
   of(userDataLow: number, userDataHigh: number): Request {
     const request = this.#requests[userDataLow & (indexSpan - 1)];
     const generation = ((userDataLow >>> 24) | (userDataHigh << 8)) & (generationSpan - 1);
@@ -51,7 +58,7 @@ export class InFlight<Request extends EngineRequest> {
   }
 }
 
-/** Kind, generation and index, in one number. */
+/** The request's user_data: kind, generation and index in one number. */
 export function userDataOf({ kind, generation, index }: EngineRequest): number {
   return kind * kindUnit + generation * indexSpan + index;
 }

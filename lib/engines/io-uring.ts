@@ -24,27 +24,41 @@ import { FileTable } from "./file-table.ts";
 import { InFlight, kindOf, kindUnit, userDataOf } from "./in-flight.ts";
 import { transferOnThread } from "./node-transfer.ts";
 
-/** How often the engine looks where the kernel may not signal. */
+/** How often the engine polls if the kernel may not signal. */
 const watchMs = 4;
 
-/** So many transfers past the page cache are submitted as soon as they are prepared. */
+/** O_DIRECT transfers are submitted as soon as this many are prepared. */
 const directBatch = 16;
 
-/** user_data of cancellations, which are no request's: they are counted, and nothing waits for one. */
+/** The user_data of cancellations, which belong to no request. The engine counts them, and ignores their results. */
 const cancelKind = 3;
 const cancelUserData = cancelKind * kindUnit;
 
 function cancellation(addr: number, opFlags: number): Sqe {
-  return { opcode: IORING_OP_ASYNC_CANCEL, flags: 0, fd: -1, off: 0, addr, len: 0, opFlags, bufIndex: 0, spliceFdIn: 0 };
+  return {
+    opcode: IORING_OP_ASYNC_CANCEL,
+    flags: 0,
+    fd: -1,
+    off: 0,
+    addr,
+    len: 0,
+    opFlags,
+    bufIndex: 0,
+    spliceFdIn: 0,
+  };
 }
 
-/** Whether the kernel looks a request's file up when it is submitted. Others look it up in a worker, when the registered table may just be made anew. */
+/**
+ * Whether the kernel looks up the request's file when the request is submitted. For other requests a worker looks it up
+ * later, when `FileTable` may just be replacing the registered table, so they must name the descriptor.
+ */
 function looksUpAtOnce({ opcode, flags }: Sqe): boolean {
   return (flags & IOSQE_ASYNC) === 0 && (isTransfer(opcode) || opcode === IORING_OP_POLL_ADD);
 }
 
 /**
- * The kernel's worker threads of this thread are as many as its first ring had entries, and that may have been one. Gives them what a large ring would.
+ * Raises the maximum number of the kernel's worker threads. The kernel sets it for each thread, to the number of
+ * entries of the thread's first ring, which may have been one. This sets what a large ring would have had.
  * @see io_uring_register_iowq_max_workers(3)
  */
 function allowWorkers(uring: Uring): void {
@@ -54,8 +68,9 @@ function allowWorkers(uring: Uring): void {
 }
 
 /**
- * Requests by an io_uring: those that are started between two submissions travel in one system call (or, to a device, in a few). What io_uring does not do right, transfers of
- * files on FUSE, threads of node:fs do.
+ * Carries requests out by an io_uring. The requests started between two submissions share one system call, or a few if
+ * they are O_DIRECT transfers. Transfers of files on FUSE, which io_uring does not do correctly, go to the threads of
+ * node:fs.
  */
 export class IoUringEngine<Request extends EngineRequest> implements Engine<Request> {
   readonly uring: Uring;
@@ -63,17 +78,24 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
   onWake: () => void = () => undefined;
   readonly #wakeup: Wakeup;
   readonly #inFlight = new InFlight<Request>();
-  /** Where completions go while they are taken. */
+  /** The array given to `reap`, which `#done` appends to. */
   #completed: Request[] = [];
-  /** Done by threads, and not reaped. */
+  /** Requests that threads have completed and `reap` has not reported yet. */
   readonly #doneByThreads: Request[] = [];
+  /** `onWake` is already scheduled for them. */
   #waking = false;
-  /** Cancellations without room: what they wait behind may wait for them, so they go first. */
+  /**
+   * Cancellations for which the submission queue has no room yet. They go before new requests: the requests that take
+   * up the room may complete only once they are cancelled.
+   */
   readonly #cancels = new Fifo<Sqe>();
   #cancelsInKernel = 0;
-  /** Of those in flight, what waits for what may signal nobody. */
+  /** How many requests in flight wait for an event that the kernel may not signal. */
   #anonymous = 0;
-  /** Prepared and not submitted; and of those, transfers past the page cache. */
+  /**
+   * How many requests and cancellations were prepared since the last submission, and how many of those are O_DIRECT
+   * transfers.
+   */
   #prepared = 0;
   #preparedDirect = 0;
   #looking = false;
@@ -82,7 +104,7 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
   #submitted = 0;
   #wakeups = 0;
 
-  /** @throws UringError: those of a ring; EMFILE */
+  /** @throws UringError: the errors of creating a ring; EMFILE */
   constructor(options: UringOptions) {
     this.uring = new Uring(options);
     try {
@@ -120,14 +142,19 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
   }
 
   get stats(): EngineStats {
-    return { submissions: this.#submissions, submitted: this.#submitted, wakeups: this.#wakeups, overflows: this.uring.overflows };
+    return {
+      submissions: this.#submissions,
+      submitted: this.#submitted,
+      wakeups: this.#wakeups,
+      overflows: this.uring.overflows,
+    };
   }
 
   [Symbol.iterator](): Iterator<Request> {
     return this.#inFlight[Symbol.iterator]();
   }
 
-  /** Never more than completions can hold. */
+  /** Allows no more requests in flight than the completion queue has entries. */
   hasRoom(count: number): boolean {
     return this.uring.hasSpace(count) && this.#inFlight.size + count <= this.uring.cqEntries;
   }
@@ -143,11 +170,18 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
         return;
       }
     }
-    const isFixed = file !== undefined && chain === undefined && looksUpAtOnce(request) && this.files.isInstalled(file.entry);
+    const isFixed =
+      file !== undefined && chain === undefined && looksUpAtOnce(request) && this.files.isInstalled(file.entry);
     const flags = request.flags | (isFixed ? IOSQE_FIXED_FILE : 0) | (links ? IOSQE_IO_LINK : 0);
     this.uring.prepare(request, flags, isFixed ? file.entry : request.fd, userDataOf(request));
     this.#prepared++;
-    if (file?.isDirect === true && chain === undefined && isTransfer(request.opcode) && ++this.#preparedDirect === directBatch) this.#submitAhead();
+    if (
+      file?.isDirect === true &&
+      chain === undefined &&
+      isTransfer(request.opcode) &&
+      ++this.#preparedDirect === directBatch
+    )
+      this.#submitAhead();
   }
 
   #startOnThread(request: Request): void {
@@ -166,12 +200,16 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
     });
   }
 
-  /** Lets the device begin while the rest of a tick's requests is made: a disk that waits for all of them is idle for a tenth of the time. */
+  /**
+   * Submits early, so that the device can begin while the rest of the tick's requests is still being made. Otherwise a
+   * disk would be idle for that time.
+   */
   #submitAhead(): void {
     try {
       this.#enter();
     } catch {
-      // The submission of this tick, or of the end of a pause, comes all the same, meets what is in the way, and can wait.
+      // Ignore the error: `submit` follows at the end of this tick, or of the queue's pause. It will meet the same
+      // error, and its caller can wait and try again.
     }
   }
 
@@ -193,7 +231,11 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
     this.#prepareCancels();
   }
 
-  /** Notes one completion. What it brought or took is in the table before the entry is consumed, for a teardown may come between. */
+  /**
+   * Notes one completion. Runs inside `takeCompletions`, which gives the entry back to the kernel only afterwards. So
+   * an open's descriptor is in the file table, and a closed one is not, before the teardown of an ended thread can no
+   * longer see the completion. Must not throw.
+   */
   readonly #take = (userDataLow: number, userDataHigh: number, result: number): void => {
     if (kindOf(userDataHigh) === cancelKind) {
       this.#cancelsInKernel--;
@@ -215,7 +257,10 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
     this.#completed.push(request);
   }
 
-  /** A thread's transfer cannot be cancelled. */
+  /**
+   * Cancels through the kernel. A thread's transfer cannot be cancelled. If the request is no longer in flight, the
+   * kernel finds nothing.
+   */
   cancel(request: Request): void {
     if (request.particulars?.onThread !== true) this.#cancel(cancellation(userDataOf(request), 0));
   }
@@ -263,8 +308,9 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
   }
 
   /**
-   * Looks without being woken. Work may bring no completion and leave more to do, a read that is tried again for its next page: Linux 7.3 signals that to nobody. At once
-   * it could go on for ever.
+   * Calls `onWake` in a millisecond, without a signal. The kernel's deferred work may produce no completion and leave
+   * more work behind, such as a read that is retried for its next page, and Linux 7.3 does not signal that. Not at
+   * once: a loop without a pause might never end.
    */
   #lookSoon(): void {
     if (this.#looking) return;
@@ -275,12 +321,12 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
     });
   }
 
-  /** Whether the kernel may queue work for the ring, and signal that to nobody. */
+  /** Whether the kernel may queue work for the ring without signalling its eventfd. */
   get #maySkipSignals(): boolean {
     return this.#anonymous > 0 || skipsSignals();
   }
 
-  /** Looks, without a system call, whether the kernel has work that it has not signalled. */
+  /** Polls every `watchMs`, without a system call, for work that the kernel has not signalled. */
   #watch(): void {
     if (this.#watching) return;
     this.#watching = true;

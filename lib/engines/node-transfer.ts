@@ -1,18 +1,18 @@
-/** Transfers by the threads of node:fs, where io_uring does not do them right, see `Descriptor.fuse`. */
+/** Transfers by the threads of node:fs, for files that io_uring does not handle correctly, see `Descriptor.fuse`. */
 import { Buffer, Bun, process } from "../base/globals.ts";
 import { EAGAIN, EIO } from "../errors/errno.ts";
 import { mapped } from "../uring/native.ts";
 import type { Sqe } from "../uring/sqe.ts";
 import { isVectored, isWrite } from "../uring/transfers.ts";
 
-const fs = () => process.getBuiltinModule("node:fs"); // loaded when it is needed: it takes longer than making a ring
+const fs = () => process.getBuiltinModule("node:fs"); // loaded on first use: loading it is slower than creating a ring
 
-/** Whether node:fs has all that the transfer asks for. */
+/** Whether node:fs can do everything that the transfer asks for. */
 export function canTransferOnThread({ off, opFlags }: Sqe): boolean {
   return opFlags === 0 && off <= Number.MAX_SAFE_INTEGER;
 }
 
-/** The memory of a transfer, part by part. */
+/** The transfer's memory, as one array for each part. */
 function partsOf({ opcode, addr, len }: Sqe): Uint8Array[] {
   if (!isVectored(opcode)) return [bytesAt(Number(addr), len)];
   const vector = new BigUint64Array(mapped(Number(addr), 16 * len));
@@ -23,7 +23,7 @@ function bytesAt(address: number, length: number): Uint8Array {
   return length === 0 ? new Uint8Array() : new Uint8Array(mapped(address, length));
 }
 
-/** Copies what was read into the parts that it was read for. */
+/** Copies what was read into the parts, in order. */
 function distribute(bytes: Uint8Array, parts: readonly Uint8Array[]): void {
   let offset = 0;
   for (const part of parts) {
@@ -35,14 +35,18 @@ function distribute(bytes: Uint8Array, parts: readonly Uint8Array[]): void {
 }
 
 /**
- * Carries out a transfer, and calls `settle` once with the number of bytes, or -errno. A read of a Worker that is terminated would land in its memory afterwards, when another
- * thread may have the slot: there the bytes go by way of memory that is nobody else's.
+ * Carries out a transfer, and calls `settle` once with the number of bytes, or -errno.
+ *
+ * A thread of node:fs goes on when its Worker is terminated. By then the slot may belong to another thread: a read
+ * would overwrite that thread's data, and a write would write it to the file. In a Worker the bytes therefore go
+ * through a buffer that nothing else uses. The main thread ends only with the process, so there the thread uses the
+ * request's memory directly.
  */
 export function transferOnThread(request: Sqe, settle: (result: number) => void): void {
   try {
     transfer(request, settle);
   } catch {
-    settle(EIO); // no memory for it, say: nothing was begun
+    settle(EIO); // for example no memory for the buffer: no transfer has begun
   }
 }
 
@@ -60,5 +64,5 @@ function transfer(request: Sqe, settle: (result: number) => void): void {
   };
   const memory = own === undefined ? parts : [own];
   if (isRead) fs().readv(fd, memory, at, done);
-  else fs().writev(fd, memory, at, done); // the last that may throw: `done` is not called then
+  else fs().writev(fd, memory, at, done); // if this throws, `done` is not called; nothing after it may throw
 }

@@ -1,12 +1,15 @@
-/** The functions that start the operations of a chain, told from the rest of the program also after they have awaited something. */
+/**
+ * Recognises requests that are started by the functions given to `chain`, even after such a function has awaited
+ * something.
+ */
 
 import type { AsyncLocalStorage } from "node:async_hooks";
 import { invalidValue } from "../base/arguments.ts";
 import { Bun, Promise, process } from "../base/globals.ts";
 
-/** One such function. */
+/** One call of such a function. */
 interface Start {
-  /** What it returned. */
+  /** What the function returned. Undefined while it runs. */
   outcome: unknown;
 }
 
@@ -15,7 +18,7 @@ let starts: AsyncLocalStorage<Start> | undefined;
 /** Runs a function that starts one operation of a chain. */
 export function startAsOfChain<Started>(start: () => Started): Started {
   if (starts === undefined) {
-    const { AsyncLocalStorage } = process.getBuiltinModule("node:async_hooks"); // loaded when it is needed
+    const { AsyncLocalStorage } = process.getBuiltinModule("node:async_hooks"); // loaded on first use
     starts = new AsyncLocalStorage<Start>();
   }
   const running: Start = { outcome: undefined };
@@ -25,11 +28,14 @@ export function startAsOfChain<Started>(start: () => Started): Started {
 }
 
 /**
- * Requires that it is not such a function, still running, that starts a further request: that would be none of the chain.
- * @throws TypeError: it is
+ * Requires that the caller is not such a function whose promise is still pending. A request that it started now would
+ * not be part of the chain.
+ * @throws TypeError: the caller is such a function
  */
 export function assertNotOfChain(syscall: string): void {
   const outcome = starts?.getStore()?.outcome;
   if (outcome instanceof Promise && Bun.peek.status(outcome) === "pending")
-    throw invalidValue(`${syscall} would be a second request of an operation of a chain, after its first: start it when the chain's promise has settled`);
+    throw invalidValue(
+      `${syscall} would be a second request from one operation of a chain: start it when the promises of the chain have settled`,
+    );
 }

@@ -1,4 +1,7 @@
-/** What is behind a descriptor, as far as the kernel says without asking a file system's server: one that does not answer would stop the event loop. */
+/**
+ * What kind of file a descriptor refers to, as far as the kernel knows without asking a file system's server. A server
+ * that does not answer would block the event loop.
+ */
 
 import { field, readProc } from "../base/machine.ts";
 import { ESPIPE } from "../errors/errno.ts";
@@ -7,18 +10,20 @@ import { scratch } from "../uring/scratch.ts";
 import { STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE } from "../uring/uapi.ts";
 import { statxBytes } from "./statx.ts";
 
-/** What a ring has to know of a file. */
+/** What a ring needs to know about a file. */
 export interface Descriptor {
-  /** Transfers at its own position depend on each other: a regular file or a block device. */
+  /** A regular file or a block device: each transfer at its own position depends on the one before. */
   readonly ordered: boolean;
   /**
-   * It has no file: an eventfd, an epoll, a timerfd. What the kernel queues for a ring while somebody writes to an eventfd it may signal to nobody (Linux 6.18), for the
-   * ring's own eventfd cannot be signalled in there.
+   * There is no file: an eventfd, an epoll, a timerfd. When someone writes to an eventfd, the kernel may queue work for
+   * a ring without signalling the ring's own eventfd (Linux 6.18): it cannot signal an eventfd from within a write to
+   * one.
    */
   readonly anonymous: boolean;
   /**
-   * Its file system is FUSE. There io_uring stops the event loop until the file system's server answers, repeats a file's last bytes where a read goes past the end,
-   * and does not move the file's own position on: transfers go to the threads of node:fs.
+   * The file system is FUSE. For these files io_uring blocks the event loop until the file system's server answers,
+   * repeats a file's last bytes if a read goes past the end, and does not move the file's own position. Transfers
+   * therefore go to the threads of node:fs.
    */
   readonly fuse: boolean;
 }
@@ -29,14 +34,20 @@ const S_IFBLK = 0o060000;
 const FUSE_SUPER_MAGIC = 0x65735546;
 const SEEK_CUR = 1;
 
-/** By mount: unique ids are never used again. */
+/** Known mounts, by unique id. Unique ids are never reused. */
 const fuseMounts = new Map<bigint, boolean>();
 const mostMounts = 1000;
 
-/** By the mount's number and device: both may be another mount's later, which is then taken for what this was. */
+/**
+ * Known mounts, by the mount's id and device number. Both may be reused by another mount, which is then taken for the
+ * old one.
+ */
 const fuseNames = new Map<string, boolean>();
 
-/** By the mount's line in /proc/self/mountinfo: before Linux 6.8, or where a filter refuses statmount(2). A file system with a block device is taken for none of FUSE's. */
+/**
+ * Finds out from the mount's line in /proc/self/mountinfo. Used before Linux 6.8, or where a seccomp filter refuses
+ * statmount(2). A file system on a block device is assumed not to be FUSE.
+ */
 function isFuseByName(fd: number): boolean {
   const { address, words, longs } = scratch(statxBytes);
   if (native().fileStatus(fd, STATX_MNT_ID, address) < 0) return false;
@@ -66,10 +77,11 @@ function isFuse(fd: number, uniqueMount: bigint | undefined): boolean {
   });
 }
 
-/** What is behind an open descriptor; of one that is not open, nothing that matters. */
+/** Describes the file of an open descriptor. If the descriptor is not open, all properties are false. */
 export function describe(fd: number): Descriptor {
   const { address, words, longs } = scratch(statxBytes);
-  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE, address) < 0) return { ordered: false, anonymous: false, fuse: false };
+  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE, address) < 0)
+    return { ordered: false, anonymous: false, fuse: false };
   const mask = words[0] ?? 0;
   const type = (words[7] ?? 0) & S_IFMT;
   const ordered = type === S_IFREG || type === S_IFBLK;
@@ -77,18 +89,21 @@ export function describe(fd: number): Descriptor {
   return { ordered, anonymous: type === 0, fuse: type === S_IFREG && isFuse(fd, mount) };
 }
 
-/** Whether it has positions. A pipe, a FIFO, a socket and a terminal have none, and io_uring ignores any that it is given for them. */
+/**
+ * Whether the descriptor has file positions. A pipe, a FIFO, a socket and a terminal have none, and io_uring ignores a
+ * position given for one.
+ */
 export function isSeekable(fd: number): boolean {
   return native().fileSeek(fd, 0, SEEK_CUR) !== ESPIPE;
 }
 
-/** Device and inode: descriptors that share a position have them in common. */
+/** Device and inode. Descriptors that share a position have the same identity; the reverse need not hold. */
 export function identityOf(fd: number): string {
   const { address, words, longs } = scratch(statxBytes);
   return native().fileStatus(fd, STATX_INO, address) < 0 ? "" : `${words[34]}:${words[35]}:${longs[4]}`;
 }
 
-/** A file's size in bytes, as the kernel has it now. */
+/** A file's size in bytes, as the kernel knows it now. */
 export function knownSizeOf(fd: number): bigint {
   const { address, longs } = scratch(statxBytes);
   return native().fileStatus(fd, STATX_SIZE, address) < 0 ? 0n : (longs[5] ?? 0n);

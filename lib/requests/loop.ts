@@ -1,14 +1,20 @@
 import { Bun } from "../base/globals.ts";
 import { keepAlive, later, letEnd, soon } from "../base/timers.ts";
 
-/** How long a turn of the event loop settles before others, timers and sockets, have theirs: transfers that complete at once would never let them. */
+/**
+ * How long a queue may settle completions in one turn of the event loop. Without a limit, transfers that complete at
+ * once would keep timers and sockets from running.
+ */
 const shareNs = 500_000;
-/** And how much it settles: the clock of tests may stand still. */
+/** How many completions a queue may settle in one turn. A second limit, because a test's fake clock may stand still. */
 const completionsPerTurn = 1024;
 
 /**
- * When a queue goes on: in the microtask after something was started, in the turn that it is woken in, or later; and how much it does before the event loop has others go on.
- * A turn's share begins when the queue is woken: a turn that others begin, with their timers and sockets, goes on with what is left.
+ * Decides when a queue advances: in the microtask after a request was started, in the turn in which the engine wakes
+ * it, or after a pause. Also limits how much the queue does before the rest of the event loop runs.
+ *
+ * A new share begins when the queue is woken. A turn that began with something else, such as a timer or a socket, uses
+ * what is left of the last share.
  */
 export class Loop {
   readonly #advance: () => void;
@@ -21,12 +27,12 @@ export class Loop {
     this.#advance = advance;
   }
 
-  /** Nothing is to be done before the pause is over. */
+  /** Whether the queue must do nothing until the pause ends. */
   get paused(): boolean {
     return this.#paused;
   }
 
-  /** Goes on in a microtask; once, however often it is asked for. */
+  /** Advances in a microtask. Several calls before it runs count as one. */
   soon(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -36,14 +42,17 @@ export class Loop {
     });
   }
 
-  /** Goes on now, in a turn of its own. */
+  /** Advances now, with a new share. */
   wake(): void {
     this.#settled = 0;
     this.#turnEndNs = Bun.nanoseconds() + shareNs;
     this.#advance();
   }
 
-  /** Goes on `ms` later, 0: in the next turn of the event loop, and not before. Nothing else may be there to keep the process alive until then. */
+  /**
+   * Advances after `ms` milliseconds and not before; 0 is the next turn of the event loop. Keeps the process alive
+   * meanwhile, since nothing else may.
+   */
   pause(ms: number): void {
     if (this.#paused) return;
     this.#paused = true;
@@ -55,7 +64,7 @@ export class Loop {
     });
   }
 
-  /** Takes so many completions of the turn's share. Returns whether it is used up. */
+  /** Takes `completions` from the turn's share. Returns whether the share is used up. */
   spend(completions: number): boolean {
     this.#settled += completions;
     return this.#settled >= completionsPerTurn || Bun.nanoseconds() >= this.#turnEndNs;

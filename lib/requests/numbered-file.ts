@@ -1,10 +1,14 @@
 import { type Descriptor, describe } from "./descriptor.ts";
 import type { Usable } from "./operation.ts";
 
-/** What is behind a descriptor that was given as a number, from the first request that uses it to the last: so long it may not be closed, nor its number be another file's. */
+/**
+ * The file of a descriptor that was given as a number. It exists from the beginning of the first request that uses the
+ * number to the end of the last: during that time the program may not close the descriptor, so the number cannot belong
+ * to another file.
+ */
 class NumberedFile implements Usable {
   readonly descriptor: Descriptor;
-  /** For an operation to have. */
+  /** The file as a list of one, for `Operation.uses`. */
   readonly asUses: readonly Usable[] = [this];
   readonly #end: () => void;
   #uses = 0;
@@ -15,7 +19,7 @@ class NumberedFile implements Usable {
   }
 
   assertUsable(): void {
-    // What is wrong with it the kernel says.
+    // If the descriptor is not open, the kernel reports it.
   }
 
   beginUse(): void {
@@ -27,11 +31,14 @@ class NumberedFile implements Usable {
   }
 }
 
-/** Those that a ring's requests use. */
+/** The numbered files that a ring's requests are using. */
 export class NumberedFiles {
   readonly #files = new Map<number, NumberedFile>();
 
-  /** It is looked at once, however many requests use it at a time. Each has to begin a use of it. */
+  /**
+   * Returns the descriptor's file, and describes it only if no request is using it yet. The caller must call `beginUse`
+   * on it: an entry is removed by its last `endUse`.
+   */
   of(fd: number): NumberedFile {
     const known = this.#files.get(fd);
     if (known !== undefined) return known;

@@ -6,46 +6,47 @@ import { IORING_OP_OPENAT } from "../uring/uapi.ts";
 import { type Descriptor, identityOf } from "./descriptor.ts";
 import { O_APPEND, O_DIRECT } from "./open-flags.ts";
 
-/** How O_DIRECT wants transfers of a file aligned, in bytes. */
+/** The alignment that O_DIRECT requires of a file's transfers, in bytes. */
 export interface Alignment {
-  /** Addresses of memory. */
+  /** For memory addresses. */
   readonly memoryBytes: number;
-  /** Positions and lengths. */
+  /** For positions and lengths. */
   readonly positionBytes: number;
 }
 
-/** What to do about an open's error, where that is known. */
+/** What to do about an open's error, if that is known. */
 export function explainOpen(errno: number, opcode: number, flags: number): { readonly hint: string } | undefined {
   if (errno !== EINVAL || opcode !== IORING_OP_OPENAT || (flags & O_DIRECT) === 0) return undefined;
   return {
-    hint: "Most likely the file system of this path has no O_DIRECT, as tmpfs before Linux 6.6, /proc, and some of FUSE and networks: open the file without `direct`.",
+    hint: "Most likely this path's file system does not support O_DIRECT, like tmpfs before Linux 6.6, /proc, and some FUSE and network file systems. Open the file without `direct`.",
   };
 }
 
 /**
- * A descriptor that a ring opened, as its requests use it: the kernel may look it up long after they were submitted, so it may not be another file's
- * by then.
+ * A descriptor that a ring opened, as its requests use it. The kernel may look up a request's descriptor long after the
+ * request was submitted. So the descriptor must not be closed while a request uses it, or its number could belong to
+ * another file by then.
  */
 export class OpenFile implements Descriptor {
   readonly fd: number;
-  /** In the ring's file table. */
+  /** Its entry in the ring's file table. */
   readonly entry: number;
-  /** What it was opened by, for errors to name. */
+  /** The path that it was opened with, for error messages. */
   readonly path: string;
-  /** open(2)'s. */
+  /** The flags given to open(2). */
   readonly flags: number;
-  /** Of a file opened with O_DIRECT. */
+  /** Of a file opened with O_DIRECT, if the kernel reports it. */
   readonly alignment: Alignment | undefined;
-  /** Whether it has positions. */
+  /** Whether the file has positions. */
   readonly seekable: boolean;
   readonly ordered: boolean;
   readonly anonymous: boolean;
   readonly fuse: boolean;
-  /** New requests are refused. */
+  /** Whether new requests are refused. */
   closing = false;
   #identity: string | undefined;
   #pending = 0;
-  /** What uses the file will never end. */
+  /** The requests that use the file will never end: the ring is broken. */
   #givenUp = false;
   #whenIdle: (() => void) | undefined;
 
@@ -75,22 +76,22 @@ export class OpenFile implements Descriptor {
     return this.#identity;
   }
 
-  /** Past the page cache (O_DIRECT). */
+  /** Whether the file was opened with O_DIRECT, so that transfers bypass the page cache. */
   get isDirect(): boolean {
     return (this.flags & O_DIRECT) !== 0;
   }
 
-  /** What addresses of memory have to be multiples of, a power of two; where the kernel does not say, of a page. */
+  /** Memory addresses must be multiples of this, a power of two. A page if the kernel does not report it. */
   get memoryBytes(): number {
     return this.isDirect ? (this.alignment?.memoryBytes ?? 4096) : 1;
   }
 
-  /** What positions and lengths of transfers have to be multiples of; where the kernel does not say, of a page. */
+  /** Positions and lengths of transfers must be multiples of this. A page if the kernel does not report it. */
   get positionBytes(): number {
     return this.isDirect ? (this.alignment?.positionBytes ?? 4096) : 1;
   }
 
-  /** Whether every write goes to the file's end, wherever it says. */
+  /** Whether every write goes to the end of the file, whatever position it names. */
   get appends(): boolean {
     return (this.flags & O_APPEND) !== 0;
   }
@@ -99,7 +100,7 @@ export class OpenFile implements Descriptor {
     if (this.closing) throw new UringError("EBADF", syscall, { message: "the file is closed", path: this.path });
   }
 
-  /** @throws UringError ESPIPE: it has no positions, and one was given */
+  /** @throws UringError ESPIPE: the file has no positions */
   assertSeekable(syscall: string): void {
     if (this.seekable) return;
     throw new UringError("ESPIPE", syscall, {
@@ -118,13 +119,16 @@ export class OpenFile implements Descriptor {
     if (this.#pending === 0) this.#becomeIdle();
   }
 
-  /** Calls back when nothing uses the file, or what does was given up: now, or once. */
+  /**
+   * Calls back once, when no request uses the file or `giveUp` was called; immediately if that is so already. Only one
+   * callback can wait.
+   */
   whenIdle(callback: () => void): void {
     if (this.#pending === 0 || this.#givenUp) callback();
     else this.#whenIdle = callback;
   }
 
-  /** Waits no more for what uses the file: its ring is broken. */
+  /** Stops waiting for the requests that use the file, because its ring is broken. */
   giveUp(): void {
     this.#givenUp = true;
     this.#becomeIdle();
@@ -135,22 +139,22 @@ export class OpenFile implements Descriptor {
     this.#whenIdle = undefined;
   }
 
-  /** What to do about a request's error, where that is known. */
+  /** What to do about a request's error, if that is known. */
   explain(errno: number, { opcode, off, addr, len }: Sqe): { readonly hint: string } | undefined {
     if (errno !== EINVAL || this.alignment === undefined || !isTransfer(opcode)) return undefined;
     const { memoryBytes, positionBytes } = this.alignment;
     const wrong: string[] = [];
     if (off !== -1 && BigInt(off) % BigInt(positionBytes) !== 0n) wrong.push(`position ${off}`);
-    // Of a vector it is the number of parts, and where the parts are is not known any more.
+    // For a vectored transfer `len` is the number of parts, and the addresses of the parts are no longer known.
     const isVector = isVectored(opcode);
-    if (!isVector && len % positionBytes !== 0) wrong.push(`${len} bytes`);
+    if (!isVector && len % positionBytes !== 0) wrong.push(`length ${len}`);
     const offset = Number(addr) % memoryBytes;
-    if (!isVector && offset !== 0) wrong.push(`memory ${offset} bytes into an aligned piece`);
+    if (!isVector && offset !== 0) wrong.push(`memory ${offset} bytes past an aligned address`);
     if (!isVector && wrong.length === 0) return undefined;
     return {
       hint:
-        `The file was opened with O_DIRECT, which here wants memory aligned to ${memoryBytes} bytes, positions and lengths to ${positionBytes}` +
-        (wrong.length === 0 ? "" : `; this was ${wrong.join(", ")}`),
+        `The file was opened with O_DIRECT, which here requires memory aligned to ${memoryBytes} bytes, positions and lengths to ${positionBytes}` +
+        (wrong.length === 0 ? "" : `; this request had ${wrong.join(", ")}`),
     };
   }
 }

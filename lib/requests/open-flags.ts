@@ -1,4 +1,4 @@
-/** open(2)'s flags: by their values here, for loading node:fs takes longer than making a ring. */
+/** open(2)'s flags. Their values are written out here because loading node:fs is slower than creating a ring. */
 
 import { checkInteger, invalidType, invalidValue } from "../base/arguments.ts";
 import { process } from "../base/globals.ts";
@@ -19,7 +19,7 @@ export const O_DIRECT = isArm ? 0o200000 : 0o40000;
 export const O_DIRECTORY = isArm ? 0o40000 : 0o200000;
 export const O_CLOEXEC = 0o2000000;
 
-/** Node's names of open(2)'s flags. */
+/** Node's names for combinations of open(2)'s flags. */
 const named: Readonly<Record<string, number>> = {
   r: O_RDONLY,
   rs: O_RDONLY | O_SYNC,
@@ -37,10 +37,19 @@ const named: Readonly<Record<string, number>> = {
   "as+": O_APPEND | O_CREAT | O_RDWR | O_SYNC,
 };
 
-/** Node also takes the letters in the other order. */
-const synonyms: Readonly<Record<string, string>> = { sr: "rs", "sr+": "rs+", xw: "wx", "xw+": "wx+", xa: "ax", "xa+": "ax+", sa: "as", "sa+": "as+" };
+/** Node also accepts the letters in the other order. */
+const synonyms: Readonly<Record<string, string>> = {
+  sr: "rs",
+  "sr+": "rs+",
+  xw: "wx",
+  "xw+": "wx+",
+  xa: "ax",
+  "xa+": "ax+",
+  sa: "as",
+  "sa+": "as+",
+};
 
-/** open(2)'s flags, close-on-exec always, from Node's "r", "w+", … or a number. */
+/** Converts Node's "r", "w+", …, or a number, to open(2)'s flags. Always adds O_CLOEXEC. */
 export function openFlags(flags: unknown): number {
   if (typeof flags === "number") {
     checkInteger("flags", flags, 0, 2 ** 31 - 1);
@@ -49,6 +58,9 @@ export function openFlags(flags: unknown): number {
   if (typeof flags !== "string") throw invalidType("flags", "a string or a number", flags);
   const name = synonyms[flags] ?? flags;
   const found = Object.hasOwn(named, name) ? named[name] : undefined;
-  if (found === undefined) throw invalidValue(`flags must be one of ${Object.keys(named).join(", ")}, or a number; not ${JSON.stringify(flags)}`);
+  if (found === undefined)
+    throw invalidValue(
+      `flags must be one of ${Object.keys(named).join(", ")}, or a number; not ${JSON.stringify(flags)}`,
+    );
   return found | O_CLOEXEC;
 }

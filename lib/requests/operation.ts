@@ -1,4 +1,4 @@
-/** What is asked of an engine, and what belongs to it from its start to its completion. */
+/** A request as the queue sees it, and what it keeps in use until it completes. */
 import { reasonOf } from "../base/abort.ts";
 import { invalidValue } from "../base/arguments.ts";
 import { keepAlive, later, letEnd } from "../base/timers.ts";
@@ -8,50 +8,65 @@ import type { Slot } from "../pool/fixed-buffer.ts";
 import { isTransfer, isWrite, transferBytes } from "../uring/transfers.ts";
 import type { OpenFile } from "./open-file.ts";
 
-/** What requests use: it is told when each begins and ends. */
+/**
+ * Something that requests use, such as a file or a slot of a pool. It counts its uses, and is not closed or handed to
+ * anyone else before the last use has ended.
+ */
 export interface Usable {
-  /** @throws UringError: it is closed, or given back */
+  /** @throws UringError: it is closed or released */
   assertUsable(syscall: string): void;
   beginUse(): void;
   endUse(): void;
-  /** No use of it that has begun will end. */
+  /** Notes that the uses begun so far will never end, because the ring is broken. */
   giveUp?(): void;
 }
 
 const noUses: readonly Usable[] = [];
 
-/** The place of an operation, or of a chain, in the line for one file's own position, see own-position.ts. */
+/**
+ * A unit's place in the line for one file's own position, see own-position.ts. A unit is a single operation, or a whole
+ * chain.
+ */
 export interface Turn {
-  /** The operation, or the chain's first. */
+  /** The operation, or the chain's first operation. */
   readonly unit: Operation;
-  /** Operations of the unit at this position that have not ended. */
+  /** How many of the unit's operations at this position have not ended. */
   left: number;
-  /** Where the next of them begins: known from the unit's preparation on, for in a chain each begins only when the one before was not short. */
+  /**
+   * Where the unit's next operation at this position begins. Undefined until `placeAtOwnPosition` has placed the first.
+   * Within a chain this can be computed in advance: each operation begins only if the one before it was not short.
+   * Negative: only the kernel knows.
+   */
   next: number | bigint | undefined;
-  /** One of the unit's operations has ended. */
+  /** Called when one of the unit's operations has ended. */
   end(): void;
 }
 
-/** What matters of an operation whose descriptor is not as most are, or whose position is the file's own. */
+/** What only few operations need: those that use a file's own position, or a descriptor of an unusual kind. */
 export class Particulars {
-  /** Its places in the lines for files' own positions. */
+  /** The operation's turns in the lines for files' own positions. `placeAtOwnPosition` uses the first. */
   turns: readonly Turn[] = [];
-  /** Of an operation, or a chain's first: the lines in which others are before it. */
+  /** For a unit's first operation: the number of lines in which other units come before it. It may begin at 0. */
   ahead = 0;
-  /** Where the transfer begins, if that is the file's own position and known here; or -1. */
+  /**
+   * Where the transfer begins, if it is at the file's own position and the queue has read that position. Otherwise -1.
+   */
   beginsAt: number | bigint = -1;
-  /** It is such a write, and goes to the file's end. */
+  /** Such a transfer is a write that goes to the end of the file. */
   appends = false;
-  /** Waits for what may signal nobody, see `Descriptor.anonymous`. */
+  /** The operation waits for an event that the kernel may not signal, see `Descriptor.anonymous`. */
   anonymous = false;
-  /** Carried out by a thread of node:fs, see `Descriptor.fuse`. */
+  /** A thread of node:fs carries the transfer out, see `Descriptor.fuse`. */
   onThread = false;
 }
 
-/** What is asked for, under the kernel's names, and what a result that is no error means. What is not given is as in a new Operation. */
+/**
+ * A request in the kernel's terms, and how to convert a successful result. Fields that are left out keep the defaults
+ * of a new Operation.
+ */
 export interface Request<Result> {
   readonly opcode: number;
-  /** For its error to name. */
+  /** For error messages. */
   readonly syscall: string;
   readonly flags?: number;
   readonly fd?: number;
@@ -74,20 +89,42 @@ export interface Request<Result> {
   result(res: number, fileEntry: number): Result;
 }
 
-/** Where an operation is. Whether its promise has settled is another question: an abort settles that of one that the engine still has. */
+/**
+ * Where an operation is. This is independent of whether its promise has settled: an abort rejects the promise of an
+ * operation that the engine still has.
+ */
 export const operationState = {
-  /** Nothing is counted, and nothing has to be taken back. */
+  /** It is not counted as a use of anything, so it can simply be dropped. */
   prepared: 0,
-  /** What it uses is counted. It waits for its turn, or for room. */
+  /**
+   * It is counted as a use of its files and slots, so `end` must be called. It waits for its turn at a file's own
+   * position, for room in the engine, or for the rest of its chain.
+   */
   waiting: 1,
-  /** The engine has it. */
+  /** The engine has it. It ends only when the engine reports it. */
   started: 2,
+  /** `end` was called. Its memory, files and slots may belong to others. */
   ended: 3,
 } as const;
 
-/** One request, from its start to its completion: as long as it is here its memory cannot go. */
+/**
+ * One request, from its start to its completion.
+ *
+ * The kernel, or a thread, may write the memory of a started operation at any time until the engine reports it, whether
+ * or not the program still waits for it. Two mechanisms keep that memory in place:
+ * - **Reachability.** The operation refers to the memory (`memory`, `slot`, `uses`), the engine refers to the operation
+ *   while it is in flight, and `RequestQueue` is held (base/hold.ts) until the kernel is done. So the garbage collector
+ *   cannot free it. Never clear these fields before `end`.
+ * - **Use counts.** `begin` counts the operation as a use of its file, its slot and its `uses`, and `end` takes that
+ *   back. A slot that is released, or a file that is closed, while it is in use goes back to its pool or is closed at
+ *   its last `endUse`. Each `begin` needs exactly one `end`, and a started operation must not end before the engine
+ *   reports it.
+ *
+ * An abort settles the promise early and changes neither.
+ */
 export class Operation implements EngineRequest {
-  // What every transfer uses comes first: an operation is read and written in several lines of the processor's cache, which the kernel's copying has taken.
+  // The fields that every transfer uses come first, so that they share few of the processor's cache lines: copying by
+  // the kernel has usually evicted them.
   opcode = 0;
   syscall = "";
   flags = 0;
@@ -98,62 +135,72 @@ export class Operation implements EngineRequest {
   opFlags = 0;
   bufIndex = 0;
   spliceFdIn = 0;
-  /** The file of `fd`, used until the completion. */
+  /** The ring's file that `fd` belongs to, in use until the operation ends. */
   file: OpenFile | undefined = undefined;
-  /** The slot that `addr` lies in. */
+  /** The slot that contains `addr`, in use until the operation ends. */
   slot: Slot | undefined = undefined;
-  /** What else is used from the request's start to its completion: other files, and where there are several slots the others. */
+  /** Whatever else is in use until the operation ends: other files, and the slots of a transfer with several. */
   uses: readonly Usable[] = noUses;
-  /** Turns a result that is no error into what the promise resolves to; called once, before anything else can run. */
+  /**
+   * Converts a successful result into the value that the promise resolves to. Called at most once, directly after the
+   * operation has ended.
+   */
   succeed: ((res: number, fileEntry: number) => void) | undefined = undefined;
   reject: ((reason: unknown) => void) | undefined = undefined;
   state: (typeof operationState)[keyof typeof operationState] = operationState.prepared;
-  /** The promise has settled, though the engine may not be done. */
+  /** The promise has settled. The engine may still have the operation. */
   settled = false;
   index = -1;
   generation = 0;
   res = 0;
   kind: EngineRequest["kind"] = requestKind.plain;
   fileEntry = -1;
-  /** What only some operations have. */
+  /** Undefined for most operations. */
   particulars: Particulars | undefined = undefined;
   chain: Chain | undefined = undefined;
-  /** What begins when this has succeeded. */
+  /** The next operation of the chain. It begins when this one has succeeded. */
   next: Operation | undefined = undefined;
-  /** Takes the signal's callback back. */
+  /** Removes the callback from the signal. May call the signal's own removeEventListener. */
   forget: (() => void) | undefined = undefined;
-  /** It may be another request once it has completed, see `reset`. */
+  /** The queue may use the object for another request after this one has completed, see `reset`. */
   isReusable = false;
 
   signal: AbortSignal | undefined = undefined;
-  /** Bytes of a vectored transfer; -1: of another. */
+  /** The bytes of a vectored transfer, or -1 for any other request. */
   vectorBytes = -1;
-  /** An errno, negative, that is this request's way to succeed; 0: there is none. */
+  /** A negative errno that means success for this request; 0 if there is none. */
   expectedErrno = 0;
-  /** Other memory that the request names. */
+  /**
+   * Memory that the request names outside of slots. Never read: the reference keeps it alive until the operation is
+   * dropped.
+   */
   memory: SharedArrayBuffer | readonly SharedArrayBuffer[] | undefined = undefined;
-  /** For its error to name. */
+  /** For error messages. */
   path: string | undefined = undefined;
-  /** The second path, where there are two. */
+  /** The second path of a request with two, for error messages. */
   destination: string | undefined = undefined;
 
   static of({ result: _, signal: __, ...fields }: Request<unknown>): Operation {
     return Object.assign(new Operation(), fields);
   }
 
-  /** Its particulars, from now on. */
+  /** Its particulars, created on first use. */
   get ownParticulars(): Particulars {
     this.particulars ??= new Particulars();
     return this.particulars;
   }
 
-  /** @throws UringError: something that it uses is closed, or given back */
+  /** @throws UringError: something that it uses is closed or released */
   assertUsable(): void {
     this.file?.assertUsable(this.syscall);
     this.slot?.assertUsable(this.syscall);
     if (this.uses !== noUses) for (const use of this.uses) use.assertUsable(this.syscall);
   }
 
+  /**
+   * Counts the operation as a use of all that it names. From here on it must end. Nothing may run the program's code
+   * between `assertUsable` and this.
+   */
   begin(): void {
     this.state = operationState.waiting;
     this.file?.beginUse();
@@ -161,7 +208,12 @@ export class Operation implements EngineRequest {
     if (this.uses !== noUses) for (const use of this.uses) use.beginUse();
   }
 
-  /** What belonged to the operation is its own no more. */
+  /**
+   * Takes back what `begin` counted, and the signal's callback. Call it once, and only when the engine is done with the
+   * operation or never had it: afterwards the memory may be handed to others. It may close a file, let another
+   * operation begin at a file's own position, and run a signal's own removeEventListener, which is the program's code
+   * and may abort or close anything.
+   */
   end(): void {
     this.state = operationState.ended;
     this.forget?.();
@@ -171,25 +223,33 @@ export class Operation implements EngineRequest {
     if (this.particulars !== undefined) for (const turn of this.particulars.turns) turn.end();
   }
 
-  /** What it uses will never be given back. */
+  /**
+   * Notes that the operation will never end, because the ring is broken. `end` is not called: the kernel may still
+   * write its memory.
+   */
   giveUp(): void {
     this.file?.giveUp();
     for (const use of this.uses) use.giveUp?.();
   }
 
+  /** Rejects the promise, if it has not settled. Releases nothing. */
   fail(reason: unknown): void {
     if (this.settled) return;
     this.settled = true;
     this.reject?.(reason);
   }
 
-  /** Whether a result means that what comes next in a chain may begin. */
+  /** Whether the result allows the next operation of the chain to begin. */
   isWhole(): boolean {
     if (this.res < 0) return this.res === this.expectedErrno;
     return !isTransfer(this.opcode) || this.res === transferBytes(this);
   }
 
-  /** As new, for the next transfer of a slot that is none of a chain: such a one has set no more than this. */
+  /**
+   * Prepares the object for the next request. Only for objects from `RequestQueue.reusable`, that is transfers of a
+   * single slot outside of chains: the other fields are still those of a new Operation, or are set by each such
+   * transfer. A new field that such a transfer may set must be reset here.
+   */
   reset(): void {
     this.file = this.slot = this.succeed = this.reject = undefined;
     this.state = operationState.prepared;
@@ -203,20 +263,30 @@ export class Operation implements EngineRequest {
 /** Operations that run one after the other, until one fails. */
 export class Chain {
   operations: Operation[] = [];
-  /** Each is begun here when the one before has ended: the kernel would begin them by itself, but does not carry out all of them. */
+  /**
+   * True: the queue begins each operation when the one before it has ended. False: the engine gets all of them at once,
+   * as a linked chain. That is not possible if a thread of node:fs carries out one of them, or if where one begins is
+   * known only when the one before it has ended.
+   */
   isStepwise = false;
   #failure: { readonly reason: unknown } | undefined;
   readonly #cancelled: Operation[] = [];
   #completed = 0;
 
-  /** Where a write to the end of a file past the page cache ends is known when it has, and the kernel is told all positions at once. */
+  /**
+   * Refuses a read at a file's own position after a write to the end of the same O_DIRECT file. Where the write ends,
+   * and so where the read begins, is known only when the write has completed, but the positions of a chain are given to
+   * the kernel all at once.
+   */
   check(operation: Operation): void {
     if (operation.file === undefined || !operation.file.isDirect || !isAtOwnPosition(operation)) return;
     const { file } = operation;
-    const follows = this.operations.some((other) => other.file === file && isAtOwnPosition(other) && file.appends && isWrite(other.opcode));
+    const follows = this.operations.some(
+      (other) => other.file === file && isAtOwnPosition(other) && file.appends && isWrite(other.opcode),
+    );
     if (follows && !isWrite(operation.opcode))
       throw invalidValue(
-        "after a write to the end of a file opened with O_DIRECT no read of the same chain may be at the file's own position: give it a position",
+        "in a chain, a read after a write to the end of the same O_DIRECT file cannot be at the file's own position: give it a position",
       );
   }
 
@@ -227,7 +297,10 @@ export class Chain {
     this.operations.push(operation);
   }
 
-  /** One has failed. Those that are cancelled for it may come before it. */
+  /**
+   * Notes that an operation completed with an error. Operations that were cancelled because of an earlier failure may
+   * be reported before it, so they wait for `completed` to learn the reason.
+   */
   failed(operation: Operation, error: UringError): void {
     if (operation.settled) this.#failure ??= { reason: operation.signal && reasonOf(operation.signal) };
     else if (error.code === "ECANCELED") this.#cancelled.push(operation);
@@ -237,30 +310,39 @@ export class Chain {
     }
   }
 
-  /** One was aborted, and has run to its end all the same: what comes after it is not begun. */
+  /** Notes that an operation completed although it had been aborted. The operations after it do not begin. */
   aborted({ signal }: Operation): void {
     this.#failure ??= { reason: signal && reasonOf(signal) };
   }
 
-  /** One more is through; `why` the rest was cancelled, where nothing has failed. */
+  /**
+   * Notes that one more operation has completed. `why` is the reason given to cancelled operations if nothing has
+   * failed.
+   */
   completed(why: string): void {
     this.#completed++;
     if (this.#failure === undefined && this.#completed < this.operations.length) return;
     this.#failCancelled(this.#cancelled.splice(0), why);
   }
 
-  /** Lets go of what comes after the first that was aborted, before any was begun. */
+  /**
+   * Removes the first operation that was aborted while the chain was being built, and those after it. Nothing has
+   * begun.
+   */
   truncate(): void {
     const broken = this.operations.findIndex(({ settled }) => settled);
     if (broken !== -1) this.#cut(broken, undefined);
   }
 
-  /** Lets go of an operation that was aborted before it was begun, and of what comes after it. Returns how many others had not settled. */
+  /**
+   * Removes an operation that was aborted before it began, and those after it. Returns how many of the others had not
+   * settled.
+   */
   cutAt(operation: Operation): number {
     return this.#cut(this.operations.indexOf(operation), undefined);
   }
 
-  /** Lets go of what comes after an operation that did not succeed, or was short. Returns how many had not settled. */
+  /** Removes the operations after one that did not succeed, or was short. Returns how many had not settled. */
   cutAfter(operation: Operation, why: string): number {
     return this.#cut(this.operations.indexOf(operation) + 1, why);
   }
@@ -274,11 +356,15 @@ export class Chain {
     return rest.length;
   }
 
-  /** After a failure, in the next turn: who waits for all of the chain's promises hears of what failed, whose promise may take some steps to reject, first. */
+  /**
+   * Rejects cancelled operations. After a failure this waits for the next turn: a program that waits for all promises
+   * of the chain must see the original failure first, and that promise may take a few more microtasks to reject.
+   */
   #failCancelled(cancelled: readonly Operation[], why: string | undefined): void {
     const failure = this.#failure;
     const fail = () => {
-      for (const operation of cancelled) operation.fail(chainBroken(operation, failure === undefined ? why : undefined, failure?.reason));
+      for (const operation of cancelled)
+        operation.fail(chainBroken(operation, failure === undefined ? why : undefined, failure?.reason));
     };
     if (failure === undefined) {
       fail();
@@ -296,6 +382,10 @@ function isAtOwnPosition({ opcode, off }: Operation): boolean {
   return off === -1 && isTransfer(opcode);
 }
 
-function chainBroken({ syscall }: Operation, why = "another operation of its chain did not succeed", cause?: unknown): UringError {
+function chainBroken(
+  { syscall }: Operation,
+  why = "another operation of its chain did not succeed",
+  cause?: unknown,
+): UringError {
   return new UringError("ECANCELED", syscall, { message: why, cause });
 }

@@ -1,4 +1,7 @@
-/** What each operation asks of the kernel: its opcode, its fields, the memory it needs, and what its result means. Nothing is started here. */
+/**
+ * What each operation asks of the kernel: its opcode, its fields, the memory it needs, and how to read its result.
+ * Nothing is started here.
+ */
 
 import { checkInteger, checkPosition, invalidType, invalidValue, outOfRange, show } from "../base/arguments.ts";
 import { assert } from "../base/assert.ts";
@@ -44,12 +47,15 @@ import type { Request } from "./operation.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 
 const AT_FDCWD = -100;
-/** Reads and writes of more than this go to the kernel's workers: copied from the page cache at once they would stop the event loop. */
+/**
+ * Larger reads and writes go to the kernel's workers. Copied from the page cache at submission, they would block the
+ * event loop.
+ */
 const inlineBytes = 4 * 2 ** 20;
 const largestMode = 0o7777;
 const largestUnsigned = 2 ** 32 - 1;
 
-/** SQE flags of a transfer. */
+/** The SQE flags of a transfer. */
 export function transferFlags(bytes: number): number {
   return bytes > inlineBytes ? IOSQE_ASYNC : 0;
 }
@@ -63,37 +69,48 @@ const encoder = new TextEncoder();
 const nothing = () => undefined;
 const asIs = (value: number) => value;
 
-/** A path, as given and as the kernel takes it. */
+/** A path as it was given, and in memory as the kernel takes it. */
 function pathMemory(path: string | URL, name = "path"): { text: string; memory: SharedArrayBuffer; addr: number } {
   const text = pathText(path, name);
-  if (text === "" || text.includes("\0")) throw invalidValue(`${name} must be a path without zero bytes, not ${JSON.stringify(text)}`);
+  if (text === "" || text.includes("\0"))
+    throw invalidValue(`${name} must be a path without zero bytes, not ${JSON.stringify(text)}`);
   const encoded = encoder.encode(`${text}\0`);
   const memory = new SharedArrayBuffer(encoded.length);
   new Uint8Array(memory).set(encoded);
   return { text, memory, addr: addressOf(memory) };
 }
 
-/** Memory of a request. */
+/** A piece of memory that a request names. */
 interface Part {
   readonly address: number;
   readonly length: number;
 }
 
-/** The place of memory that cannot move while the kernel uses it, and what keeps it. */
+/** The address of memory that cannot move while the kernel uses it, and the object that keeps it alive. */
 function sharedPart(bytes: Uint8Array, name: string): Part & { readonly memory: SharedArrayBuffer } {
   const memory = isBytes(bytes) ? bufferOf(bytes) : undefined;
-  if (!isSharedMemory(memory)) throw invalidType(name, "a Uint8Array of a SharedArrayBuffer (other memory can move or go while the kernel uses it)", bytes);
-  if (isPoolMemory(memory)) throw invalidValue(`${name} is a pool's memory: use readFixed, writeFixed, readvFixed or writevFixed, which keep its slot`);
+  if (!isSharedMemory(memory))
+    throw invalidType(
+      name,
+      "a Uint8Array of a SharedArrayBuffer (other memory can move or be freed while the kernel uses it)",
+      bytes,
+    );
+  if (isPoolMemory(memory))
+    throw invalidValue(
+      `${name} is a pool's memory: use readFixed, writeFixed, readvFixed or writevFixed, which keep its slot in use`,
+    );
   const length = byteLengthOf(bytes);
   return { memory, address: length === 0 ? 0 : addressOf(bytes), length };
 }
 
-/** What a write of 0 bytes is. */
+/** The error for a write that wrote 0 bytes. */
 export function noMoreTaken(written: number, length: number): UringError {
-  return new UringError("EIO", "write", { message: `the file took ${written} of ${length} bytes, and no more` });
+  return new UringError("EIO", "write", {
+    message: `the file accepted ${written} of ${length} bytes, and then no more`,
+  });
 }
 
-/** Lays out iovecs. */
+/** Lays out an array of iovecs. */
 function vectorOf(parts: readonly Part[]): { memory: SharedArrayBuffer; addr: number } {
   const memory = new SharedArrayBuffer(16 * parts.length);
   const words = new BigUint64Array(memory);
@@ -107,11 +124,12 @@ function vectorOf(parts: readonly Part[]): { memory: SharedArrayBuffer; addr: nu
 /** Requires an array of 1 to 1024 elements. */
 export function checkVector(buffers: readonly unknown[]): void {
   if (!Array.isArray(buffers)) throw invalidType("buffers", "an array", buffers);
-  if (buffers.length < 1 || buffers.length > largestVector) throw outOfRange("buffers.length", `from 1 to ${largestVector}`, buffers.length);
+  if (buffers.length < 1 || buffers.length > largestVector)
+    throw outOfRange("buffers.length", `from 1 to ${largestVector}`, buffers.length);
 }
 
 type Position = number | bigint | undefined;
-/** What an operation is about: a descriptor, or a file of the ring. */
+/** What an operation acts on: a descriptor, or one of the ring's files. */
 export type Target = number | OpenFile;
 
 function of(target: Target): { fd: number; file?: OpenFile } {
@@ -137,7 +155,8 @@ export function open(
   return {
     opcode: IORING_OP_OPENAT,
     syscall: "openat",
-    // The kernel's first attempt would be a nonblocking one, and that opens a FIFO otherwise than open(2) does.
+    // The kernel's first attempt would be nonblocking, and opening a FIFO nonblocking behaves differently from a plain
+    // open(2).
     flags: (opFlags & O_NONBLOCK) === 0 ? IOSQE_ASYNC : 0,
     fd: AT_FDCWD,
     addr,
@@ -150,7 +169,12 @@ export function open(
   };
 }
 
-export function transfer(direction: "read" | "write", target: Target, bytes: Uint8Array, position: Position): Request<number> {
+export function transfer(
+  direction: "read" | "write",
+  target: Target,
+  bytes: Uint8Array,
+  position: Position,
+): Request<number> {
   const { memory, address: addr, length } = sharedPart(bytes, "bytes");
   assert(length <= largestTransferBytes, "longer transfers are taken apart");
   return {
@@ -166,15 +190,25 @@ export function transfer(direction: "read" | "write", target: Target, bytes: Uin
   };
 }
 
-export function vectoredTransfer(direction: "read" | "write", target: Target, buffers: readonly Uint8Array[], position: Position): Request<number> {
+export function vectoredTransfer(
+  direction: "read" | "write",
+  target: Target,
+  buffers: readonly Uint8Array[],
+  position: Position,
+): Request<number> {
   checkVector(buffers);
   const parts = Array.from(buffers, (bytes, index) => sharedPart(bytes, `buffers[${index}]`));
   const request = vectoredTransferOf(direction, target, parts, position);
   return { ...request, memory: [...parts.map(({ memory }) => memory), ...[request.memory ?? []].flat()] };
 }
 
-/** Of any parts that have an address; the caller holds their memory. */
-export function vectoredTransferOf(direction: "read" | "write", target: Target, parts: readonly Part[], position: Position): Request<number> {
+/** For any parts that have an address. The caller keeps their memory alive. */
+export function vectoredTransferOf(
+  direction: "read" | "write",
+  target: Target,
+  parts: readonly Part[],
+  position: Position,
+): Request<number> {
   const { memory, addr } = vectorOf(parts);
   const opcode = direction === "read" ? IORING_OP_READV : IORING_OP_WRITEV;
   const syscall = `${direction}v`;
@@ -193,7 +227,7 @@ export function vectoredTransferOf(direction: "read" | "write", target: Target, 
   };
 }
 
-/** Of parts of one registered buffer; the caller has the slots they lie in. */
+/** For parts of one registered buffer. The caller keeps the slots that contain them in use. */
 export function vectoredFixedTransfer(
   direction: "read" | "write",
   target: Target,
@@ -236,7 +270,7 @@ export function statx(subject: Target | string | URL, mask: number, flags: numbe
   const memory = new SharedArrayBuffer(statxBytes);
   const path = typeof subject === "string" || isUrl(subject) ? pathMemory(subject) : undefined;
   const target = typeof subject === "string" || isUrl(subject) ? AT_FDCWD : subject;
-  const pathBytes = path?.memory ?? new SharedArrayBuffer(1); // "": the descriptor itself
+  const pathBytes = path?.memory ?? new SharedArrayBuffer(1); // "", the descriptor itself
   return {
     opcode: IORING_OP_STATX,
     syscall: "statx",
@@ -257,16 +291,32 @@ export function ftruncate(target: Target, length: number | bigint): Request<unde
   return { opcode: IORING_OP_FTRUNCATE, syscall: "ftruncate", ...of(target), off: length, result: nothing };
 }
 
-export function fallocate(target: Target, mode: number, position: number | bigint, length: number | bigint): Request<undefined> {
+export function fallocate(
+  target: Target,
+  mode: number,
+  position: number | bigint,
+  length: number | bigint,
+): Request<undefined> {
   checkInteger("options.mode", mode, 0, largestUnsigned);
   checkPosition("options.position", position, 0);
   checkPosition("length", length, 1);
-  return { opcode: IORING_OP_FALLOCATE, syscall: "fallocate", ...of(target), off: position, addr: length, len: mode, result: nothing };
+  return {
+    opcode: IORING_OP_FALLOCATE,
+    syscall: "fallocate",
+    ...of(target),
+    off: position,
+    addr: length,
+    len: mode,
+    result: nothing,
+  };
 }
 
 const advices = { normal: 0, random: 1, sequential: 2, willneed: 3, dontneed: 4, noreuse: 5 } as const;
 
-/** What posix_fadvise(3) takes, without its prefix: "normal", "random", "sequential", "willneed", "dontneed" or "noreuse". */
+/**
+ * The advice of posix_fadvise(3), without its prefix: "normal", "random", "sequential", "willneed", "dontneed" or
+ * "noreuse".
+ */
 export type Advice = keyof typeof advices;
 
 function isAdvice(advice: unknown): advice is Advice {
@@ -274,16 +324,34 @@ function isAdvice(advice: unknown): advice is Advice {
 }
 
 export function fadvise(target: Target, advice: Advice, position: number | bigint, length: number): Request<undefined> {
-  if (!isAdvice(advice)) throw invalidValue(`advice must be one of ${Object.keys(advices).join(", ")}, not ${show(advice)}`);
+  if (!isAdvice(advice))
+    throw invalidValue(`advice must be one of ${Object.keys(advices).join(", ")}, not ${show(advice)}`);
   checkPosition("options.position", position, 0);
   checkInteger("options.length", length, 0, largestUnsigned);
-  return { opcode: IORING_OP_FADVISE, syscall: "fadvise", ...of(target), off: position, len: length, opFlags: advices[advice], result: nothing };
+  return {
+    opcode: IORING_OP_FADVISE,
+    syscall: "fadvise",
+    ...of(target),
+    off: position,
+    len: length,
+    opFlags: advices[advice],
+    result: nothing,
+  };
 }
 
 export function unlink(path: string | URL, flags: number): Request<undefined> {
   checkInteger("options.flags", flags, 0, largestUnsigned);
   const { text, memory, addr } = pathMemory(path);
-  return { opcode: IORING_OP_UNLINKAT, syscall: "unlinkat", fd: AT_FDCWD, addr, opFlags: flags, memory, path: text, result: nothing };
+  return {
+    opcode: IORING_OP_UNLINKAT,
+    syscall: "unlinkat",
+    fd: AT_FDCWD,
+    addr,
+    opFlags: flags,
+    memory,
+    path: text,
+    result: nothing,
+  };
 }
 
 export function rename(from: string | URL, to: string | URL, flags: number): Request<undefined> {
@@ -308,10 +376,26 @@ export function rename(from: string | URL, to: string | URL, flags: number): Req
 export function mkdir(path: string | URL, mode: number): Request<undefined> {
   checkInteger("mode", mode, 0, largestMode);
   const { text, memory, addr } = pathMemory(path);
-  return { opcode: IORING_OP_MKDIRAT, syscall: "mkdirat", fd: AT_FDCWD, addr, len: mode, memory, path: text, result: nothing };
+  return {
+    opcode: IORING_OP_MKDIRAT,
+    syscall: "mkdirat",
+    fd: AT_FDCWD,
+    addr,
+    len: mode,
+    memory,
+    path: text,
+    result: nothing,
+  };
 }
 
-export function splice(from: Target, to: Target, length: number, fromPosition: Position, toPosition: Position, flags: number): Request<number> {
+export function splice(
+  from: Target,
+  to: Target,
+  length: number,
+  fromPosition: Position,
+  toPosition: Position,
+  flags: number,
+): Request<number> {
   checkInteger("length", length, 0, largestUnsigned);
   checkInteger("options.flags", flags, 0, largestUnsigned);
   if (fromPosition !== undefined) checkPosition("options.fromPosition", fromPosition, 0);
@@ -337,7 +421,8 @@ export function poll(target: Target, events: number): Request<number> {
 
 export function timeout(timeoutMs: number): Request<undefined> {
   if (typeof timeoutMs !== "number") throw invalidType("timeoutMs", "a number", timeoutMs);
-  if (!(timeoutMs >= 0 && timeoutMs <= Number.MAX_SAFE_INTEGER)) throw outOfRange("timeoutMs", `from 0 to ${Number.MAX_SAFE_INTEGER}`, timeoutMs);
+  if (!(timeoutMs >= 0 && timeoutMs <= Number.MAX_SAFE_INTEGER))
+    throw outOfRange("timeoutMs", `from 0 to ${Number.MAX_SAFE_INTEGER}`, timeoutMs);
   const memory = new SharedArrayBuffer(16);
   const seconds = Math.floor(timeoutMs / 1000);
   new BigInt64Array(memory).set([BigInt(seconds), BigInt(Math.floor((timeoutMs - seconds * 1000) * 1e6))]);

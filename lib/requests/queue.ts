@@ -19,54 +19,84 @@ import { explainOpen, type OpenFile } from "./open-file.ts";
 import { Chain, Operation, operationState, type Request } from "./operation.ts";
 import { moveOwnPosition, OwnPositions, placeAtOwnPosition } from "./own-position.ts";
 
-/** Whether it may use a file's own position: a chain has to be looked at. */
+/** Whether the unit may use a file's own position. The operations of a chain are examined later. */
 function mayUseOwnPosition({ opcode, off, chain }: Operation): boolean {
   return chain !== undefined || opcode === IORING_OP_SPLICE || (off === -1 && isTransfer(opcode));
 }
 
+/** The paths to name in an error. */
 function pathsOf({ path: given, destination, file }: Operation): { path?: string; destination?: string } {
   const path = given ?? file?.path;
   return { ...(path === undefined ? {} : { path }), ...(destination === undefined ? {} : { destination }) };
 }
 
+/** Whether the engine may succeed if it is asked again. Any other error is final. */
 function isTransient(error: unknown): boolean {
-  return error instanceof UringError && (error.code === "EAGAIN" || error.code === "EBUSY" || error.code === "ENOMEM" || error.code === "EINTR");
+  return (
+    error instanceof UringError &&
+    (error.code === "EAGAIN" || error.code === "EBUSY" || error.code === "ENOMEM" || error.code === "EINTR")
+  );
 }
 
 /**
- * The requests of one ring, from `start` to the promise that settles: an engine carries them out, more than it has room for wait in order, completions settle in the turn that
- * finds them. Held from its creation to the end of its close, and its operations with it.
+ * The requests of one ring, from `start` until the promise settles. An engine (engines/engine.ts) carries them out.
+ * Requests for which it has no room wait in order. Completions settle in the turn that finds them.
+ *
+ * The way of an operation, with its state:
+ * 1. `start` checks it and calls `begin`, which counts its uses (waiting). Chains collect their operations first.
+ * 2. `#admit` puts it in line for a file's own position if it uses one, and then `#enqueue` gives it to the engine or
+ *   appends it to the backlog.
+ * 3. `#begin` gives it, or its whole chain, to the engine (started).
+ * 4. `#advance` submits what was started and reaps what has completed: once a tick in a microtask, and whenever the
+ *   engine wakes the queue.
+ * 5. `#settle` calls `end` (ended) and then settles the promise.
+ *
+ * The rules that keep memory safe:
+ * - A started operation ends only after the engine has reported it, whether or not it was aborted. An operation that
+ *   the engine never had may end at any time.
+ * - The queue is held (base/hold.ts) from its creation until the engine is closed, and refers to its operations. If the
+ *   engine breaks or cannot be closed, the queue stays held for good: nothing proves that the kernel is done.
+ * - A signal may be an object of the program's own, whose methods and getters may call any method of the queue. They
+ *   run in `start`, in `Operation.end`, and where an abort's reason is read. What was checked before such a call must
+ *   be checked again.
  */
 export class RequestQueue {
   readonly engine: Engine<Operation>;
   readonly #loop = new Loop(() => this.#advance());
-  /** Without room in the engine yet, in order, chains by their first; those that have settled are skipped. */
+  /**
+   * Units that found no room in the engine, in order; a chain is represented by its first operation. Entries that have
+   * settled since are skipped.
+   */
   readonly #backlog = new Fifo<Operation>();
   readonly #numbered = new NumberedFiles();
-  /** At a file's own position, behind others that are. */
+  /** Units that wait for others at a file's own position. */
   readonly #positions = new OwnPositions((unit) => {
     this.#backlog.push(unit);
     this.#loop.soon();
   });
-  /** Operations that wait for their turn or for room, and have not settled. */
+  /** How many operations wait for their turn or for room, and have not settled. Counted per operation, not per unit. */
   #waiting = 0;
-  /** What other threads of the process do with the ring's files. */
+  /** How many operations of node:fs are using the ring's files, see `outside`. */
   #outside = 0;
-  /** The chain that is being built. */
+  /** The chain that `startChain` is building. */
   #chain: Chain | undefined;
-  /** Completed, and not settled yet. */
+  /** Reported by the engine, and not settled yet. */
   #completed: Operation[] = [];
-  /** To change places with `#completed`. */
+  /** Swapped with `#completed` by `#settle`. */
   #settling: Operation[] = [];
-  /** Ended, for the next: of what is made anew for each operation the collector has its share of the time. */
+  /** Completed operations to use again, so that a transfer creates less garbage. */
   readonly #spare: Operation[] = [];
+  /** The promise of `close`, once it was called. */
   #closing: Promise<void> | undefined;
+  /** Wakes `#drain`, which then checks whether anything is still in flight. */
   #idle: (() => void) | undefined;
+  /** Closes the ring, once nothing is in flight. See `abandon`. */
   #abandoned: (() => void) | undefined;
-  /** The engine is not to be asked for anything any more. */
+  /** The engine is being closed, and must not be called any more. */
   #ended = false;
+  /** The engine is closed. See `gone`. */
   #gone = false;
-  /** Why the engine takes nothing any more. */
+  /** The error after which the engine takes nothing any more. */
   #broken: unknown;
 
   constructor(engine: Engine<Operation>) {
@@ -79,23 +109,26 @@ export class RequestQueue {
     return this.#closing !== undefined;
   }
 
-  /** The engine is closed: nothing writes the memory of any request. */
+  /** Whether the engine is closed, so that nothing writes the memory of any request. */
   get gone(): boolean {
     return this.#gone;
   }
 
-  /** Operations started and not completed. */
+  /** How many operations were started and have not settled. */
   get inFlight(): number {
     return this.engine.inFlight + this.#completed.length + this.#waiting + this.#outside;
   }
 
-  /** Counters since the ring was made, and how it stands. */
+  /** Counters since the ring was created, and its current state. */
   stats() {
     const { submissions, submitted, wakeups, overflows } = this.engine.stats;
     return { inFlight: this.inFlight, waiting: this.#waiting, submissions, submitted, wakeups, overflows };
   }
 
-  /** Nobody can start anything any more: calls `close` as soon as nothing is in flight. */
+  /**
+   * Notes that nothing can start requests any more, because the ring and its files were garbage-collected. Calls
+   * `close` as soon as nothing is in flight.
+   */
   abandon(close: () => void): void {
     this.#abandoned = close;
     if (this.#broken === undefined) this.#loop.soon();
@@ -112,12 +145,14 @@ export class RequestQueue {
   }
 
   /**
-   * Starts an operation; its `succeed` or `reject` is called once. An abort fails it at once, while its memory stays its own until the engine is done.
-   * @throws UringError EBADF: the ring is closed; EIO: it is broken; the signal's reason, where that is aborted
+   * Starts an operation. Exactly one of its `succeed` and `reject` will be called, once. An abort calls `reject` at
+   * once, but the operation keeps its memory, file and slot in use until the engine is done with it.
+   * @throws UringError EBADF: the ring is closed; EIO: the ring is broken; the signal's reason if it is already
+   *   aborted. If it throws, the operation has not begun
    */
   start(operation: Operation, signal?: AbortSignal): void {
     if (signal !== undefined) this.#heed(operation, signal);
-    // From here on no code of the program's runs, which may have closed or released what was looked at before.
+    // From here to `begin` none of the program's code runs. It could otherwise close or release what has been checked.
     try {
       this.assertOpen(operation.syscall);
       if (this.#chain === undefined) assertNotOfChain(operation.syscall);
@@ -133,7 +168,7 @@ export class RequestQueue {
     else this.#chain.add(operation);
   }
 
-  /** Notes what is not as with most descriptors. */
+  /** Notes what is unusual about the operation's descriptor, see `Descriptor`. */
   #noteDescriptor(operation: Operation): void {
     let descriptor: Descriptor | undefined = operation.file;
     if (descriptor === undefined) {
@@ -147,7 +182,11 @@ export class RequestQueue {
     operation.flags |= IOSQE_ASYNC;
   }
 
-  /** Has the operation fail when the signal aborts. The signal's methods may be the program's own, and do anything. */
+  /**
+   * Makes the operation fail when the signal aborts. The signal's methods may be the program's own and do anything,
+   * including aborting or closing the ring. That is why this comes before all checks, and why an abort during `onAbort`
+   * is noticed here.
+   */
   #heed(operation: Operation, signal: AbortSignal): void {
     let hasAborted = false;
     checkSignal(signal);
@@ -162,7 +201,7 @@ export class RequestQueue {
     throw reasonOf(signal);
   }
 
-  /** An operation for a transfer of one slot: one that has ended, as far as there is any. */
+  /** Returns an operation for a transfer of a single slot: a completed one if there is one. See `Operation.reset`. */
   reusable(): Operation {
     const spare = this.#spare.pop();
     if (spare !== undefined) return spare;
@@ -171,14 +210,20 @@ export class RequestQueue {
     return operation;
   }
 
-  /** Requires that no chain is being built: what is not one request of the ring cannot be one of its operations. */
+  /**
+   * Requires that no chain is being built. For calls that make several requests, or none: they cannot be an operation
+   * of a chain.
+   */
   assertNotInChain(syscall: string): void {
-    if (this.#chain !== undefined) throw invalidValue(`${syscall} is not one request of the ring, and cannot be an operation of a chain`);
+    if (this.#chain !== undefined)
+      throw invalidValue(`${syscall} is not one request of the ring, and cannot be an operation of a chain`);
   }
 
   /**
-   * Starts what each of `starts` does, one request, as a chain. Throws, and starts none, where one cannot be started.
-   * @throws TypeError, RangeError: not one request each, too many of them; what an operation refuses
+   * Calls each function of `starts`, which must start exactly one request, and starts those requests as a chain. If any
+   * of them cannot be started, it throws and none is started. The functions are the program's code.
+   * @throws TypeError, RangeError: a function did not start exactly one request; too many operations; an operation's
+   *   own errors
    */
   startChain<Started>(starts: readonly (() => Started)[]): Started[] {
     this.assertOpen("chain");
@@ -194,11 +239,13 @@ export class RequestQueue {
         started.push(one);
         if (one instanceof Promise && Bun.peek.status(one) === "rejected") throw Bun.peek(one);
         const requests = chain.operations.length - index;
-        if (requests !== 1) throw invalidValue(`operations[${index}] must start one request of this ring, not ${requests}`);
+        if (requests !== 1)
+          throw invalidValue(`operations[${index}] must start one request of this ring, not ${requests}`);
       }
       this.assertOpen("chain");
     } catch (error) {
-      for (const one of started) if (one instanceof Promise) one.catch(() => undefined); // what is thrown says it
+      // The caller gets the error thrown below.
+      for (const one of started) if (one instanceof Promise) one.catch(() => undefined);
       for (const operation of chain.operations) {
         if (!operation.settled) operation.end();
         operation.fail(error);
@@ -213,7 +260,10 @@ export class RequestQueue {
     return started;
   }
 
-  /** Starts what `prepare` returns; whatever is wrong with it rejects. */
+  /**
+   * Starts the request that `prepare` returns. All errors reject the promise, except that while a chain is being built
+   * they are thrown.
+   */
   run<Result>(prepare: () => Request<Result>, signal?: AbortSignal): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     try {
@@ -224,13 +274,14 @@ export class RequestQueue {
       operation.reject = reject;
       this.start(operation, ownSignal);
     } catch (error) {
-      if (this.#chain !== undefined) throw error; // for `startChain` to see at once, also through an async function
+      // So that `startChain` sees it at once, also through an async function.
+      if (this.#chain !== undefined) throw error;
       reject(error);
     }
     return promise;
   }
 
-  /** Has node:fs do something to a file, which stays open until that is done. */
+  /** Lets node:fs do something to a file. The file stays open until that is done. */
   async outside<Result>(file: OpenFile, syscall: string, act: (fd: number) => Promise<Result>): Promise<Result> {
     this.assertOpen(syscall);
     this.assertNotInChain(syscall);
@@ -246,7 +297,7 @@ export class RequestQueue {
     }
   }
 
-  /** Closes a descriptor of the file table, also while the ring closes. */
+  /** Closes a descriptor of the file table. Works while the ring is closing, too. */
   closeFile(fd: number, fileEntry: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     if (this.#broken !== undefined) {
@@ -261,7 +312,7 @@ export class RequestQueue {
     operation.fileEntry = fileEntry;
     operation.succeed = () => resolve();
     operation.reject = (reason) => {
-      // Cancelled by the ring's close, which closes what is left in the table.
+      // Cancelled because the ring is closing. The descriptor is still in the table, and closing the ring closes it.
       if (reason instanceof UringError && reason.code === "ECANCELED") resolve();
       else reject(reason);
     };
@@ -272,32 +323,35 @@ export class RequestQueue {
   }
 
   /**
-   * Refuses new requests, cancels what is in flight, waits for all of it, closes the files, then the engine.
-   * @throws UringError: what closing a file reported; the ring is closed all the same
+   * Refuses new requests, cancels what is in flight, waits for all of it, closes the files, and then the engine.
+   * @throws UringError: the error of closing a file, in which case the ring is closed all the same; or the engine could
+   *   not be closed
    */
   close(): Promise<void> {
     if (this.#closing === undefined) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      this.#closing = promise; // first, for a signal's own method may close the ring while it is closed
+      this.#closing = promise; // set first: `#shutDown` may run a signal's methods, and those may close the ring
       resolve(this.#shutDown());
     }
     return this.#closing;
   }
 
-  /** Has an operation, or a chain, wait for its turn at files' own positions, or go on at once. */
+  /** Lets an operation, or a chain, wait for its turn at files' own positions, or passes it on at once. */
   #admit(unit: Operation): void {
     this.#waiting += unit.chain?.operations.length ?? 1;
     if (unit.chain?.operations.some(({ particulars }) => particulars?.onThread === true)) unit.chain.isStepwise = true;
     if (!mayUseOwnPosition(unit) || this.#positions.enter(unit)) this.#enqueue(unit);
   }
 
+  /** Gives a unit to the engine, or appends it to the backlog. Nothing overtakes the backlog. */
   #enqueue(unit: Operation): void {
     if (this.#backlog.size > 0 || !this.#begin(unit)) this.#backlog.push(unit);
     this.#loop.soon();
   }
 
   /**
-   * Gives an operation, or all of its chain, to the engine. Returns false where that has no room. What throws fails the operation, before the engine has any of it.
+   * Gives an operation, or all of its chain, to the engine. Returns false if the engine has no room. Everything that
+   * may throw comes before the first `engine.start`: an error then fails the unit while the engine has none of it.
    */
   #begin(unit: Operation): boolean {
     const { chain, particulars } = unit;
@@ -305,7 +359,9 @@ export class RequestQueue {
     if (!this.engine.hasRoom(rest?.length ?? 1)) return false;
     try {
       if (particulars !== undefined) placeAtOwnPosition(unit, particulars);
-      if (rest !== undefined) for (const one of rest) if (one !== unit && one.particulars !== undefined) placeAtOwnPosition(one, one.particulars);
+      if (rest !== undefined)
+        for (const one of rest)
+          if (one !== unit && one.particulars !== undefined) placeAtOwnPosition(one, one.particulars);
     } catch (error) {
       this.#dismiss(unit, () => error);
       return true;
@@ -315,21 +371,25 @@ export class RequestQueue {
     return true;
   }
 
+  /** The state changes first: from here on only the engine's report ends the operation. */
   #startInEngine(operation: Operation, links: boolean): void {
     operation.state = operationState.started;
     this.#waiting--;
     this.engine.start(operation, links);
   }
 
-  /** Submits, settles what has completed, and goes on while that makes room for those who wait; after a turn's share, in the next turn. */
+  /**
+   * Submits what was started and settles what has completed. Repeats that as long as it makes room for waiting
+   * requests, until the turn's share is used up. It then continues in the next turn.
+   */
   #advance(): void {
     if (this.#ended || this.#broken !== undefined || this.#loop.paused) return;
     this.#beginWaiting();
     do {
-      if (!this.#engineIsBusy) continue; // nothing is started, nor can complete
+      if (!this.#engineIsBusy) continue; // nothing is in flight: go to the loop's condition
       if (!this.#exchange()) return;
       const settled = this.#settle();
-      // Where nothing was settled, nothing goes on by itself.
+      // If nothing was settled, the next completion needs a wake-up, so the share need not be checked.
       if (settled > 0 && this.#loop.spend(settled)) {
         this.#loop.pause(0);
         return;
@@ -351,7 +411,7 @@ export class RequestQueue {
     close?.();
   }
 
-  /** Begins what waits, as far as there is room. Returns whether anything was. */
+  /** Gives waiting units to the engine, as far as it has room. Returns whether it gave any. */
   #beginWaiting(): boolean {
     let begun = false;
     for (let unit = this.#backlog.peek(); unit !== undefined; unit = this.#backlog.peek()) {
@@ -364,7 +424,10 @@ export class RequestQueue {
     return begun;
   }
 
-  /** Submits what is started and takes what has completed. Returns false where the engine takes nothing: for now, and then it is tried again soon; or for good. */
+  /**
+   * Submits what was started, and reaps what has completed. Returns false if the engine refuses, either for now, in
+   * which case the queue tries again in a millisecond, or for good.
+   */
   #exchange(): boolean {
     try {
       this.engine.submit();
@@ -377,7 +440,10 @@ export class RequestQueue {
     }
   }
 
-  /** Nothing will complete any more. Memory stays held all the same: the kernel has not said that it is done. */
+  /**
+   * Gives up: nothing will complete any more. Rejects all promises. Operations that the engine has do not end, and
+   * their memory stays held, because the kernel has not reported that it is done with them.
+   */
   #break(error: unknown): void {
     this.#settle();
     this.#broken = error;
@@ -385,21 +451,24 @@ export class RequestQueue {
     for (const operation of this.engine) {
       operation.fail(error);
       operation.giveUp();
-      if (operation.chain?.isStepwise === true && operation.next !== undefined) this.#dismiss(operation.next, () => error);
+      if (operation.chain?.isStepwise === true && operation.next !== undefined)
+        this.#dismiss(operation.next, () => error);
     }
     for (const unit of this.#takeWaiting()) this.#dismiss(unit, () => error);
     this.#idle?.();
     this.#closeAbandoned();
   }
 
-  /** What waits for room, or for its turn at a file's own position. */
+  /**
+   * Takes the units that wait for room, or for their turn at a file's own position. A unit may be found in both places.
+   */
   #takeWaiting(): Operation[] {
     const waiting = new Set(this.#positions.waiting());
     for (let unit = this.#backlog.shift(); unit !== undefined; unit = this.#backlog.shift()) waiting.add(unit);
     return [...waiting];
   }
 
-  /** Fails an operation that the engine does not have, or its chain. */
+  /** Fails an operation that the engine does not have, and those after it in its chain. */
   #dismiss(first: Operation, why: (operation: Operation) => unknown): void {
     for (let operation: Operation | undefined = first; operation !== undefined; operation = operation.next) {
       if (operation.settled) continue;
@@ -409,12 +478,19 @@ export class RequestQueue {
     }
   }
 
-  /** Settles what has completed; returns how many. Callers' code runs after this, never within. */
+  /**
+   * Settles what has been reaped, and returns how many. Promises call back in microtasks, after this. The only code
+   * of the program's that runs within is a signal's own: removeEventListener in `end`, and the getter of `reason` for
+   * a chain. `#completed` is swapped first, so that what is being settled no longer counts as in flight.
+   */
   #settle(): number {
     const settling = this.#completed;
     this.#completed = this.#settling;
     this.#settling = settling;
-    // Two passes: in the first no operation has to wait until the memory of the one before has come from afar.
+    // Two passes, because each operation's memory has usually left the processor's cache. The first pass does little
+    // for each operation, so that the memory of the next can be fetched meanwhile. The order for each operation is
+    // fixed: first its file's position moves, then it releases what it uses, then its promise settles and the next step
+    // of its chain begins.
     for (const operation of settling) {
       if (operation.particulars !== undefined) moveOwnPosition(operation, operation.particulars);
       operation.end();
@@ -456,7 +532,7 @@ export class RequestQueue {
     else chain.failed(operation, error);
   }
 
-  /** @param wasAborted - before its completion */
+  /** @param wasAborted - whether the promise was rejected before the operation completed */
   #advanceChain(operation: Operation, chain: Chain, wasAborted: boolean): void {
     const { next } = operation;
     const why = this.closed ? "the ring was closed" : "an earlier read or write of its chain was short";
@@ -466,7 +542,8 @@ export class RequestQueue {
       else this.#waiting -= chain.cutAfter(operation, why);
     }
     chain.completed(why);
-    // The kernel has begun what comes next, or given it up. A cancellation before that has missed it.
+    // The kernel has begun the next operation, or cancelled it. A cancellation from before that moment did not find it,
+    // so repeat it.
     if (chain.isStepwise || next === undefined || next.state !== operationState.started) return;
     if (this.closed) this.#cancelAll();
     else if (next.settled) this.#cancel(next);
@@ -482,19 +559,23 @@ export class RequestQueue {
     this.#loop.soon();
   }
 
-  /** What a cancellation interrupts may complete with EINTR (Linux 7.3), or with an errno of the kernel's own, ERESTARTSYS and its like. */
+  /**
+   * Maps the errno of an interrupted request. A request interrupted by a cancellation may complete with EINTR (Linux
+   * 7.3), or with one of the kernel's internal errnos, ERESTARTSYS and similar (512 to 516).
+   */
   #errnoOf(res: number): number {
     if (res !== EINTR && (res > -512 || res < -516)) return res;
     return this.closed ? ECANCELED : EINTR;
   }
 
-  /** Closes a file whose open was aborted: nobody is there to hear of it. */
+  /** Closes a file whose open was aborted. Nobody else can: the promise has already rejected. */
   #closeUnseen(fd: number, fileEntry: number): void {
     this.closeFile(fd, fileEntry).catch(() => undefined);
   }
 
   #abort(operation: Operation): void {
-    const reason = operation.signal && reasonOf(operation.signal); // by a getter that may be the program's own, and close the ring
+    // May be a getter of the program's, which may close the ring, so check the operation afterwards.
+    const reason = operation.signal && reasonOf(operation.signal);
     if (operation.settled) return;
     operation.fail(reason);
     if (operation.state === operationState.started) {
@@ -504,12 +585,15 @@ export class RequestQueue {
     operation.end();
     const { chain } = operation;
     if (chain !== undefined && chain === this.#chain) return;
-    const rest = chain?.cutAt(operation) ?? 0; // which may end a file's last use, and so queue its close
+    const rest = chain?.cutAt(operation) ?? 0; // may end the last use of a file, and so queue its close
     this.#waiting -= 1 + rest;
-    this.#loop.soon(); // what waits behind it may have room now
+    this.#loop.soon(); // requests queued after it may have room now
   }
 
-  /** What it has done may wait to be settled where it could not tell all of it. */
+  /**
+   * Whether the engine has anything in flight, or has reported something that is not settled: `reap` may have thrown
+   * after it had reported some.
+   */
   get #engineIsBusy(): boolean {
     return this.engine.busy || this.#completed.length > 0;
   }
@@ -521,15 +605,18 @@ export class RequestQueue {
   async #shutDown(): Promise<void> {
     for (const unit of this.#takeWaiting()) {
       if (unit.kind === requestKind.close) this.#backlog.push(unit);
-      else this.#dismiss(unit, ({ syscall }) => new UringError("ECANCELED", syscall, { message: "the ring was closed" }));
+      else
+        this.#dismiss(unit, ({ syscall }) => new UringError("ECANCELED", syscall, { message: "the ring was closed" }));
     }
-    // With nothing to wait for it is closed in the call: who fails to make a ring, and tries again at once, has not two.
+    // If nothing is in flight, the engine is closed before this call returns. A program that fails to create a ring and
+    // tries again at once must not have two.
     if (this.#isBusy) {
       keepAlive();
       await this.#drain().finally(letEnd);
     }
-    // A ring that is broken leaves its files to the teardown.
-    const closing = this.#broken === undefined ? Array.from(this.engine.files, ({ entry, fd }) => this.closeFile(fd, entry)) : [];
+    // A broken ring cannot close its files. Closing the engine does.
+    const closing =
+      this.#broken === undefined ? Array.from(this.engine.files, ({ entry, fd }) => this.closeFile(fd, entry)) : [];
     const closed = closing.length > 0 ? await Promise.allSettled(closing) : [];
     this.#ended = true;
     this.engine.close();
@@ -538,10 +625,14 @@ export class RequestQueue {
     for (const outcome of closed) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  /** Cancels until nothing is in flight: only a request's own completion says that the kernel is done with its memory. */
+  /**
+   * Cancels until nothing is in flight. Only a request's own completion proves that the kernel is done with its memory.
+   * Repeats every second, because some requests begin only later.
+   */
   async #drain(): Promise<void> {
     for (let seconds = 0; this.#isBusy && this.#broken === undefined; seconds++) {
-      if (seconds === 5) warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
+      if (seconds === 5)
+        warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
       this.#cancelAll();
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#idle = resolve;

@@ -1,57 +1,63 @@
-/** What statx(2) tells of a file, read from its struct. */
+/** The result of statx(2), read from its struct. */
 
-/** Bytes of struct statx. */
+/** The size of struct statx in bytes. */
 export const statxBytes = 256;
 
-/** A file's metadata under statx(2)'s own names, without their prefix. 64-bit numbers are bigints; times are nanoseconds since 1970. */
+/**
+ * A file's metadata under statx(2)'s own names, without the prefix. 64-bit numbers are bigints. Times are nanoseconds
+ * since 1970.
+ */
 export interface Statx {
-  /** STATX_* bits: which of these the file system filled in. */
+  /** STATX_* bits: which of these fields the file system filled in. */
   readonly mask: number;
-  /** The size of transfers that suits the file system, in bytes. */
+  /** The preferred size of transfers, in bytes. */
   readonly blksize: number;
   /** STATX_ATTR_* bits. */
   readonly attributes: bigint;
-  /** Hard links. */
+  /** The number of hard links. */
   readonly nlink: number;
-  /** The owner. */
+  /** The owner's user id. */
   readonly uid: number;
-  /** The owner's group. */
+  /** The owner's group id. */
   readonly gid: number;
   /** Type and permissions, as in `fs.constants.S_IF*`. */
   readonly mode: number;
-  /** The inode. */
+  /** The inode number. */
   readonly ino: bigint;
   /** In bytes. */
   readonly size: bigint;
-  /** Of 512 bytes. */
+  /** The number of allocated blocks of 512 bytes. */
   readonly blocks: bigint;
-  /** Which of STATX_ATTR_* the file system knows. */
+  /** Which STATX_ATTR_* bits the file system supports. */
   readonly attributesMask: bigint;
   /** Last access. */
   readonly atimeNs: bigint;
-  /** Birth; 0 where the file system does not know. */
+  /** Creation; 0 if the file system does not record it. */
   readonly btimeNs: bigint;
   /** Last change of the metadata. */
   readonly ctimeNs: bigint;
   /** Last change of the content. */
   readonly mtimeNs: bigint;
-  /** Of a device file: which device, its major number. */
+  /** For a device file: the major number of the device that it represents. */
   readonly rdevMajor: number;
-  /** And its minor number. */
+  /** For a device file: the minor number of the device that it represents. */
   readonly rdevMinor: number;
-  /** The device that the file is on, its major number. */
+  /** The major number of the device that contains the file. */
   readonly devMajor: number;
-  /** And its minor number. */
+  /** The minor number of the device that contains the file. */
   readonly devMinor: number;
-  /** The mount that the file is in. */
+  /** The id of the mount that contains the file. */
   readonly mntId: bigint;
-  /** How O_DIRECT wants memory aligned, in bytes; 0 where it is not possible, or the mask lacks STATX_DIOALIGN. Since Linux 6.1. */
+  /**
+   * The alignment of memory that O_DIRECT requires, in bytes; 0 if O_DIRECT is not possible, or the mask lacks
+   * STATX_DIOALIGN. Since Linux 6.1.
+   */
   readonly dioMemAlign: number;
-  /** How O_DIRECT wants positions and lengths aligned, in bytes. */
+  /** The alignment of positions and lengths that O_DIRECT requires, in bytes. */
   readonly dioOffsetAlign: number;
 }
 
-/** A device's number, as stat(2) has it. */
+/** A device number as stat(2) encodes it. */
 export function deviceNumber(major: number, minor: number): number {
   return ((major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12)) >>> 0;
 }

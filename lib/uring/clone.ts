@@ -1,4 +1,4 @@
-/** Cloning of one ring's registered buffers into another's table. */
+/** Clones one ring's registered buffers into another ring's table. */
 import { Bun } from "../base/globals.ts";
 import { ENXIO, EOVERFLOW } from "../errors/errno.ts";
 import { checked } from "../errors/uring-error.ts";
@@ -7,7 +7,9 @@ import { largestTable } from "./registration.ts";
 import { IORING_REGISTER_DST_REPLACE, IORING_UNREGISTER_BUFFERS } from "./uapi.ts";
 import { Uring } from "./uring.ts";
 
-/** Which entries of a source's table, and where they go. A count of 0 is the whole table, which takes offsets of 0. */
+/**
+ * A range of the source's table, and where it goes. A count of 0 is the whole table, and requires both offsets to be 0.
+ */
 export interface CloneRange {
   readonly sourceFd: number;
   readonly destinationOffset: number;
@@ -15,40 +17,62 @@ export interface CloneRange {
   readonly count: number;
 }
 
-/** Whether the kernel has IORING_REGISTER_DST_REPLACE, and has it wrong. */
+/** Whether the kernel has IORING_REGISTER_DST_REPLACE, but a faulty one. */
 export function replacesWrongly({ ranges, replaceKeepsTail }: Clones): boolean {
   return ranges && !replaceKeepsTail;
 }
 
-/** Clones into a ring that has no table; returns 0 or -errno. @see io_uring_clone_buffers(3) */
-export function cloneBuffers(destination: Uring, { sourceFd, destinationOffset, sourceOffset, count }: CloneRange): number {
+/**
+ * Clones into a ring that has no table. Returns 0 or -errno.
+ * @see io_uring_clone_buffers(3)
+ */
+export function cloneBuffers(
+  destination: Uring,
+  { sourceFd, destinationOffset, sourceOffset, count }: CloneRange,
+): number {
   return destination.clone(sourceFd, destinationOffset, sourceOffset, count, 0);
 }
 
 /**
- * Clones into the table that a ring has: entries in the way are replaced, the table grows. Returns 0 or -errno, and then nothing is changed.
+ * Clones into a ring that has a table: entries in the way are replaced, and the table grows if necessary. Returns 0 or
+ * -errno. On an error nothing has changed.
  *
- * Before Linux 6.18.44 IORING_REGISTER_DST_REPLACE drops entries after the range, and some kernels leave old ones within it. All are right where the source's table is at
- * least as long as the destination's and the range ends it. So there the wanted table is built up in rings of its own, by such clones and by those to empty ones, and then
- * cloned as a whole.
- * @param tableLength - the entries of that table, where they are known
+ * Before Linux 6.18.44 IORING_REGISTER_DST_REPLACE drops the entries after the range, and some kernels leave old
+ * entries within it. All kernels are right if the source's table is at least as long as the destination's and the range
+ * extends to its end. On the faulty kernels the wanted table is therefore assembled in temporary rings, by such clones
+ * and by clones into rings without a table, and then cloned as a whole.
+ * @param tableLength - the number of entries in the destination's table, if it is known
  */
-export function replaceBuffers(destination: Uring, tableLength: number | undefined, range: CloneRange, clones: Clones): number {
+export function replaceBuffers(
+  destination: Uring,
+  tableLength: number | undefined,
+  range: CloneRange,
+  clones: Clones,
+): number {
   const { sourceFd, destinationOffset, sourceOffset, count } = range;
   if (replacesWrongly(clones)) return replaceInSteps(destination, tableLength, range);
   return destination.clone(sourceFd, destinationOffset, sourceOffset, count, IORING_REGISTER_DST_REPLACE);
 }
 
-/** Where what calls of the kernel took is added up, in nanoseconds: reading the clock takes a tenth of a clone's time. */
+/**
+ * Adds up the time spent in the kernel's calls, in nanoseconds. Optional, because reading the clock takes time, too.
+ */
 export interface Took {
   ns: number;
 }
 
 /**
- * Clones a source's whole table, `count` entries, to a ring whose table has `offset` entries.
+ * Clones a source's whole table of `count` entries into a ring whose table has `offset` entries, after those.
  * @throws UringError: io_uring_clone_buffers(3)'s errors
  */
-export function appendBuffers(destination: Uring, offset: number, sourceFd: number, count: number, clones: Clones, took?: Took): void {
+export function appendBuffers(
+  destination: Uring,
+  offset: number,
+  sourceFd: number,
+  count: number,
+  clones: Clones,
+  took?: Took,
+): void {
   const isFirst = offset === 0;
   const range = { sourceFd, destinationOffset: offset, sourceOffset: 0, count: isFirst ? 0 : count };
   const started = took === undefined ? 0 : Bun.nanoseconds();
@@ -57,17 +81,32 @@ export function appendBuffers(destination: Uring, offset: number, sourceFd: numb
   checked(result, "io_uring_clone_buffers");
 }
 
-/** A ring that is there for its buffer table only. */
+/** Creates a ring that is used only for its buffer table. */
 function openTable(): Uring {
   return new Uring({ entries: 1, cqEntries: 0, flags: 0, sqThreadIdleMs: 0 });
 }
 
-/** Clones a range; to a table that exists only if that is as long as the range's beginning. Returns 0 or -errno. */
-function append(destination: Uring, sourceFd: number, destinationOffset: number, sourceOffset: number, count: number): number {
-  return destination.clone(sourceFd, destinationOffset, sourceOffset, count, destinationOffset === 0 ? 0 : IORING_REGISTER_DST_REPLACE);
+/** Clones a range. If the destination has a table, its length must be `destinationOffset`. Returns 0 or -errno. */
+function append(
+  destination: Uring,
+  sourceFd: number,
+  destinationOffset: number,
+  sourceOffset: number,
+  count: number,
+): number {
+  return destination.clone(
+    sourceFd,
+    destinationOffset,
+    sourceOffset,
+    count,
+    destinationOffset === 0 ? 0 : IORING_REGISTER_DST_REPLACE,
+  );
 }
 
-/** How many entries a ring's table has, or -errno. */
+/**
+ * Returns the number of entries in a ring's table, or -errno. Finds it by bisection, since the kernel has no call for
+ * it.
+ */
 function entryCount(fd: number): number {
   using probe = openTable();
   let least = 0;
@@ -85,13 +124,21 @@ function entryCount(fd: number): number {
   return least;
 }
 
-function replaceInSteps(destination: Uring, tableLength: number | undefined, { sourceFd, destinationOffset, sourceOffset, count }: CloneRange): number {
+/**
+ * See `replaceBuffers`. The wanted table consists of the destination's entries before the range, the range, and the
+ * destination's entries after it.
+ */
+function replaceInSteps(
+  destination: Uring,
+  tableLength: number | undefined,
+  { sourceFd, destinationOffset, sourceOffset, count }: CloneRange,
+): number {
   const length = tableLength ?? entryCount(destination.fd);
   if (length < 0) return length;
   const cloned = count === 0 ? entryCount(sourceFd) : count;
   if (cloned < 0) return cloned;
   const end = destinationOffset + cloned;
-  // The kernel's own answer to what it does not take.
+  // Let the kernel itself report what it does not accept.
   if (length === 0 || cloned === 0 || (count === 0 && (destinationOffset > 0 || sourceOffset > 0)))
     return destination.clone(sourceFd, destinationOffset, sourceOffset, count, IORING_REGISTER_DST_REPLACE);
 

@@ -18,9 +18,14 @@ export interface RawRingOptions {
   readonly entries?: number;
   /** Completion queue entries, up to 65536, rounded up to a power of two. Default: twice the submission queue's. */
   readonly cqEntries?: number;
-  /** IORING_SETUP_* flags. Default 0. Those that need more than a flag (R_DISABLED, NO_MMAP, ATTACH_WQ, …) are refused. */
+  /**
+   * IORING_SETUP_* flags. Default 0. Flags that need more than a flag (R_DISABLED, NO_MMAP, ATTACH_WQ, …) are refused.
+   */
   readonly flags?: number;
-  /** With IORING_SETUP_SQPOLL: milliseconds without work before the kernel's thread sleeps. Default: the kernel's, 1000. */
+  /**
+   * With IORING_SETUP_SQPOLL: after how many milliseconds without work the kernel's thread sleeps. Default: the
+   * kernel's, 1000.
+   */
   readonly sqThreadIdleMs?: number;
 }
 
@@ -36,7 +41,7 @@ const refusedFlags = {
   IORING_SETUP_SQ_REWIND,
 };
 
-/** Requires options that a ring can be made with; each is looked at once. */
+/** Requires options that a ring can be created with. Reads each option once. */
 export function uringOptions(options: RawRingOptions): UringOptions {
   checkOptions(options, ["entries", "cqEntries", "flags", "sqThreadIdleMs"]);
   const { entries = 64, cqEntries, flags = 0, sqThreadIdleMs = 0 } = options;

@@ -1,4 +1,4 @@
-/** What this machine's io_uring can do, found by trying. */
+/** What this machine's io_uring supports, found by trying. */
 
 import { process } from "../base/globals.ts";
 import { readProc } from "../base/machine.ts";
@@ -10,19 +10,24 @@ import { featureNames, opcodeNames } from "./uapi-names.ts";
 
 /** What `probe()` returns: plain data. */
 export interface Probe {
-  /** Whether a ring can be set up. */
+  /** Whether a ring can be created. */
   readonly available: boolean;
-  /** Why it can't, as the error has it: what failed and how, and what to do about it. */
-  readonly reason: (Pick<UringError, "code" | "syscall" | "message"> & { readonly hint: string | undefined }) | undefined;
-  /** The kernel's release, "6.12.9". Say it to people; ask the rest for what works. */
+  /** Why a ring cannot be created, as in the error: what failed and how, and what to do about it. */
+  readonly reason:
+    | (Pick<UringError, "code" | "syscall" | "message"> & { readonly hint: string | undefined })
+    | undefined;
+  /** The kernel's release, "6.12.9". Show it to people, but rely on the other properties for what works. */
   readonly kernel: string;
-  /** The library in use; undefined where rings can't be set up. Before 2.4 its version is what its file's name says, if it does. */
+  /**
+   * The library in use. Undefined if rings cannot be created. Before liburing 2.4 the version is read from the file's
+   * name, if that contains one.
+   */
   readonly liburing: { readonly version: string | undefined; readonly path: string } | undefined;
-  /** IORING_FEAT_* that the kernel has, by name without the prefix. */
+  /** The IORING_FEAT_* that the kernel has, by name without the prefix. */
   readonly features: readonly string[];
-  /** IORING_OP_* that the kernel has, by name without the prefix. */
+  /** The IORING_OP_* that the kernel has, by name without the prefix. */
   readonly opcodes: readonly string[];
-  /** How far io_uring_clone_buffers(3) goes. */
+  /** What io_uring_clone_buffers(3) can do. */
   readonly clone: {
     /** Whole tables. Linux 6.12+. */
     readonly whole: boolean;
@@ -30,22 +35,29 @@ export interface Probe {
     readonly ranges: boolean;
     /** IORING_REGISTER_DST_REPLACE. Linux 6.13+. */
     readonly replace: boolean;
-    /** Whether that leaves the entries behind its range alone. `RawRing.cloneBuffers` does so in any case. */
+    /**
+     * Whether IORING_REGISTER_DST_REPLACE leaves the entries after its range alone. `RawRing.cloneBuffers` does so in
+     * any case.
+     */
     readonly replaceKeepsTail: boolean;
   };
   /**
-   * The limit on locked memory, which pools count against: `limitBytes` of it, Infinity without a limit; whether the process is `unlimited`, as root is; and
-   * `pinnedBytes`, what this process has pinned now, as far as the kernel counts.
+   * The limit on locked memory, which pools count against. `limitBytes`: the limit in bytes, Infinity without one.
+   * `unlimited`: whether it does not apply to this process, as for root. `pinnedBytes`: what this process has pinned
+   * now, as far as the kernel counts it.
    */
   readonly memlock: Memlock;
-  /** The sysctl kernel.io_uring_disabled: 0 for all, 1 for a group, 2 for none; undefined before Linux 6.6. */
+  /** The sysctl kernel.io_uring_disabled: 0 allows all processes, 1 a group, 2 none. Undefined before Linux 6.6. */
   readonly ioUringDisabled: number | undefined;
   /** The process's seccomp mode: 0 none, 1 strict, 2 filtered. */
   readonly seccomp: number;
 }
 
 function namesOf({ features, opcodes }: Kernel): Pick<Probe, "features" | "opcodes"> {
-  return { features: featureNames.filter((_, bit) => (features & (1 << bit)) !== 0), opcodes: opcodeNames.filter((_, opcode) => opcodes.has(opcode)) };
+  return {
+    features: featureNames.filter((_, bit) => (features & (1 << bit)) !== 0),
+    opcodes: opcodeNames.filter((_, opcode) => opcodes.has(opcode)),
+  };
 }
 
 type Rings = Pick<Probe, "available" | "reason" | "liburing" | "features" | "opcodes" | "clone">;
@@ -85,8 +97,8 @@ function tryAll(status: string): Lasting {
 let found: Lasting | undefined;
 
 /**
- * What this machine's io_uring can do, found by trying rather than by version number. Never throws: where io_uring can't be used, `reason` says why. What can't
- * change while the process runs is found once.
+ * Finds out what this machine's io_uring supports, by trying rather than by version number. Never throws: if io_uring
+ * cannot be used, `reason` explains why. What cannot change while the process runs is tried only once.
  *
  * @example
  * ```ts
@@ -102,7 +114,7 @@ let found: Lasting | undefined;
 export function probe(): Probe {
   const status = readProc("/proc/self/status");
   const now = found ?? tryAll(status);
-  // What passes, passes: only for now there is no descriptor, or no memory.
+  // Do not keep a result that may be temporary: there may be too few descriptors or too little memory just now.
   const passes = now.available ? !isConclusive() : ["EMFILE", "ENFILE", "ENOMEM"].includes(now.reason?.code ?? "");
   if (!passes) found = now;
   return { ...now, memlock: memlock(status) };

@@ -42,15 +42,18 @@ import {
 } from "./uapi.ts";
 import { Uring } from "./uring.ts";
 
-/** Options of `RawRing.cloneBuffers()`; without any, or all zero, the whole table is cloned. */
+/** Options of `RawRing.cloneBuffers()`. Without any, or if all are zero, the whole table is cloned. */
 export interface CloneOptions {
-  /** First entry to fill in this ring's table. Default 0. Since Linux 6.13. */
+  /** The first entry to fill in this ring's table. Default 0. Since Linux 6.13. */
   readonly destinationOffset?: number;
-  /** First entry to take of the source's table. Default 0. Since Linux 6.13. */
+  /** The first entry to take from the source's table. Default 0. Since Linux 6.13. */
   readonly sourceOffset?: number;
-  /** How many entries. Default 0: all, which the kernel takes only where both offsets are 0. Since Linux 6.13. */
+  /** How many entries to clone. Default 0: all, which requires both offsets to be 0. Since Linux 6.13. */
   readonly count?: number;
-  /** Clone into the table that this ring has: entries in the way are replaced, the table grows. Default false. Since Linux 6.13. */
+  /**
+   * Clone into the table that this ring already has: entries in the way are replaced, and the table grows if necessary.
+   * Default false. Since Linux 6.13.
+   */
   readonly replace?: boolean;
 }
 
@@ -58,16 +61,22 @@ const wholeTable: CloneOptions = {};
 
 const largestUserData = Number.MAX_SAFE_INTEGER;
 
-/** Milliseconds between looks at a ring that was dropped, at most. */
+/** The longest interval between two attempts to close a ring that the program dropped, in milliseconds. */
 const longestLookMs = 1000;
 
-/** What a ring consists of; held from its creation until the kernel is done with its memory. */
+/**
+ * What belongs to a ring. It is held (base/hold.ts) from its creation until the kernel is done with the memory, also if
+ * the RawRing is garbage-collected before. It must not refer to the RawRing.
+ */
 class RawRingLife implements Reclaimable {
   readonly kind = "RawRing";
   readonly ended = false;
   readonly uring: Uring;
   readonly table = new BufferTable();
-  /** The iovecs of vectored requests, by the submission queue entry that names them: the kernel has copied them when it has taken the entry. */
+  /**
+   * The iovecs of vectored requests, by the index of their submission queue entry. The kernel copies them when it takes
+   * the entry, so they can be overwritten as soon as the entry is free again.
+   */
   readonly vectors: BigUint64Array[] = [];
 
   constructor(uring: Uring) {
@@ -79,26 +88,41 @@ class RawRingLife implements Reclaimable {
     return `of descriptor ${this.uring.fd}`;
   }
 
-  /** Closes the ring as soon as nothing is in flight. Nobody waits for that, so nothing has to wake: it is looked now and then. */
+  /**
+   * Closes the ring as soon as nothing is in flight. Nobody is waiting for that, so it simply tries again now and then.
+   */
   reclaim(lookMs = 1): void {
     const result = this.uring.finish();
     if (result === EAGAIN) later(lookMs, () => this.reclaim(Math.min(2 * lookMs, longestLookMs)));
     else if (result === 0) letGo(this);
-    else warn("bun-uring: a ring that nobody has any more could not be closed:", new UringError(result, "io_uring_enter"));
+    else warn("bun-uring: a garbage-collected ring could not be closed:", new UringError(result, "io_uring_enter"));
   }
 }
 
-/** Flags that need no more than themselves. A completion that is skipped (IOSQE_CQE_SKIP_SUCCESS) would never say that the kernel is done. */
+/**
+ * The flags that need no further support. IOSQE_CQE_SKIP_SUCCESS is not among them: without a completion nothing would
+ * prove that the kernel is done with the request.
+ */
 const sqeFlagsAllowed = IOSQE_FIXED_FILE | IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC;
 
 function checkRequest(userData: number, sqeFlags: number): void {
   checkInteger("userData", userData, 0, largestUserData);
   checkInteger("sqeFlags", sqeFlags, 0, 255);
-  if ((sqeFlags & ~sqeFlagsAllowed) !== 0) throw outOfRange("sqeFlags", "of IOSQE_FIXED_FILE, IO_DRAIN, IO_LINK, IO_HARDLINK and ASYNC", sqeFlags);
+  if ((sqeFlags & ~sqeFlagsAllowed) !== 0)
+    throw outOfRange("sqeFlags", "of IOSQE_FIXED_FILE, IO_DRAIN, IO_LINK, IO_HARDLINK and ASYNC", sqeFlags);
 }
 
-/** Looks at all of it at once, for every request passes here; what is wrong, if anything, is found out one by one. */
-function checkTransfer(fd: number, position: number | bigint, bufferIndex: number, userData: number, sqeFlags: number): void {
+/**
+ * Checks all arguments in one expression, because every request passes through here. Only if that fails does it find
+ * out which argument is wrong.
+ */
+function checkTransfer(
+  fd: number,
+  position: number | bigint,
+  bufferIndex: number,
+  userData: number,
+  sqeFlags: number,
+): void {
   const isRight =
     Number.isInteger(fd) &&
     fd >= 0 &&
@@ -119,17 +143,27 @@ function checkTransfer(fd: number, position: number | bigint, bufferIndex: numbe
   checkRequest(userData, sqeFlags);
 }
 
-/** The entry that is being written: a request of a RawRing is no object of its own. */
-const sqe = { opcode: 0, flags: 0, fd: -1, off: 0 as number | bigint, addr: 0, len: 0, opFlags: 0, bufIndex: 0, spliceFdIn: 0 };
+/** The entry being written. There is only one, because the requests of a RawRing need no object of their own. */
+const sqe = {
+  opcode: 0,
+  flags: 0,
+  fd: -1,
+  off: 0 as number | bigint,
+  addr: 0,
+  len: 0,
+  opFlags: 0,
+  bufIndex: 0,
+  spliceFdIn: 0,
+};
 
-/** The io_uring of a ring, for tests to ask for what a RawRing does not offer. */
+/** Returns a RawRing's io_uring. For tests that need what RawRing does not offer. */
 export let uringOf: (ring: RawRing) => Uring;
 
 /**
- * One io_uring, one to one with liburing: synchronous, no event loop, for the thread that made it.
+ * One io_uring with liburing's own interface: synchronous, without an event loop, and only for the thread that made it.
  *
- * The ring keeps the memory that the kernel may write alive, and closing waits for the kernel to be done with it.
- * Every method throws a UringError with the code EBADF once the ring is closed.
+ * The ring keeps the memory that the kernel may write alive, and closing it waits until the kernel is done with that
+ * memory. Every method throws a UringError with the code EBADF once the ring is closed.
  *
  * @example
  * ```ts
@@ -147,27 +181,31 @@ export let uringOf: (ring: RawRing) => Uring;
  * @see io_uring_queue_init_params(3), io_uring_clone_buffers(3)
  */
 export class RawRing implements Disposable {
-  /** The ring's descriptor; it stays valid until close. */
+  /** The ring's descriptor. It is valid until close. */
   readonly fd: number;
-  /** IORING_FEAT_* of the kernel. */
+  /** The kernel's IORING_FEAT_* bits. */
   readonly features: number;
-  /** Entries of the submission queue. */
+  /** The number of entries in the submission queue. */
   readonly sqEntries: number;
-  /** Entries of the completion queue. */
+  /** The number of entries in the completion queue. */
   readonly cqEntries: number;
 
   readonly #life: RawRingLife;
   readonly #uring: Uring;
   readonly #table: BufferTable;
   #ringFdRegistered = false;
-  /** Tags post completions of their own, so their number does not say what is in flight. */
+  /**
+   * Tags have completions of their own. Once there were any, the number of completions does not show what is in flight.
+   */
   #hasHadTags = false;
 
   /**
-   * Sets up a ring and maps its queues.
-   * @throws UringError EOPNOTSUPP, ERR_FFI_CC_DISABLED, ENOENT, ENOSYS, EPERM: io_uring cannot be used here; `hint` says why
-   * @throws UringError EINVAL: the kernel refused the flags or sizes; EMFILE; ENOMEM: no memory, or over the memlock limit, which the queues count against since Linux 6.14. Those of a
-   * closed ring count for up to 100 ms more, unless it had IORING_SETUP_DEFER_TASKRUN, as every Ring has
+   * Creates a ring and maps its queues.
+   * @throws UringError EOPNOTSUPP, ERR_FFI_CC_DISABLED, ENOENT, ENOSYS, EPERM: io_uring cannot be used here; `hint`
+   *   explains why
+   * @throws UringError EINVAL: the kernel refused the flags or sizes; EMFILE; ENOMEM: no memory, or over the limit on
+   *   locked memory, which the queues count against since Linux 6.14. The queues of a closed ring count for up to
+   *   100 ms more, unless it had IORING_SETUP_DEFER_TASKRUN, as every Ring has
    * @throws TypeError, RangeError: an option's type or value
    * @see io_uring_setup(2)
    */
@@ -189,13 +227,14 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Registers buffers, for prepReadFixed and prepWriteFixed to name by index. A `null` is an entry that holds nothing.
+   * Registers buffers, which prepReadFixed and prepWriteFixed name by index. A `null` is an entry that holds nothing.
    *
-   * @param buffers - 1 to 16384 of them, each 1 byte to 1 GiB (Linux 7.3 takes longer ones)
-   * @param tags - one for each buffer: when the kernel is done with a buffer, after it was replaced, or since Linux 6.13 unregistered, a completion
-   *   arrives with its tag as user data; 0 is no tag
-   * @throws UringError EBUSY: the ring has a table; ENOMEM: over the memlock limit; EFAULT: a buffer too long; EINVAL: too many, or a tag for an entry that holds nothing
-   * @throws TypeError: memory other than a SharedArrayBuffer's
+   * @param buffers - 1 to 16384 buffers, each 1 byte to 1 GiB (Linux 7.3 accepts longer ones)
+   * @param tags - one for each buffer, 0 for no tag. When the kernel is done with a buffer after it was replaced, or
+   *   since Linux 6.13 unregistered, a completion arrives with its tag as user data
+   * @throws UringError EBUSY: the ring has a table; ENOMEM: over the limit on locked memory; EFAULT: a buffer is too
+   *   long; EINVAL: too many buffers, or a tag for an entry that holds nothing
+   * @throws TypeError: memory that is not a SharedArrayBuffer's
    * @example
    * ```ts
    * import { RawRing } from "bun-uring";
@@ -215,8 +254,8 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Registers a table of `count` entries that hold nothing yet, 1 to 16384.
-   * @param count - how many entries
+   * Registers a table of `count` entries that hold nothing yet.
+   * @param count - how many entries, 1 to 16384
    * @throws UringError EBUSY: the ring has a table. Since Linux 5.19.
    * @example
    * ```ts
@@ -236,12 +275,13 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Replaces entries of the table from `offset` on; returns how many. Requests in flight keep what they began with; its
-   * memory stays until nothing is in flight, and where tags are used, until close.
+   * Replaces entries of the table, beginning with `offset`. Returns how many. Requests in flight keep the buffers they
+   * began with. The memory that was replaced is kept until nothing is in flight, or until close if the ring has used
+   * tags.
    * @param offset - the first entry, from 0
    * @param buffers - as for registerBuffers
    * @param tags - as for registerBuffers
-   * @throws UringError ENXIO: no table; EINVAL: past its end
+   * @throws UringError ENXIO: the ring has no table; EINVAL: past the table's end
    * @example
    * ```ts
    * import { RawRing } from "bun-uring";
@@ -264,8 +304,9 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Gives the table up. Requests in flight go on with their buffers, and clones in other rings stay. Before Linux 6.13 it waits for those requests.
-   * @throws UringError ENXIO: no table
+   * Removes the table. Requests in flight continue with their buffers, and clones in other rings remain. Before Linux
+   * 6.13 this waits for those requests.
+   * @throws UringError ENXIO: the ring has no table
    * @example
    * ```ts
    * import { RawRing } from "bun-uring";
@@ -285,14 +326,16 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Gives this ring the registered buffers of another ring of this process: nothing is pinned or accounted again. The clone is a snapshot,
-   * and outlives the source. A `{ fd }` names a ring by its bare descriptor, also of another thread: that it still is that ring, and that the
-   * memory behind it stays, is then the caller's business. BufferPool takes care of both.
+   * Gives this ring the registered buffers of another ring of this process. Nothing is pinned or counted against the
+   * limit again. The clone is a snapshot, and outlives the source. A `{ fd }` names a ring by its bare descriptor, also
+   * one of another thread. The caller must then make sure that the descriptor still is that ring, and that the memory
+   * of its buffers stays alive. BufferPool takes care of both.
    *
    * @param source - the ring that has the buffers, or its descriptor
-   * @throws UringError EBUSY: the ring has a table, and no `replace`; ENXIO: the source has none; EINVAL, EOVERFLOW: the range; EEXIST: a source
-   *   with IORING_SETUP_SINGLE_ISSUER, of another thread; EOPNOTSUPP: not a ring; EBADF: not a descriptor. Before Linux 6.18.44 `replace` takes rings of
-   *   its own for a moment (EMFILE, ENOMEM), and refuses a table that has tags (EOPNOTSUPP). Since Linux 6.12, with options 6.13.
+   * @throws UringError EBUSY: the ring has a table, and `replace` is not set; ENXIO: the source has no table; EINVAL,
+   *   EOVERFLOW: the range; EEXIST: the source has IORING_SETUP_SINGLE_ISSUER and belongs to another thread;
+   *   EOPNOTSUPP: not a ring; EBADF: not a descriptor. Before Linux 6.18.44 `replace` needs temporary rings of its own
+   *   (EMFILE, ENOMEM), and refuses a table that has tags (EOPNOTSUPP). Since Linux 6.12, with options 6.13.
    * @example
    * ```ts
    * import { RawRing } from "bun-uring";
@@ -326,12 +369,13 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Registers files, for requests to name by index with IOSQE_FIXED_FILE. The kernel keeps them open until they are replaced or unregistered, whatever becomes
-   * of the descriptors.
+   * Registers files, which requests name by index with IOSQE_FIXED_FILE. The kernel keeps the files open until they are
+   * replaced or unregistered, even if their descriptors are closed.
    *
    * @param fds - 1 to 1048576 descriptors; -1 is an entry that holds nothing
    * @param tags - one for each file, as for registerBuffers
-   * @throws UringError EBUSY: the ring has a file table; EBADF: not a descriptor, or an io_uring's; EMFILE: over the limit of open files
+   * @throws UringError EBUSY: the ring has a file table; EBADF: not a descriptor, or the descriptor of an io_uring;
+   *   EMFILE: over the limit on open files
    * @example
    * ```ts
    * import { openSync } from "node:fs";
@@ -353,9 +397,9 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Registers a file table of `count` entries that hold nothing yet, 1 to 1048576. Since Linux 5.19.
-   * @param count - how many entries
-   * @throws UringError EBUSY: the ring has a file table; EMFILE: over the limit of open files
+   * Registers a file table of `count` entries that hold nothing yet. Since Linux 5.19.
+   * @param count - how many entries, 1 to 1048576
+   * @throws UringError EBUSY: the ring has a file table; EMFILE: over the limit on open files
    * @example
    * ```ts
    * import { openSync } from "node:fs";
@@ -374,13 +418,14 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Replaces entries of the file table from `offset` on; returns how many: fewer where one can't be, which then holds nothing. Requests in flight keep the
-   * file they began with.
+   * Replaces entries of the file table, beginning with `offset`. Returns how many: fewer than given if an entry cannot
+   * be replaced, which then holds nothing. Requests in flight keep the files they began with.
    * @param offset - the first entry, from 0
-   * @param fds - -1 empties an entry, IORING_REGISTER_FILES_SKIP leaves it alone
+   * @param fds - descriptors; -1 empties an entry, IORING_REGISTER_FILES_SKIP leaves it as it is
    * @param tags - as for registerFiles
-   * @throws UringError ENXIO: no file table; EINVAL: past its end, or a tag for an entry that is to hold nothing; EBADF: the first is not a descriptor, or an
-   *   io_uring's, and its entry holds nothing now
+   * @throws UringError ENXIO: the ring has no file table; EINVAL: past its end, or a tag for an entry that is to hold
+   *   nothing; EBADF: the first of `fds` is not a descriptor, or the descriptor of an io_uring, and its entry now holds
+   *   nothing
    * @example
    * ```ts
    * import { openSync } from "node:fs";
@@ -400,8 +445,8 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Gives the file table up. Requests in flight go on with their files.
-   * @throws UringError ENXIO: no file table
+   * Removes the file table. Requests in flight continue with their files.
+   * @throws UringError ENXIO: the ring has no file table
    * @example
    * ```ts
    * import { openSync } from "node:fs";
@@ -419,8 +464,9 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Registers the ring's own descriptor, which saves the kernel a look-up in every submission of this thread. Since Linux 5.18.
-   * @throws UringError EEXIST: it is registered
+   * Registers the ring's own descriptor, which saves the kernel a look-up in every submission of this thread. Since
+   * Linux 5.18.
+   * @throws UringError EEXIST: it is registered already
    * @example
    * ```ts
    * import { RawRing } from "bun-uring";
@@ -434,14 +480,14 @@ export class RawRing implements Disposable {
    */
   registerRingFd(): void {
     this.#assertOpen("io_uring_register_ring_fd");
-    // liburing before 2.4 would register it once more.
+    // liburing before 2.4 would register it a second time.
     if (this.#ringFdRegistered) throw new UringError("EEXIST", "io_uring_register_ring_fd");
     this.#uring.registerRingFd();
     this.#ringFdRegistered = true;
   }
 
   /**
-   * Ends registerRingFd.
+   * Undoes registerRingFd.
    * @throws UringError EINVAL: it is not registered
    * @example
    * ```ts
@@ -461,9 +507,10 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Queues a request that does nothing but complete with 0.
-   * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1, as in every prep method
-   * @param sqeFlags - IOSQE_FIXED_FILE (the descriptor is an index of the file table), IOSQE_IO_DRAIN, IO_LINK, IO_HARDLINK, ASYNC; default 0, as in every prep method
+   * Queues a request that does nothing and completes with 0.
+   * @param userData - returned with the completion; an integer from 0 to 2^53 - 1, as in every prep method
+   * @param sqeFlags - IOSQE_FIXED_FILE (the descriptor is an index of the file table), IOSQE_IO_DRAIN, IO_LINK,
+   *   IO_HARDLINK, ASYNC; default 0, as in every prep method
    * @throws UringError EBUSY: the submission queue is full; submit, then prepare again
    * @throws TypeError, RangeError: an argument's type or value
    * @example
@@ -483,16 +530,17 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Queues a read into `bytes`, which lie within the registered buffer `bufferIndex`. Completes with the number of bytes read, 0 at the file's end, or
-   * -errno: EFAULT where the entry holds nothing.
+   * Queues a read into `bytes`, which must lie within the registered buffer `bufferIndex`. Completes with the number of
+   * bytes read, 0 at the end of the file, or -errno: EFAULT if the entry holds nothing.
    * @param fd - a descriptor; with IOSQE_FIXED_FILE an index of the file table
-   * @param bytes - where to, 1 byte or more
-   * @param position - in the file, in bytes; -1 for the file's own position
+   * @param bytes - where to put the data, 1 byte or more
+   * @param position - where to begin in the file, in bytes; -1 for the file's own position
    * @param bufferIndex - which registered buffer, 0 to 16383
-   * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1
+   * @param userData - returned with the completion; an integer from 0 to 2^53 - 1
    * @param sqeFlags - as for prepNop. Default 0.
    * @throws UringError EBUSY: the submission queue is full
-   * @throws RangeError: `bytes` are not within the registered buffer, or longer than one transfer can be, 0x7ffff000 bytes
+   * @throws RangeError: `bytes` are not within the registered buffer, or longer than one transfer can be, 0x7ffff000
+   *   bytes
    * @throws TypeError: an argument's type
    * @example
    * ```ts
@@ -508,15 +556,22 @@ export class RawRing implements Disposable {
    * ```
    * @see io_uring_prep_read_fixed(3)
    */
-  prepReadFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
+  prepReadFixed(
+    fd: number,
+    bytes: Uint8Array,
+    position: number | bigint,
+    bufferIndex: number,
+    userData: number,
+    sqeFlags = 0,
+  ): void {
     checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
     const { address, length } = this.#within(bytes, bufferIndex, userData, "bytes");
     this.#prepare(IORING_OP_READ_FIXED, sqeFlags, fd, position, address, length, userData, bufferIndex);
   }
 
   /**
-   * Queues a write of `bytes`, which lie within the registered buffer `bufferIndex`. Completes with the number of bytes written, or -errno.
-   * Arguments and errors are those of prepReadFixed.
+   * Queues a write of `bytes`, which must lie within the registered buffer `bufferIndex`. Completes with the number of
+   * bytes written, or -errno. Arguments and errors are those of prepReadFixed.
    * @throws TypeError, RangeError, UringError: as prepReadFixed
    * @example
    * ```ts
@@ -532,22 +587,29 @@ export class RawRing implements Disposable {
    * ```
    * @see io_uring_prep_write_fixed(3)
    */
-  prepWriteFixed(fd: number, bytes: Uint8Array, position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
+  prepWriteFixed(
+    fd: number,
+    bytes: Uint8Array,
+    position: number | bigint,
+    bufferIndex: number,
+    userData: number,
+    sqeFlags = 0,
+  ): void {
     checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
     const { address, length } = this.#within(bytes, bufferIndex, userData, "bytes");
     this.#prepare(IORING_OP_WRITE_FIXED, sqeFlags, fd, position, address, length, userData, bufferIndex);
   }
 
   /**
-   * Queues a read into several parts of the registered buffer `bufferIndex`, one after the other: 1 to 1024 of them. The array is not used after
-   * the call. Completes as prepReadFixed does. Since Linux 6.15.
+   * Queues a read into several parts of the registered buffer `bufferIndex`, 1 to 1024 of them, which are filled in
+   * order. The array is not used after the call. Completes as prepReadFixed does. Since Linux 6.15.
    * @param fd - a descriptor; with IOSQE_FIXED_FILE an index of the file table
-   * @param buffers - where to, in order
-   * @param position - in the file, in bytes; -1 for the file's own position
+   * @param buffers - where to put the data, in order
+   * @param position - where to begin in the file, in bytes; -1 for the file's own position
    * @param bufferIndex - which registered buffer, 0 to 16383
-   * @param userData - comes back with the completion; an integer from 0 to 2^53 - 1
+   * @param userData - returned with the completion; an integer from 0 to 2^53 - 1
    * @param sqeFlags - as for prepNop. Default 0.
-   * @throws UringError EOPNOTSUPP: an older kernel; EBUSY: the submission queue is full
+   * @throws UringError EOPNOTSUPP: the kernel is older; EBUSY: the submission queue is full
    * @throws RangeError: a part is not within the registered buffer
    * @throws TypeError: an argument's type
    * @example
@@ -564,12 +626,20 @@ export class RawRing implements Disposable {
    * ```
    * @see io_uring_prep_readv_fixed(3)
    */
-  prepReadvFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
+  prepReadvFixed(
+    fd: number,
+    buffers: readonly Uint8Array[],
+    position: number | bigint,
+    bufferIndex: number,
+    userData: number,
+    sqeFlags = 0,
+  ): void {
     this.#prepareVectored(IORING_OP_READV_FIXED, fd, buffers, position, bufferIndex, userData, sqeFlags);
   }
 
   /**
-   * Queues a write of several parts of the registered buffer `bufferIndex`. Arguments and errors are those of prepReadvFixed. Since Linux 6.15.
+   * Queues a write of several parts of the registered buffer `bufferIndex`. Arguments and errors are those of
+   * prepReadvFixed. Since Linux 6.15.
    * @throws TypeError, RangeError, UringError: as prepReadvFixed
    * @example
    * ```ts
@@ -585,14 +655,21 @@ export class RawRing implements Disposable {
    * ```
    * @see io_uring_prep_writev_fixed(3)
    */
-  prepWritevFixed(fd: number, buffers: readonly Uint8Array[], position: number | bigint, bufferIndex: number, userData: number, sqeFlags = 0): void {
+  prepWritevFixed(
+    fd: number,
+    buffers: readonly Uint8Array[],
+    position: number | bigint,
+    bufferIndex: number,
+    userData: number,
+    sqeFlags = 0,
+  ): void {
     this.#prepareVectored(IORING_OP_WRITEV_FIXED, fd, buffers, position, bufferIndex, userData, sqeFlags);
   }
 
   /**
-   * Submits what is prepared and runs what has completed (IORING_ENTER_GETEVENTS); never waits. Returns how many requests were submitted: where that
-   * is fewer than were prepared, the rest is kept for the next call.
-   * @throws UringError EAGAIN, EBUSY, ENOMEM: the kernel took none for now; nothing is lost
+   * Submits the prepared requests and lets the kernel carry out deferred work (IORING_ENTER_GETEVENTS). Never waits.
+   * Returns how many requests were submitted. If that is fewer than were prepared, the rest is kept for the next call.
+   * @throws UringError EAGAIN, EBUSY, ENOMEM: the kernel accepts no requests for now; nothing is lost
    * @example
    * ```ts
    * import { RawRing } from "bun-uring";
@@ -610,9 +687,9 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Submits what is prepared and waits until `count` completions are there, 0 to cqEntries. Returns how many requests were submitted. A signal can end
-   * the wait early: count the completions, do not assume them.
-   * @param count - how many completions to wait for, those that are there included
+   * Submits the prepared requests and waits until `count` completions are available. Returns how many requests were
+   * submitted. A signal can end the wait early, so count the completions rather than assuming them.
+   * @param count - how many completions to wait for, 0 to cqEntries, including those already available
    * @throws UringError as submit
    * @throws TypeError, RangeError: the count
    * @example
@@ -637,12 +714,13 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Calls back for each completion that is there, those the completion queue had no room for included; returns how many. Each entry is consumed before
-   * its callback, which so may submit, close or throw: a throw leaves the rest for the next call.
+   * Calls back for each available completion, including those for which the completion queue had no room. Returns how
+   * many there were. Each entry is consumed before its callback, so the callback may submit, close or throw. If it
+   * throws, the remaining completions are left for the next call.
    *
-   * @param callback - gets the request's user data, its result (a value or -errno), and IORING_CQE_F_* flags
-   * @throws TypeError: not a function; and what the callback throws
-   * @throws UringError: as submit, where completions have to be fetched from the kernel
+   * @param callback - receives the request's user data, its result (a value or -errno), and IORING_CQE_F_* flags
+   * @throws TypeError: not a function; and whatever the callback throws
+   * @throws UringError: as submit, if completions have to be fetched from the kernel
    * @example
    * ```ts
    * import { RawRing } from "bun-uring";
@@ -664,9 +742,10 @@ export class RawRing implements Disposable {
   }
 
   /**
-   * Closes the ring: cancels what is in flight, waits until the kernel is done with it, unregisters, exits. What completed unseen is dropped. It waits for
-   * a request that cannot be cancelled as long as that takes, and says so on standard error after 5 seconds. Again: nothing.
-   * @throws UringError: the kernel would not finish; the ring's memory then stays allocated
+   * Closes the ring: cancels what is in flight, waits until the kernel is done with it, unregisters buffers and files,
+   * and exits. Completions that were not seen are dropped. Waits for a request that cannot be cancelled as long as
+   * necessary, and reports that on standard error after 5 seconds. Further calls do nothing.
+   * @throws UringError: the requests did not end; the ring's memory then stays allocated
    * @example
    * ```ts
    * import { RawRing } from "bun-uring";
@@ -695,21 +774,37 @@ export class RawRing implements Disposable {
     if (this.#uring.closed) throw new UringError("EBADF", syscall, { message: "the ring is closed" });
   }
 
-  /** @param source - where its table is known */
-  #cloneFrom(source: RawRing | undefined, sourceFd: number, destinationOffset: number, sourceOffset: number, count: number, replace: boolean): void {
+  /** @param source - the source, if its table is known */
+  #cloneFrom(
+    source: RawRing | undefined,
+    sourceFd: number,
+    destinationOffset: number,
+    sourceOffset: number,
+    count: number,
+    replace: boolean,
+  ): void {
     const range = { sourceFd, destinationOffset, sourceOffset, count };
     const clones = replace ? clonesOf(cloneAbility()) : undefined;
     if (clones !== undefined && replacesWrongly(clones) && this.#table.hasTags)
       throw new UringError("EOPNOTSUPP", "io_uring_clone_buffers", {
-        message: "this kernel's `replace` is wrong, and where it is done in another way the table's tags would come at once",
-        hint: `Unregister the table first, or use no tags; Linux ${since.replaceKeepsTail} does it right.`,
+        message:
+          "this kernel's `replace` is faulty, and the workaround would deliver the tags of the current table at once",
+        hint: `Unregister the table first, or use no tags. Linux ${since.replaceKeepsTail} has a correct replace.`,
       });
-    const result = clones === undefined ? cloneBuffers(this.#uring, range) : replaceBuffers(this.#uring, this.#table.length, range, clones);
+    const result =
+      clones === undefined
+        ? cloneBuffers(this.#uring, range)
+        : replaceBuffers(this.#uring, this.#table.length, range, clones);
     checked(result, "io_uring_clone_buffers");
     const known = source === undefined ? undefined : source.#table;
-    // How much of the table another's whole one has replaced is not known: nothing in it is, any more.
+    // It is not known how many entries a whole table of unknown length has replaced, so nothing is known about this
+    // table any more.
     if (count === 0 && known?.length === undefined) this.#table.setUnknown();
-    else this.#table.set(destinationOffset, known === undefined ? new Array<undefined>(count).fill(undefined) : known.range(sourceOffset, count));
+    else
+      this.#table.set(
+        destinationOffset,
+        known === undefined ? new Array<undefined>(count).fill(undefined) : known.range(sourceOffset, count),
+      );
     this.#forgetRetired();
   }
 
@@ -736,7 +831,8 @@ export class RawRing implements Disposable {
     checkTransfer(fd, position, bufferIndex, userData, sqeFlags);
     if (!Array.isArray(buffers)) throw invalidType("buffers", "an array of Uint8Arrays", buffers);
     const parts: readonly Uint8Array[] = Array.from(buffers);
-    if (parts.length < 1 || parts.length > largestVector) throw outOfRange("buffers.length", `from 1 to ${largestVector}`, parts.length);
+    if (parts.length < 1 || parts.length > largestVector)
+      throw outOfRange("buffers.length", `from 1 to ${largestVector}`, parts.length);
     checkOpcode(opcode, syscall, since.READV_FIXED, " Or make a request for each part.");
     const bounds = parts.map((bytes, index) => this.#within(bytes, bufferIndex, index, `buffers[${index}]`));
     this.#assertSpace();
@@ -754,7 +850,16 @@ export class RawRing implements Disposable {
     this.#prepare(opcode, sqeFlags, fd, position, addressOf(vector), bounds.length, userData, bufferIndex);
   }
 
-  #prepare(opcode: number, flags: number, fd: number, off: number | bigint, addr: number, len: number, userData: number, bufIndex: number): void {
+  #prepare(
+    opcode: number,
+    flags: number,
+    fd: number,
+    off: number | bigint,
+    addr: number,
+    len: number,
+    userData: number,
+    bufIndex: number,
+  ): void {
     this.#assertSpace();
     sqe.opcode = opcode;
     sqe.off = off;

@@ -1,4 +1,4 @@
-/** A ring's tables of buffers and files, by io_uring_register(2). */
+/** Registers a ring's tables of buffers and files by io_uring_register(2). */
 import { checkInteger, invalidType, outOfRange } from "../base/arguments.ts";
 import { bufferOf, byteLengthOf, isBytes, isGrowable, isSharedMemory } from "../base/view.ts";
 import { checked } from "../errors/uring-error.ts";
@@ -19,38 +19,42 @@ import type { Uring } from "./uring.ts";
 /** What can be registered: memory that cannot move. `null` is an entry that holds nothing. */
 export type Registrable = Uint8Array | SharedArrayBuffer | null;
 
-/** Registered memory, from `start` up to `end`. */
+/** Registered memory, from `start` up to and excluding `end`. */
 export interface Region {
   readonly memory: SharedArrayBuffer;
   readonly start: number;
   readonly end: number;
-  /** Whether it lies in memory that can grow: a view of that may grow with it. */
+  /** Whether the memory can grow. A view of it may then grow, too. */
   readonly grows?: boolean;
-  /** What it was given as: a slot's bytes keep the slot. */
+  /** The view that was registered, if it was one. Keeping a slot's bytes keeps the slot. */
   readonly bytes?: Uint8Array;
 }
 
-/** What is registered, and the tags, where there are any: each read once. */
+/** What to register, with the tags if there are any. The caller's arrays have been read exactly once. */
 export interface Registration {
   readonly regions: readonly (Region | null)[];
   readonly tags: readonly number[] | undefined;
 }
 
-/** Entries of a buffer table, at most: IORING_MAX_REG_BUFFERS. */
+/** The most entries that a buffer table can have: IORING_MAX_REG_BUFFERS. */
 export const largestTable = 16384;
 export const largestFd = 2 ** 31 - 1;
 const largestTag = Number.MAX_SAFE_INTEGER;
 export const largestFileTable = 2 ** 20;
-/** Bytes of struct io_uring_rsrc_register and _update2. */
+/** The size in bytes of struct io_uring_rsrc_register and struct io_uring_rsrc_update2. */
 const argumentBytes = 32;
 
-/** The memory of something that can be registered. */
+/** The memory of something to be registered. */
 export function regionOf(buffer: Registrable, name: string): Region | null {
   if (buffer === null) return null;
   const bytes = isSharedMemory(buffer) ? new Uint8Array(buffer) : buffer;
   const memory = isBytes(bytes) ? bufferOf(bytes) : undefined;
   if (!isSharedMemory(memory))
-    throw invalidType(name, "a SharedArrayBuffer, a Uint8Array of one, or null (other memory can move or go while the kernel uses it)", buffer);
+    throw invalidType(
+      name,
+      "a SharedArrayBuffer, a Uint8Array of one, or null (other memory can move or be freed while the kernel uses it)",
+      buffer,
+    );
   const length = byteLengthOf(bytes);
   if (length === 0) throw outOfRange(name, "at least 1 byte long", "0 bytes");
   const start = addressOf(bytes);
@@ -74,12 +78,12 @@ export function registrationOf(buffers: readonly Registrable[], tags: readonly n
   return { regions, tags: tagsOf(tags, regions.length) };
 }
 
-/** Bytes of memory that regions have. */
+/** The total size of the regions, in bytes. */
 export function regionBytes(regions: readonly (Region | null)[]): number {
   return regions.reduce((sum, region) => sum + (region === null ? 0 : region.end - region.start), 0);
 }
 
-/** Lays out iovecs, and tags where there are any, after a struct of `headBytes`. */
+/** Lays out iovecs, and tags if there are any, after a struct of `headBytes`. */
 function layOut(headBytes: number, { regions, tags }: Registration) {
   const iovecBytes = 16 * regions.length;
   const memory = scratch(headBytes + iovecBytes + (tags === undefined ? 0 : 8 * regions.length));
@@ -89,10 +93,17 @@ function layOut(headBytes: number, { regions, tags }: Registration) {
     memory.longs[headBytes / 8 + 2 * index + 1] = BigInt(region.end - region.start);
   }
   for (const [index, tag] of (tags ?? []).entries()) memory.longs[(headBytes + iovecBytes) / 8 + index] = BigInt(tag);
-  return { ...memory, iovecs: memory.address + headBytes, tags: tags === undefined ? 0 : memory.address + headBytes + iovecBytes };
+  return {
+    ...memory,
+    iovecs: memory.address + headBytes,
+    tags: tags === undefined ? 0 : memory.address + headBytes + iovecBytes,
+  };
 }
 
-/** Makes a ring's table of buffers. @throws UringError: io_uring_register_buffers(3)'s errors; ENOMEM with what is allowed */
+/**
+ * Creates a ring's table of buffers.
+ * @throws UringError: io_uring_register_buffers(3)'s errors; the hint of an ENOMEM names the limit
+ */
 export function registerBuffers(uring: Uring, registration: Registration): void {
   const { regions, tags } = registration;
   const syscall = "io_uring_register_buffers";
@@ -105,10 +116,17 @@ export function registerBuffers(uring: Uring, registration: Registration): void 
   argument.words[0] = regions.length;
   argument.longs[2] = BigInt(argument.iovecs);
   argument.longs[3] = BigInt(argument.tags);
-  checkedRegistration(uring.register(IORING_REGISTER_BUFFERS2, argument.address, argumentBytes), syscall, regionBytes(regions));
+  checkedRegistration(
+    uring.register(IORING_REGISTER_BUFFERS2, argument.address, argumentBytes),
+    syscall,
+    regionBytes(regions),
+  );
 }
 
-/** Replaces entries of it; returns how many. @throws UringError: io_uring_register_buffers_update_tag(3)'s errors */
+/**
+ * Replaces entries of the table of buffers. Returns how many.
+ * @throws UringError: io_uring_register_buffers_update_tag(3)'s errors
+ */
 export function updateBuffers(uring: Uring, offset: number, registration: Registration): number {
   const { regions } = registration;
   const argument = layOut(argumentBytes, registration);
@@ -120,7 +138,7 @@ export function updateBuffers(uring: Uring, offset: number, registration: Regist
   return checkedRegistration(result, "io_uring_register_buffers_update", regionBytes(regions));
 }
 
-/** Makes a table whose entries hold nothing yet. */
+/** Creates a table whose entries hold nothing yet. */
 function registerSparse(uring: Uring, opcode: number, count: number, syscall: string): void {
   const argument = scratch(argumentBytes);
   argument.words[0] = count;
@@ -136,21 +154,30 @@ export function registerSparseFiles(uring: Uring, count: number): void {
   registerSparse(uring, IORING_REGISTER_FILES2, count, "io_uring_register_files_sparse");
 }
 
-/** Lays out descriptors, and tags where there are any, after a struct of `argumentBytes`. */
+/** Lays out descriptors, and tags if there are any, after a struct of `argumentBytes`. */
 function layOutFiles(given: readonly number[], givenTags: readonly number[] | undefined) {
   if (!Array.isArray(given)) throw invalidType("fds", "an array", given);
   const fds: readonly number[] = Array.from(given);
-  if (fds.length < 1 || fds.length > largestFileTable) throw outOfRange("fds.length", `from 1 to ${largestFileTable}`, fds.length);
+  if (fds.length < 1 || fds.length > largestFileTable)
+    throw outOfRange("fds.length", `from 1 to ${largestFileTable}`, fds.length);
   for (const [index, fd] of fds.entries()) checkInteger(`fds[${index}]`, fd, IORING_REGISTER_FILES_SKIP, largestFd);
   const tags = tagsOf(givenTags, fds.length);
   const tagsOffset = argumentBytes + 8 * Math.ceil(fds.length / 2);
   const memory = scratch(tagsOffset + (tags === undefined ? 0 : 8 * fds.length));
   memory.words.set(fds, argumentBytes / 4);
   for (const [index, tag] of (tags ?? []).entries()) memory.longs[tagsOffset / 8 + index] = BigInt(tag);
-  return { ...memory, fds: memory.address + argumentBytes, count: fds.length, tags: tags === undefined ? 0 : memory.address + tagsOffset };
+  return {
+    ...memory,
+    fds: memory.address + argumentBytes,
+    count: fds.length,
+    tags: tags === undefined ? 0 : memory.address + tagsOffset,
+  };
 }
 
-/** Makes a ring's table of files. @throws TypeError, RangeError: a descriptor's or tag's; UringError: io_uring_register_files(3)'s errors */
+/**
+ * Creates a ring's table of files.
+ * @throws TypeError, RangeError: a descriptor or a tag is not valid; UringError: io_uring_register_files(3)'s errors
+ */
 export function registerFiles(uring: Uring, fds: readonly number[], tags?: readonly number[]): void {
   const argument = layOutFiles(fds, tags);
   argument.words[0] = argument.count;
@@ -159,17 +186,20 @@ export function registerFiles(uring: Uring, fds: readonly number[], tags?: reado
   checked(uring.register(IORING_REGISTER_FILES2, argument.address, argumentBytes), "io_uring_register_files");
 }
 
-/** Replaces entries of it; returns how many. */
+/** Replaces entries of the table of files. Returns how many. */
 export function updateFiles(uring: Uring, offset: number, fds: readonly number[], tags?: readonly number[]): number {
   const argument = layOutFiles(fds, tags);
   argument.words[0] = offset;
   argument.longs[1] = BigInt(argument.fds);
   argument.longs[2] = BigInt(argument.tags);
   argument.words[6] = argument.count;
-  return checked(uring.register(IORING_REGISTER_FILES_UPDATE2, argument.address, argumentBytes), "io_uring_register_files_update");
+  return checked(
+    uring.register(IORING_REGISTER_FILES_UPDATE2, argument.address, argumentBytes),
+    "io_uring_register_files_update",
+  );
 }
 
-/** Takes a table away: of buffers (IORING_UNREGISTER_BUFFERS) or of files (IORING_UNREGISTER_FILES). */
+/** Removes a table: that of buffers (IORING_UNREGISTER_BUFFERS) or that of files (IORING_UNREGISTER_FILES). */
 export function unregister(uring: Uring, opcode: number, syscall: string): void {
   checked(uring.register(opcode, 0, 0), syscall);
 }

@@ -1,7 +1,10 @@
-/** Memory for the arguments of one system call. It stays where it is and is reused: valid until the next call of `scratch`. */
+/**
+ * Memory for the arguments of one system call. It never moves, and every call of `scratch` uses the same memory: what
+ * one call returned is valid until the next call.
+ */
 import { addressOf } from "./native.ts";
 
-/** Scratch memory, seen as what system calls take. */
+/** The memory in the forms that system calls need. */
 export interface Scratch {
   readonly address: number;
   readonly words: Int32Array;
@@ -15,7 +18,7 @@ function allocate(sizeBytes: number): Scratch {
 
 let current: Scratch | undefined;
 
-/** At least `sizeBytes` of zeroed memory. */
+/** Returns at least `sizeBytes` of zeroed memory. */
 export function scratch(sizeBytes: number): Scratch {
   if (current === undefined || current.words.byteLength < sizeBytes) current = allocate(sizeBytes);
   current.words.fill(0, 0, Math.ceil(sizeBytes / 4));

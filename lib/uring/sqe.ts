@@ -1,19 +1,19 @@
 import { assert } from "../base/assert.ts";
 
-/** One submission queue entry. Pure: it knows the layout of `struct io_uring_sqe` and nothing else. */
+/** Writes a submission queue entry. It depends only on the layout of `struct io_uring_sqe`. */
 
 /**
- * What an entry says, under the kernel's names, all but its user data. Where the kernel has several names for a field, for several operations, this has the one
- * of reads and writes.
+ * The fields of an entry under the kernel's names, except user_data. The kernel has several names for some fields,
+ * depending on the operation. These are the names that reads and writes use.
  */
 export interface Sqe {
   readonly opcode: number;
-  /** IOSQE_* */
+  /** IOSQE_* flags. */
   readonly flags: number;
   readonly fd: number;
-  /** A position in the file, -1: the file's own. */
+  /** A position in the file; -1 is the file's own position. */
   readonly off: number | bigint;
-  /** Of memory; of a splice or fallocate a position or length. */
+  /** A memory address; for a splice or fallocate a position or length. */
   readonly addr: number | bigint;
   readonly len: number;
   /** rw_flags, fsync_flags, open_flags, … */
@@ -22,7 +22,7 @@ export interface Sqe {
   readonly spliceFdIn: number;
 }
 
-/** 32-bit words of an entry; an IORING_SETUP_SQE128 ring has twice as many. */
+/** The size of an entry in 32-bit words. Entries of an IORING_SETUP_SQE128 ring are twice as large. */
 export const sqeWords = 16;
 
 const twoTo32 = 2 ** 32;
@@ -39,9 +39,9 @@ function writeLong(words: Int32Array, index: number, value: number | bigint): vo
 }
 
 /**
- * Fills the entry that begins at `words[base]`, every word of it.
- * @param flags - of `sqe`, or more
- * @param fd - that of `sqe`, or its index in the registered table
+ * Writes all words of the entry that begins at `words[base]`.
+ * @param flags - replaces `sqe.flags`, and contains them
+ * @param fd - replaces `sqe.fd`: the same descriptor, or its index in the registered table
  */
 export function writeSqe(words: Int32Array, base: number, sqe: Sqe, flags: number, fd: number, userData: number): void {
   const { len } = sqe;

@@ -1,4 +1,4 @@
-/** Which requests are reads and writes, and how many bytes they are. */
+/** Which requests are reads and writes, and how many bytes they transfer. */
 import {
   IORING_OP_READ,
   IORING_OP_READ_FIXED,
@@ -10,16 +10,16 @@ import {
   IORING_OP_WRITEV_FIXED,
 } from "./uapi.ts";
 
-/** Parts of a vectored transfer, at most: UIO_MAXIOV. */
+/** The most parts that a vectored transfer can have: UIO_MAXIOV. */
 export const largestVector = 1024;
 
-/** Bytes of one transfer, at most: MAX_RW_COUNT. */
+/** The most bytes that one transfer can move: MAX_RW_COUNT. */
 export const largestTransferBytes = 0x7ffff000;
 
 /** Flags of preadv2(2) and pwritev2(2). */
 export const RWF_DSYNC = 2;
 export const RWF_NOWAIT = 8;
-/** As O_APPEND, for one write. */
+/** Like O_APPEND, for a single write. */
 export const RWF_APPEND = 16;
 
 function opcodeSet(...opcodes: readonly number[]): readonly boolean[] {
@@ -28,7 +28,7 @@ function opcodeSet(...opcodes: readonly number[]): readonly boolean[] {
   return has;
 }
 
-// By opcode: asked several times an operation.
+// Tables by opcode, since each operation is looked up several times.
 const transfers = opcodeSet(
   IORING_OP_READ,
   IORING_OP_READ_FIXED,
@@ -42,7 +42,7 @@ const transfers = opcodeSet(
 const writes = opcodeSet(IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED);
 const vectors = opcodeSet(IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED);
 
-/** Reads and writes of every kind. */
+/** Whether the request is a read or write of any kind. */
 export function isTransfer(opcode: number): boolean {
   return transfers[opcode] === true;
 }
@@ -51,12 +51,12 @@ export function isWrite(opcode: number): boolean {
   return writes[opcode] === true;
 }
 
-/** Whether its length is a number of iovecs. */
+/** Whether the request's `len` is a number of iovecs. */
 export function isVectored(opcode: number): boolean {
   return vectors[opcode] === true;
 }
 
-/** Bytes that a transfer is to move. */
+/** How many bytes a transfer is meant to move. */
 export function transferBytes({ len, vectorBytes }: { readonly len: number; readonly vectorBytes: number }): number {
   return vectorBytes === -1 ? len : vectorBytes;
 }

@@ -1,4 +1,7 @@
-/** The numbers of `<linux/io_uring.h>` that the library uses and callers do not see, and those of `constants` that it uses. */
+/**
+ * The numbers of `<linux/io_uring.h>` that only the library itself uses, and those of the public `constants` that it
+ * uses, too.
+ */
 import { constants } from "./constants.ts";
 
 export const {

@@ -14,29 +14,37 @@ import {
   IORING_SQ_TASKRUN,
 } from "./uapi.ts";
 
-/** How a ring is made. */
+/** How to create a ring. */
 export interface UringOptions {
   readonly entries: number;
-  /** 0: twice `entries`. */
+  /** 0 is twice `entries`. */
   readonly cqEntries: number;
-  /** IORING_SETUP_* */
+  /** IORING_SETUP_* flags. */
   readonly flags: number;
-  /** 0: the kernel's default. */
+  /** 0 is the kernel's default. */
   readonly sqThreadIdleMs: number;
 }
 
 const noWords = new Int32Array(0);
 
 /**
- * One io_uring, its queues mapped as typed arrays: what the layers above use of it. Nothing is checked here, and no memory is kept: whoever prepares a request holds
- * what it names until its completion, and closes the ring.
+ * One io_uring, with its queues mapped as typed arrays: what RawRing and IoUringEngine are built on.
+ *
+ * Nothing is checked here, and no memory is kept alive. Whoever prepares a request must keep the memory that it names
+ * until its last completion, and must close the ring.
+ *
+ * The queues are shared with the kernel, which may consume submissions and append completions at any time, also while
+ * JavaScript runs. This side writes the submission queue's entries and its tail, which the kernel sees only when
+ * `submit` has passed it to the shim, and the completion queue's head. It reads the kernel's ends of the queues by
+ * Atomics. If the thread is terminated, c/teardown.c continues from what the kernel has seen: it drops what was
+ * prepared but not submitted, and sees again each completion whose entry was not given back.
  * @see io_uring(7)
  */
 export class Uring implements Disposable {
-  /** Of the ring's struct, as the shim takes it. */
+  /** The address of the ring's struct in the shim. */
   readonly address: number;
   readonly fd: number;
-  /** IORING_FEAT_* */
+  /** IORING_FEAT_* bits. */
   readonly features: number;
   readonly sqEntries: number;
   readonly cqEntries: number;
@@ -49,27 +57,44 @@ export class Uring implements Disposable {
   #cqes: Int32Array;
   #cqHead: Int32Array;
   #cqTail: Int32Array;
+  /** Where the next entry goes. Entries up to here are prepared; `submit` publishes them. */
   #sqTail = 0;
-  /** Entries up to here the kernel had taken when it was looked last. */
+  /** The submission queue's head when it was last read: the kernel has taken the entries up to here. */
   #sqTaken = 0;
-  /** Completions up to here were seen. The kernel is told before it is entered, and when there are no more. */
+  /**
+   * The completions up to here have been seen. The kernel gets their entries back (`#publishSeen`) before each call
+   * that enters it, and when there are no more.
+   */
   #seen = 0;
-  /** Completions seen that were not their request's last. */
+  /** How many of the completions seen were not their request's last (IORING_CQE_F_MORE). */
   #intermediate = 0;
   #overflows = 0;
   #closed = false;
 
-  /** @throws UringError: io_uring_setup(2)'s errors; and those of `native` */
+  /** @throws UringError: io_uring_setup(2)'s errors; those of `native` */
   constructor({ entries, cqEntries, flags, sqThreadIdleMs }: UringOptions) {
-    // Without it a ring that defers its work does not show that some is left after an enter has run 20 of it.
-    const taskrun = (flags & (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN)) === 0 ? 0 : IORING_SETUP_TASKRUN_FLAG;
+    // An enter runs at most 20 pieces of deferred work. Without this flag the ring would not show that more is left.
+    const taskrun =
+      (flags & (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN)) === 0 ? 0 : IORING_SETUP_TASKRUN_FLAG;
     this.#native = native();
     const out = scratch(11 * 8);
-    checked(this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address), "io_uring_setup");
-    const [address = 0, fd = -1, features = 0, sqSize = 0, cqSize = 0, sqes = 0, sqHead = 0, sqFlags = 0, cqHead = 0, cqTail = 0, cqes = 0] = Array.from(
-      out.longs.subarray(0, 11),
-      Number,
+    checked(
+      this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address),
+      "io_uring_setup",
     );
+    const [
+      address = 0,
+      fd = -1,
+      features = 0,
+      sqSize = 0,
+      cqSize = 0,
+      sqes = 0,
+      sqHead = 0,
+      sqFlags = 0,
+      cqHead = 0,
+      cqTail = 0,
+      cqes = 0,
+    ] = Array.from(out.longs.subarray(0, 11), Number);
     this.address = address;
     this.fd = fd;
     this.features = features;
@@ -89,27 +114,30 @@ export class Uring implements Disposable {
     return this.#closed;
   }
 
-  /** How often completions had found their queue full, and were fetched from the kernel. */
+  /** How often completions found their queue full and were fetched from the kernel. */
   get overflows(): number {
     return this.#overflows;
   }
 
-  /** Whether every request that was prepared has had its last completion. Those of tags count as well, so with tags it proves nothing. */
+  /**
+   * Whether every prepared request has had its last completion. Completions of tags count as well, so in a ring with
+   * tags this proves nothing.
+   */
   get isIdle(): boolean {
     return ((this.#sqTail - this.#seen + this.#intermediate) | 0) === 0;
   }
 
-  /** The submission queue entry that the next request gets. */
+  /** The index of the submission queue entry that the next request gets. */
   get nextEntry(): number {
     return this.#sqTail & (this.sqEntries - 1);
   }
 
-  /** Whether the kernel has work for the ring that waits for an enter. */
+  /** Whether the kernel has work for the ring that only an enter carries out. */
   get holdsBack(): boolean {
     return (Atomics.load(this.#sqFlags, 0) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) !== 0;
   }
 
-  /** Whether `count` entries are free: as far as is known, and where that is too few, as the kernel says now. */
+  /** Whether `count` entries are free. Reads the kernel's head only if the last known one is not enough. */
   hasSpace(count: number): boolean {
     if (((this.#sqTail - this.#sqTaken) | 0) + count <= this.sqEntries) return true;
     if (this.#closed) return false;
@@ -118,9 +146,9 @@ export class Uring implements Disposable {
   }
 
   /**
-   * Writes the next entry, which has to be free. No call into C, and nothing is published.
-   * @param flags - those of `sqe`, or more
-   * @param fd - that of `sqe`, or its index in the registered table
+   * Writes the next entry, which must be free. Publishes nothing and does not call C.
+   * @param flags - replaces `sqe.flags`, and contains them
+   * @param fd - replaces `sqe.fd`: the same descriptor, or its index in the registered table
    * @see io_uring_get_sqe(3)
    */
   prepare(sqe: Sqe, flags: number, fd: number, userData: number): void {
@@ -130,7 +158,8 @@ export class Uring implements Disposable {
   }
 
   /**
-   * Submits what is prepared, and has the kernel do the work that it deferred. Returns how many entries were taken.
+   * Submits what was prepared, and lets the kernel carry out the work that it deferred. Returns how many entries the
+   * kernel took.
    * @throws UringError: io_uring_enter(2)'s errors
    * @see io_uring_submit(3), io_uring_get_events(3)
    */
@@ -140,7 +169,8 @@ export class Uring implements Disposable {
   }
 
   /**
-   * The same, and waits for completions. 0: a signal came before, and JavaScript has to run: a Worker that never leaves C could not be terminated.
+   * Like `submit`, but also waits for completions. Returns 0 if a signal interrupted it. It does not resume the wait,
+   * because JavaScript has to run in between: a Worker that never leaves C could not be terminated.
    * @see io_uring_submit_and_wait(3)
    */
   submitAndWait(count: number): number {
@@ -150,8 +180,9 @@ export class Uring implements Disposable {
   }
 
   /**
-   * Calls back for each completion that is there, those without room in the queue included. Each is consumed before its callback, which may submit, close or throw:
-   * a throw leaves the rest for the next call. Returns how many there were.
+   * Calls back for each available completion, including those for which the queue had no room. Each entry is consumed
+   * before its callback, so the callback may submit, close or throw. If it throws, the remaining completions are left
+   * for the next call. Returns how many completions there were.
    */
   forEachCompletion(callback: (userData: number, result: number, flags: number) => void): number {
     const mask = this.cqEntries - 1;
@@ -159,7 +190,7 @@ export class Uring implements Disposable {
     let tail = this.#seen;
     while (!this.#closed) {
       const seen = this.#seen;
-      // A callback that called this in turn may have got further than the tail of before.
+      // A callback may have called this method, and so have got beyond the tail read before.
       if (((tail - seen) | 0) <= 0) {
         tail = Atomics.load(this.#cqTail, 0);
         if (tail === seen && !this.#fetchCompletions()) break;
@@ -177,8 +208,9 @@ export class Uring implements Disposable {
   }
 
   /**
-   * Takes all completions that are there, those without room in the queue included. An entry is consumed only after its `take`, which must not throw, submit
-   * or close: an ending thread's teardown sees each completion that `take` has not noted.
+   * Takes all available completions, including those for which the queue had no room. Entries are consumed only after
+   * `take` has returned for them. So if the thread is terminated, the teardown sees every completion that `take` has
+   * not noted. It may also see some that `take` has noted. `take` must not throw, submit or close.
    */
   takeCompletions(take: (userDataLow: number, userDataHigh: number, result: number) => void): void {
     const mask = this.cqEntries - 1;
@@ -194,12 +226,15 @@ export class Uring implements Disposable {
     } while (this.#fetchCompletions());
   }
 
-  /** io_uring_register(2) with any opcode. Returns what that does: a value or -errno. */
+  /** Calls io_uring_register(2) with any opcode. Returns its result: a value or -errno. */
   register(opcode: number, address: number, count: number): number {
     return this.#native.ringRegister(this.address, opcode, address, count);
   }
 
-  /** Returns 0 or -errno. @see io_uring_clone_buffers_offset(3) */
+  /**
+   * Returns 0 or -errno.
+   * @see io_uring_clone_buffers_offset(3)
+   */
   clone(sourceFd: number, destinationOffset: number, sourceOffset: number, count: number, flags: number): number {
     return this.#native.ringClone(this.address, sourceFd, destinationOffset, sourceOffset, count, flags);
   }
@@ -213,19 +248,20 @@ export class Uring implements Disposable {
     checked(this.#native.ringUnregisterRingFd(this.address), "io_uring_unregister_ring_fd");
   }
 
-  /** The ring's eventfd, signalled when completions arrive. The ring's close closes it. */
+  /** Creates the ring's eventfd, which the kernel signals when completions arrive. Closing the ring closes it. */
   eventfd(): number {
     return checked(this.#native.ringEventfd(this.address), "io_uring_register_eventfd");
   }
 
-  /** Tells the teardown of the descriptors that the ring owns, see engines/file-table.ts. */
+  /** Passes the table of the descriptors that the ring owns to the teardown, see engines/file-table.ts. */
   setFileTable(address: number, count: number): void {
     this.#native.ringFiles(this.address, address, count);
   }
 
   /**
-   * Cancels what is in flight, waits until the kernel is done with it, unregisters, exits. Again: nothing.
-   * @throws UringError: the kernel would not finish, and may still write what its requests name
+   * Cancels what is in flight, waits until the kernel is done with it, unregisters buffers and files, and closes the
+   * ring. Further calls do nothing.
+   * @throws UringError: the requests did not end, and the kernel may still write the memory that they name
    */
   close(): void {
     if (this.#closed) return;
@@ -237,13 +273,16 @@ export class Uring implements Disposable {
     this.close();
   }
 
-  /** The same without waiting, and without cancelling: returns 0, or -EAGAIN where something is in flight, or another -errno. */
+  /**
+   * Closes the ring like `close`, but neither waits nor cancels. Returns 0; -EAGAIN if something is still in flight, in
+   * which case it must be called again; or another -errno.
+   */
   finish(): number {
     this.#dropViews();
     return this.#native.ringFinish(this.address);
   }
 
-  /** Mapped memory is about to go. */
+  /** Drops the views, because the memory that they map is about to be unmapped. */
   #dropViews(): void {
     this.#closed = true;
     this.#sqes = this.#sqFlags = this.#cqes = noWords;
@@ -256,12 +295,15 @@ export class Uring implements Disposable {
     return high === 0 && low >= 0 ? low : (low >>> 0) + (high >>> 0) * 2 ** 32;
   }
 
-  /** Gives the kernel the entries back whose completions were seen. */
+  /** Gives the entries of the completions seen back to the kernel. */
   #publishSeen(): void {
     Atomics.store(this.#cqHead, 0, this.#seen);
   }
 
-  /** When all that is there was seen: has the kernel bring what it holds back, deferred work and completions that found the queue full. Returns whether any came. */
+  /**
+   * Call it when all available completions have been seen. Lets the kernel deliver what it holds back: deferred work,
+   * and completions that found the queue full. Returns whether any arrived.
+   */
   #fetchCompletions(): boolean {
     this.#publishSeen();
     if (!this.holdsBack) return false;

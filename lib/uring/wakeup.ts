@@ -7,11 +7,14 @@ const { file } = Bun;
 const openReader = (fd: number) => file(fd).stream().getReader();
 type Reader = ReturnType<typeof openReader>;
 
+/** The longest interval between polls, in milliseconds. */
 const longestLookMs = 16;
 
 /**
- * Brings an eventfd's signals to Bun's event loop. While armed it waits in the loop's own epoll: no thread, no CPU, and the process stays alive.
- * A wake-up is a hint: signals coalesce, and one may come for nothing.
+ * Delivers an eventfd's signals to Bun's event loop. While armed it waits in the loop's own epoll, without a thread and
+ * without using the CPU, and keeps the process alive.
+ *
+ * A wake-up is only a hint: several signals may be delivered as one, and one may come for nothing.
  */
 export class Wakeup {
   readonly #fd: number;
@@ -20,18 +23,24 @@ export class Wakeup {
   #armed = false;
   #stopping = false;
   #referenced = true;
-  /** Where nothing wakes: looks now and then, less and less often, and soon again whenever something has been started. */
+  /**
+   * The pending poll, if there is one. Polling replaces epoll where that is not possible: less and less often while
+   * nothing happens, and soon again after something was started.
+   */
   #look: { readonly keepsAlive: boolean } | undefined;
   #lookMs = 1;
   #looking = false;
 
-  /** @param fd - a nonblocking eventfd, still the caller's to close, after this wake-up's own close */
+  /** @param fd - a nonblocking eventfd. The caller closes it, after closing this wake-up. */
   constructor(fd: number, onWake: () => void) {
     this.#fd = fd;
     this.#onWake = onWake;
   }
 
-  /** Whether listening keeps the process alive. Bun's stream cannot but keep it, so without that it is looked now and then. */
+  /**
+   * Whether listening keeps the process alive. Bun's stream always does, so if this is false, `onWake` is called now and
+   * then instead.
+   */
   set referenced(referenced: boolean) {
     if (this.#referenced === referenced) return;
     this.#referenced = referenced;
@@ -40,7 +49,7 @@ export class Wakeup {
     if (armed) this.arm();
   }
 
-  /** Listens, and keeps the process alive, until disarm. */
+  /** Begins to listen, and keeps the process alive until `disarm`. Does nothing if it is listening already. */
   arm(): void {
     this.#armed = true;
     if (this.#reader !== undefined) return;
@@ -52,11 +61,15 @@ export class Wakeup {
       this.#reader = openReader(this.#fd);
       this.#listen(this.#reader);
     } catch {
-      // No descriptor was left for Bun's own duplicate: look, until there is one.
+      // Bun duplicates the descriptor, and there was none left. Poll until there is one.
       this.#lookLater();
     }
   }
 
+  /**
+   * Schedules a poll. A shorter interval replaces a longer one. The interval doubles as long as polls follow each
+   * other.
+   */
   #lookLater(): void {
     const lookMs = this.#looking ? Math.min(2 * this.#lookMs, longestLookMs) : 1;
     if (this.#look !== undefined && this.#lookMs <= lookMs) return;
@@ -75,7 +88,10 @@ export class Wakeup {
     });
   }
 
-  /** Lets the process exit, once a turn of the event loop has passed without arm: to listen anew costs ten times what going on does. */
+  /**
+   * Lets the process exit, unless `arm` is called within a turn of the event loop. Waits for that turn because
+   * beginning to listen is much more expensive than going on.
+   */
   disarm(): void {
     this.#armed = false;
     this.#stopLooking();
@@ -87,13 +103,14 @@ export class Wakeup {
     });
   }
 
-  /** Stops at once. The descriptor may be closed from here on. */
+  /** Stops at once. The caller may close the descriptor afterwards. */
   close(): void {
     this.#armed = false;
     this.#stopLooking();
     const reader = this.#reader;
     this.#reader = undefined;
-    // Cancelling takes the descriptor out of epoll before it returns; only a stream that has failed already rejects, and `#listen` reports that.
+    // `cancel` removes the descriptor from epoll before it returns. It rejects only if the stream has already failed,
+    // and `#listen` reports that.
     reader?.cancel().catch(() => undefined);
   }
 
