@@ -125,8 +125,8 @@ export interface Engine<Request extends EngineRequest> extends Iterable<Request>
    * false although requests still wait: the queue calls `submit` again in any case.
    */
   readonly unsubmitted: boolean;
-  /** Whether `arm` keeps the process alive. Default true. Only written. */
-  referenced: boolean;
+  /** Whether `arm` keeps the process alive. Default true. */
+  set referenced(referenced: boolean);
   readonly stats: EngineStats;
   /** Whether `count` more requests can be started now. A chain needs room for all of its requests at once. */
   hasRoom(count: number): boolean;

@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { hold, letGo } from "../base/hold.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { clonesOf, kernel } from "../uring/kernel.ts";
 import { addressOf } from "../uring/native.ts";
@@ -12,6 +13,10 @@ import type { EngineFiles } from "./engine.ts";
  * `struct file_slot` of c/teardown.c.
  */
 const entryWords = 2;
+
+function tableOf(entries: number): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(entries * entryWords * 4));
+}
 
 /**
  * The descriptors that a ring opened and has not closed.
@@ -49,7 +54,8 @@ export class FileTable implements EngineFiles {
 
   constructor(uring: Uring) {
     this.#uring = uring;
-    this.#words = this.#publish(64);
+    this.#words = tableOf(64);
+    this.#publish();
   }
 
   /**
@@ -58,7 +64,7 @@ export class FileTable implements EngineFiles {
    */
   add(fd: number): number {
     const entry = this.#unused.pop() ?? this.#used++;
-    if ((entry + 1) * entryWords > this.#words.length) this.#words = this.#publish(2 * entry, this.#words);
+    if ((entry + 1) * entryWords > this.#words.length) this.#enlarge(2 * entry);
     this.#words[entry * entryWords] = fd + 1;
     return entry;
   }
@@ -173,13 +179,21 @@ export class FileTable implements EngineFiles {
   }
 
   /**
-   * Allocates the table's memory and passes its address to the shim. The copy is complete before the shim learns of it,
-   * and the old memory stays referenced until then.
+   * A terminated Worker may stop at any line. At each of them the table that the shim knows is held, so that the
+   * teardown can still read it.
    */
-  #publish(entries: number, old?: Int32Array): Int32Array {
-    const words = new Int32Array(new SharedArrayBuffer(entries * entryWords * 4));
-    if (old !== undefined) words.set(old);
-    this.#uring.setFileTable(addressOf(words), entries);
-    return words;
+  #enlarge(entries: number): void {
+    const words = tableOf(entries);
+    words.set(this.#words);
+    const before = this.#words;
+    hold(before);
+    this.#words = words;
+    this.#publish();
+    letGo(before);
+  }
+
+  /** Passes the table's address to the shim. */
+  #publish(): void {
+    this.#uring.setFileTable(addressOf(this.#words), this.#words.length / entryWords);
   }
 }

@@ -471,7 +471,8 @@ export class RequestQueue {
   /** Fails an operation that the engine does not have, and those after it in its chain. */
   #dismiss(first: Operation, why: (operation: Operation) => unknown): void {
     for (let operation: Operation | undefined = first; operation !== undefined; operation = operation.next) {
-      if (operation.settled) continue;
+      // `end` calls the signal's removeEventListener, which may close the ring: that dismisses the rest, and not this.
+      if (operation.settled || operation.state === operationState.ended) continue;
       this.#waiting--;
       operation.end();
       operation.fail(why(operation));
