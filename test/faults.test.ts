@@ -1,5 +1,17 @@
 import { expect, test } from "bun:test";
-import { closeSync, constants, ftruncateSync, openSync, readFileSync, readSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { BufferPool, copyFile, hashFile, RawRing, Ring, type RingFile } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
@@ -23,11 +35,11 @@ interface Place {
   readonly ring: Ring;
   readonly pool: BufferPool;
   readonly folder: Folder;
-  /** The ring still reads right in every way, and has all slots back. */
-  readonly goesOn: () => Promise<void>;
+  /** Checks that the ring still reads correctly, has nothing in flight, and that the pool has all its slots back. */
+  readonly stillWorks: () => Promise<void>;
 }
 
-/** Runs `body`, which may call for proof that the ring goes on; it has to in the end, and nothing may be left. */
+/** Runs `body`, which may call `stillWorks` at any time. Afterwards the ring must work, and no resource may be left. */
 async function withRing(body: (place: Place) => Promise<void>): Promise<void> {
   await leavingNothing(async () => {
     using folder = new Folder();
@@ -35,27 +47,29 @@ async function withRing(body: (place: Place) => Promise<void>): Promise<void> {
     using pool = new BufferPool({ count: slotCount, size: slotBytes });
     {
       await using ring = new Ring({ pool });
-      const goesOn = async () => {
+      const stillWorks = async () => {
         await using file = await ring.open(path);
         const read = async (position: number) => {
           using buffer = await pool.acquire();
           const bytesRead = await ring.readFixed(file, buffer, { position });
-          expect(Buffer.compare(buffer.bytes.subarray(0, bytesRead), content.subarray(position, position + slotBytes))).toBe(0);
+          expect(
+            Buffer.compare(buffer.bytes.subarray(0, bytesRead), content.subarray(position, position + slotBytes)),
+          ).toBe(0);
         };
         await Promise.all(Array.from({ length: 2 * slotCount }, (_, index) => read((index % 4) * slotBytes)));
         expect(Buffer.compare(await file.readFile(), content)).toBe(0);
         await slotsBack(pool);
         expect(ring.inFlight).toBe(0);
       };
-      await goesOn();
-      await body({ ring, pool, folder, goesOn });
-      await goesOn();
+      await stillWorks();
+      await body({ ring, pool, folder, stillWorks });
+      await stillWorks();
     }
     expect(fdsUnder(folder.path)).toBe(0);
   });
 }
 
-/** Resolves when all slots are free: of what was aborted the kernel may not be done. */
+/** Resolves when all slots are free. The kernel may still be working on requests that were aborted. */
 async function slotsBack(pool: BufferPool): Promise<void> {
   for (const buffer of await Promise.all(Array.from({ length: slotCount }, () => pool.acquire()))) buffer.release();
   expect(pool.available).toBe(slotCount);
@@ -70,7 +84,7 @@ async function consume(stream: ReadableStream<Uint8Array>): Promise<number> {
   return bytes;
 }
 
-/** What a RingFile and a FileHandle do by the same names. */
+/** The methods used here that RingFile and FileHandle have in common. */
 type Either = Pick<RingFile, "writeFile" | "datasync" | "sync" | "close"> & { readFile(): Promise<Buffer> };
 const shared64k = () => shared(slotBytes);
 
@@ -87,48 +101,72 @@ const byFile: Record<string, [method: string, use: (file: Either) => Promise<unk
 const byRing: Record<string, [method: string, use: (file: RingFile, place: Place) => Promise<unknown>][]> = {
   read: [
     ["readFixed", (file, { ring, pool }) => withSlot(pool, (buffer) => ring.readFixed(file, buffer, { position: 0 }))],
-    ["readvFixed", (file, { ring, pool }) => withSlot(pool, (buffer) => ring.readvFixed(file, [buffer], { position: 0 }))],
+    [
+      "readvFixed",
+      (file, { ring, pool }) => withSlot(pool, (buffer) => ring.readvFixed(file, [buffer], { position: 0 })),
+    ],
     ["Ring.read", (file, { ring }) => ring.read(file, shared64k(), { position: 0 })],
     ["readv", (file, { ring }) => ring.readv(file, [shared64k(), shared64k()], { position: 0 })],
     ["RingFile.read", (file) => file.read(Buffer.alloc(100), 0, 100, 0)],
     ["RingFile.readFixed", (file, { pool }) => withSlot(pool, (buffer) => file.readFixed(buffer))],
     ["readable", (file) => consume(file.readable())],
-    ["readable of slots", (file, { pool }) => consume(file.readable({ pool, zeroCopy: true, depth: 6 }))],
+    ["readable, zero-copy", (file, { pool }) => consume(file.readable({ pool, zeroCopy: true, depth: 6 }))],
     ["iteration", (file) => Array.fromAsync(file)],
   ],
   write: [
-    ["writeFixed", (file, { ring, pool }) => withSlot(pool, (buffer) => ring.writeFixed(file, buffer, { position: 0 }))],
-    ["writevFixed", (file, { ring, pool }) => withSlot(pool, (buffer) => ring.writevFixed(file, [buffer], { position: 0 }))],
+    [
+      "writeFixed",
+      (file, { ring, pool }) => withSlot(pool, (buffer) => ring.writeFixed(file, buffer, { position: 0 })),
+    ],
+    [
+      "writevFixed",
+      (file, { ring, pool }) => withSlot(pool, (buffer) => ring.writevFixed(file, [buffer], { position: 0 })),
+    ],
     ["Ring.write", (file, { ring }) => ring.write(file, shared64k(), { position: 0 })],
     ["writev", (file, { ring }) => ring.writev(file, [shared64k(), shared64k()], { position: 0 })],
     ["RingFile.write", (file) => file.write("text", 0)],
     ["writeDurably", (file) => file.writeDurably(Buffer.alloc(100), 0, 100, 0)],
     ["writable", (file) => new Blob([Buffer.alloc(300_000)]).stream().pipeTo(file.writable())],
-    ["writable of slots", (file, { pool }) => new Blob([Buffer.alloc(300_000)]).stream().pipeTo(file.writable({ pool, depth: 6 }))],
+    [
+      "writable with a pool",
+      (file, { pool }) => new Blob([Buffer.alloc(300_000)]).stream().pipeTo(file.writable({ pool, depth: 6 })),
+    ],
   ],
   fsync: [
     ["fsync", (file, { ring }) => ring.fsync(file)],
     ["fdatasync", (file, { ring }) => ring.fdatasync(file)],
     ["writeDurably", (file) => file.writeDurably(Buffer.alloc(100), 0, 100, 0)],
-    ["durable writable", (file, { pool }) => new Blob(["text"]).stream().pipeTo(file.writable({ pool, durable: true }))],
+    [
+      "durable writable",
+      (file, { pool }) => new Blob(["text"]).stream().pipeTo(file.writable({ pool, durable: true })),
+    ],
   ],
-  flush: [["writable that closes", (file, { pool }) => new Blob(["text"]).stream().pipeTo(file.writable({ pool, autoClose: true }))]],
+  flush: [
+    [
+      "writable with autoClose",
+      (file, { pool }) => new Blob(["text"]).stream().pipeTo(file.writable({ pool, autoClose: true })),
+    ],
+  ],
 };
 
-async function withSlot<Result>(pool: BufferPool, use: (buffer: Awaited<ReturnType<BufferPool["acquire"]>>) => Promise<Result>): Promise<Result> {
+async function withSlot<Result>(
+  pool: BufferPool,
+  use: (buffer: Awaited<ReturnType<BufferPool["acquire"]>>) => Promise<Result>,
+): Promise<Result> {
   using buffer = await pool.acquire();
   return await use(buffer);
 }
 
 for (const [operation, codes] of Object.entries({
   read: ["EIO"],
-  write: ["EIO", "ENOSPC", "EDQUOT"], // after EINTR the threads of node:fs, which such a file system's transfers go to, try for ever
+  // Not EINTR: transfers of FUSE files run in threads of node:fs, which retry for ever after EINTR.
+  write: ["EIO", "ENOSPC", "EDQUOT"],
   fsync: ["EIO", "ENOSPC"],
   flush: ["EIO", "EDQUOT"],
 }))
   for (const code of codes)
     needs("mounts of FUSE")(
-      `a file whose ${operation} fails with ${code} says so in every way that a ring has to it, as to node:fs, and the ring goes on`,
+      `if a file's ${operation} fails with ${code}, every method reports it, as in node:fs, and the ring keeps working`,
       () =>
         withRing(async (place) => {
           await using files = await FaultyFiles.mount();
@@ -139,7 +177,7 @@ for (const [operation, codes] of Object.entries({
             const file = await place.ring.open(path, "r+");
             const error = await uringError(() => use(file));
             seen[name] = error.code;
-            // Of a failing close node:fs says nothing.
+            // node:fs does not report that a close failed.
             if (operation !== "flush") expect((await thrown(() => use(handle))).code).toBe(error.code);
             if (operation !== "flush") expect(error.path).toBe(path);
             await handle.close().catch(() => undefined);
@@ -152,114 +190,133 @@ for (const [operation, codes] of Object.entries({
             await file.close().catch(() => undefined);
           }
           for (const [name, found] of Object.entries(seen)) expect([name, found]).toEqual([name, code]);
-          await place.goesOn();
+          await place.stillWorks();
         }),
     );
 
-needs("mounts of FUSE")("a file that fails from somewhere on is read up to there; hashFile and copyFile fail with its errno and path, and leave nothing", () =>
-  withRing(async ({ ring, pool, folder }) => {
-    await using files = await FaultyFiles.mount();
-    const broken = files.of("read-EIO-131072");
-    const good = files.of("good");
-    await using file = await ring.open(broken);
-    for (const options of [{}, { pool }, { pool, zeroCopy: true }, { pool, depth: 1 }]) {
-      let bytes = 0;
-      const read = async () => {
-        for await (const chunk of file.readable(options)) {
-          expect(Buffer.compare(chunk, numbered(chunk.length, bytes / 4))).toBe(0);
-          bytes += chunk.length;
-        }
-      };
-      expect([(await uringError(read)).code, bytes]).toEqual(["EIO", 131_072]);
-      await slotsBack(pool);
-    }
-    const odd = files.of("read-EIO-135168"); // a read of 64 KiB brings a part
-    for (const take of [
-      async (bytes: (chunk: Uint8Array) => void) => {
-        await using iterated = await ring.open(odd);
-        for await (const chunk of iterated) bytes(chunk);
-      },
-      async (bytes: (chunk: Uint8Array) => void) => {
-        await using streamed = await ring.open(odd);
-        for await (const chunk of streamed.readable({ position: null })) bytes(chunk);
-      },
-    ]) {
-      const parts: Uint8Array[] = [];
-      expect((await uringError(() => take((chunk) => parts.push(chunk)))).code).toBe("EIO");
-      expect(Buffer.compare(Buffer.concat(parts), numbered(135_168))).toBe(0);
-    }
-    await using whole = await ring.open(odd);
-    expect((await uringError(() => whole.readFile())).code).toBe("EIO");
-    expect(await uringError(() => hashFile(broken, { ring, pool }))).toMatchObject({ code: "EIO", path: broken });
-    const to = `${folder.path}/copy`;
-    expect(await uringError(() => copyFile(broken, to, { ring, pool }))).toMatchObject({ code: "EIO", path: broken, dest: to });
-    expect((await thrown(() => open(to))).code).toBe("ENOENT");
-    for (const [name, code, durable] of [
-      ["write-EIO-131072", "EIO", false],
-      ["write-ENOSPC-131072", "ENOSPC", false],
-      ["fsync-EIO", "EIO", true],
-    ] as const)
-      expect([name, await uringError(() => copyFile(good, files.of(name), { ring, pool, durable }))]).toMatchObject([name, { code, path: good }]);
-    expect((await copyFile(good, to, { ring, pool })).copiedBytes).toBe(faultyFileBytes);
-  }),
+needs("mounts of FUSE")(
+  "a file that fails from some position on is read up to there; hashFile and copyFile fail with its errno and path, and leave nothing",
+  () =>
+    withRing(async ({ ring, pool, folder }) => {
+      await using files = await FaultyFiles.mount();
+      const broken = files.of("read-EIO-131072");
+      const good = files.of("good");
+      await using file = await ring.open(broken);
+      for (const options of [{}, { pool }, { pool, zeroCopy: true }, { pool, depth: 1 }]) {
+        let bytes = 0;
+        const read = async () => {
+          for await (const chunk of file.readable(options)) {
+            expect(Buffer.compare(chunk, numbered(chunk.length, bytes / 4))).toBe(0);
+            bytes += chunk.length;
+          }
+        };
+        expect([(await uringError(read)).code, bytes]).toEqual(["EIO", 131_072]);
+        await slotsBack(pool);
+      }
+      const odd = files.of("read-EIO-135168"); // within a 64 KiB read, which is short then
+      for (const take of [
+        async (bytes: (chunk: Uint8Array) => void) => {
+          await using iterated = await ring.open(odd);
+          for await (const chunk of iterated) bytes(chunk);
+        },
+        async (bytes: (chunk: Uint8Array) => void) => {
+          await using streamed = await ring.open(odd);
+          for await (const chunk of streamed.readable({ position: null })) bytes(chunk);
+        },
+      ]) {
+        const parts: Uint8Array[] = [];
+        expect((await uringError(() => take((chunk) => parts.push(chunk)))).code).toBe("EIO");
+        expect(Buffer.compare(Buffer.concat(parts), numbered(135_168))).toBe(0);
+      }
+      await using whole = await ring.open(odd);
+      expect((await uringError(() => whole.readFile())).code).toBe("EIO");
+      expect(await uringError(() => hashFile(broken, { ring, pool }))).toMatchObject({ code: "EIO", path: broken });
+      const to = `${folder.path}/copy`;
+      expect(await uringError(() => copyFile(broken, to, { ring, pool }))).toMatchObject({
+        code: "EIO",
+        path: broken,
+        dest: to,
+      });
+      expect((await thrown(() => open(to))).code).toBe("ENOENT");
+      for (const [name, code, durable] of [
+        ["write-EIO-131072", "EIO", false],
+        ["write-ENOSPC-131072", "ENOSPC", false],
+        ["fsync-EIO", "EIO", true],
+      ] as const)
+        expect([name, await uringError(() => copyFile(good, files.of(name), { ring, pool, durable }))]).toMatchObject([
+          name,
+          { code, path: good },
+        ]);
+      expect((await copyFile(good, to, { ring, pool })).copiedBytes).toBe(faultyFileBytes);
+    }),
 );
 
 for (const [kind, flags] of Object.entries(kinds))
-  needs("loop devices")(`a device that has lost its end fails those of a ${kind} RawRing's reads that go there with EIO, and no other`, () =>
-    leavingNothing(() => {
-      using folder = new Folder();
+  needs("loop devices")(
+    `after a loop device's file is truncated, a ${kind} RawRing's reads past its end fail with EIO, and no others`,
+    () =>
+      leavingNothing(() => {
+        using folder = new Folder();
+        const path = folder.write("image", numbered(2 ** 20));
+        using device = new LoopDevice(path);
+        truncateSync(path, 2 ** 19);
+        const fd = openSync(device.path, constants.O_RDONLY | constants.O_DIRECT);
+        try {
+          expect(() => readSync(fd, Buffer.from(new SharedArrayBuffer(4096)), 0, 4096, 2 ** 19)).toThrow("EIO");
+          using ring = new RawRing({ entries: 64, flags });
+          const memory = shared(64 * 4096);
+          ring.registerBuffers([memory]);
+          for (let round = 0; round < times(5); round++) {
+            memory.fill(0xff);
+            const position = (index: number) => ((index * 37 + round) % 256) * 4096;
+            const part = (index: number) => memory.subarray(index * 4096, (index + 1) * 4096);
+            for (let index = 0; index < 64; index++)
+              whenRoom(ring, () => ring.prepReadFixed(fd, part(index), position(index), 0, index));
+            for (const [index, result] of waitFor(ring, 64)) {
+              expect([position(index), result]).toEqual([position(index), position(index) < 2 ** 19 ? 4096 : EIO]);
+              if (result > 0) expect(Buffer.compare(part(index), numbered(4096, position(index) / 4))).toBe(0);
+            }
+            expect(completions(ring)).toEqual([]);
+          }
+        } finally {
+          closeSync(fd);
+        }
+      }),
+  );
+
+needs("loop devices")(
+  "after a loop device's file is truncated, a Ring reads what is left, and the rest fails with EIO, with O_DIRECT or without",
+  () =>
+    withRing(async ({ ring, pool, folder, stillWorks }) => {
       const path = folder.write("image", numbered(2 ** 20));
       using device = new LoopDevice(path);
       truncateSync(path, 2 ** 19);
-      const fd = openSync(device.path, constants.O_RDONLY | constants.O_DIRECT);
-      try {
-        expect(() => readSync(fd, Buffer.from(new SharedArrayBuffer(4096)), 0, 4096, 2 ** 19)).toThrow("EIO");
-        using ring = new RawRing({ entries: 64, flags });
-        const memory = shared(64 * 4096);
-        ring.registerBuffers([memory]);
-        for (let round = 0; round < times(5); round++) {
-          memory.fill(0xff);
-          const position = (index: number) => ((index * 37 + round) % 256) * 4096;
-          const part = (index: number) => memory.subarray(index * 4096, (index + 1) * 4096);
-          for (let index = 0; index < 64; index++) whenRoom(ring, () => ring.prepReadFixed(fd, part(index), position(index), 0, index));
-          for (const [index, result] of waitFor(ring, 64)) {
-            expect([position(index), result]).toEqual([position(index), position(index) < 2 ** 19 ? 4096 : EIO]);
-            if (result > 0) expect(Buffer.compare(part(index), numbered(4096, position(index) / 4))).toBe(0);
-          }
-          expect(completions(ring)).toEqual([]);
-        }
-      } finally {
-        closeSync(fd);
+      for (const direct of [constants.O_DIRECT, 0]) {
+        await using file = await ring.open(device.path, constants.O_RDONLY | direct);
+        const outcomes = await Promise.all(
+          Array.from({ length: 16 }, (_, index) =>
+            withSlot(pool, async (buffer) => {
+              const bytesRead = await ring.readFixed(file, buffer, { position: index * slotBytes });
+              return (
+                Buffer.compare(buffer.bytes.subarray(0, bytesRead), numbered(slotBytes, (index * slotBytes) / 4)) === 0
+              );
+            }).catch(({ code }) => code),
+          ),
+        );
+        expect(outcomes).toEqual(Array.from({ length: 16 }, (_, index) => (index < 8 ? true : "EIO")));
+        await stillWorks();
       }
+      expect(await uringError(() => hashFile(device.path, { ring, pool }))).toMatchObject({
+        code: "EIO",
+        path: device.path,
+      });
     }),
-  );
-
-needs("loop devices")("of a device that has lost its end a Ring reads what is there, past the page cache and through it, and the rest is EIO", () =>
-  withRing(async ({ ring, pool, folder, goesOn }) => {
-    const path = folder.write("image", numbered(2 ** 20));
-    using device = new LoopDevice(path);
-    truncateSync(path, 2 ** 19);
-    for (const direct of [constants.O_DIRECT, 0]) {
-      await using file = await ring.open(device.path, constants.O_RDONLY | direct);
-      const outcomes = await Promise.all(
-        Array.from({ length: 16 }, (_, index) =>
-          withSlot(pool, async (buffer) => {
-            const bytesRead = await ring.readFixed(file, buffer, { position: index * slotBytes });
-            return Buffer.compare(buffer.bytes.subarray(0, bytesRead), numbered(slotBytes, (index * slotBytes) / 4)) === 0;
-          }).catch(({ code }) => code),
-        ),
-      );
-      expect(outcomes).toEqual(Array.from({ length: 16 }, (_, index) => (index < 8 ? true : "EIO")));
-      await goesOn();
-    }
-    expect(await uringError(() => hashFile(device.path, { ring, pool }))).toMatchObject({ code: "EIO", path: device.path });
-  }),
 );
 
 needs("mounts of tmpfs")(
-  "a full file system takes what there is room for, and no more: ENOSPC, and all that was taken can be read; after a removal there is room again",
+  "a full file system keeps what it had room for and then fails with ENOSPC; removing a file makes room again",
   () =>
-    withRing(async ({ ring, pool, goesOn }) => {
+    withRing(async ({ ring, pool, stillWorks }) => {
       using mount = new Mount("tmpfs", smallest.tmpfs);
       const path = `${mount.path}/file`;
       const content = numbered(2 ** 20 + 3 * slotBytes);
@@ -267,7 +324,7 @@ needs("mounts of tmpfs")(
         writeFile: (file) => file.writeFile(content),
         writeDurably: (file) => file.writeDurably(content, 0, content.length, 0),
         writable: (file) => new Blob([content]).stream().pipeTo(file.writable({ depth: 3 })),
-        "writable of slots": (file) => new Blob([content]).stream().pipeTo(file.writable({ pool, depth: 3 })),
+        "writable with a pool": (file) => new Blob([content]).stream().pipeTo(file.writable({ pool, depth: 3 })),
         fallocate: (file) => ring.fallocate(file, content.length),
       };
       for (const [name, use] of Object.entries(ways)) {
@@ -276,17 +333,20 @@ needs("mounts of tmpfs")(
         const written = await ring.open(path);
         const found = await written.readFile();
         await Promise.all([written.close(), file.close()]);
-        if (name !== "fallocate") expect([name, Buffer.compare(found, content.subarray(0, found.length))]).toEqual([name, 0]);
+        if (name !== "fallocate")
+          expect([name, Buffer.compare(found, content.subarray(0, found.length))]).toEqual([name, 0]);
         rmSync(path);
-        await goesOn();
+        await stillWorks();
       }
-      // A write may be short, and one that begins where there is no room is not.
+      // A write that runs out of room on the way is short. One that begins where there is no room fails.
       const file = await ring.open(path, "w+");
       const memory = shared(content.length);
       memory.set(content);
       const bytesWritten = await ring.write(file, memory, { position: 0 });
       expect(bytesWritten).toBeLessThan(content.length);
-      const fails = await uringError(() => withSlot(pool, (buffer) => ring.writeFixed(file, buffer, { position: bytesWritten })));
+      const fails = await uringError(() =>
+        withSlot(pool, (buffer) => ring.writeFixed(file, buffer, { position: bytesWritten })),
+      );
       expect([fails.code, fails.syscall, fails.path]).toEqual(["ENOSPC", "write_fixed", path]);
       expect(Buffer.compare(readFileSync(path), content.subarray(0, bytesWritten))).toBe(0);
       await file.close();
@@ -299,7 +359,7 @@ needs("mounts of tmpfs")(
 );
 
 needs("mounts of tmpfs", "mounts of FUSE")(
-  "a transfer that fails behind a part of it brings that part, the file's own position is behind it as after node:fs's, and the next one fails",
+  "a transfer that fails partway returns that part and advances the file's own position, as in node:fs; the next one fails",
   () =>
     withRing(async ({ ring, pool }) => {
       await using files = await FaultyFiles.mount();
@@ -308,10 +368,13 @@ needs("mounts of tmpfs", "mounts of FUSE")(
       const reads: Record<string, (file: RingFile) => Promise<number>> = {
         read: async (file) => (await file.read(Buffer.alloc(200_000))).bytesRead,
         readv: async (file) => (await file.readv([Buffer.alloc(100_000), Buffer.alloc(100_000)])).bytesRead,
-        readFixed: async (file) => (await withSlot(pool, (buffer) => file.readFixed(buffer))) + (await withSlot(pool, (buffer) => file.readFixed(buffer))),
+        readFixed: async (file) =>
+          (await withSlot(pool, (buffer) => file.readFixed(buffer))) +
+          (await withSlot(pool, (buffer) => file.readFixed(buffer))),
         "read of a descriptor": (file) => ring.read(file.fd, shared(200_000)),
       };
-      const positionOf = (fd: number) => Number(/^pos:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1]);
+      const positionOf = (fd: number) =>
+        Number(/^pos:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1]);
       const handle = await open(files.of(`read-EIO-${readEnd}`));
       expect((await handle.read(Buffer.alloc(200_000))).bytesRead).toBe(readEnd);
       expect(positionOf(handle.fd)).toBe(readEnd);
@@ -332,7 +395,7 @@ needs("mounts of tmpfs", "mounts of FUSE")(
       for (const flags of ["w", "a"])
         for (const [name, write] of Object.entries(writes)) {
           await using file = await ring.open(`${mount.path}/file`, flags);
-          // Nothing begins at the position of a file for appending: its end counts.
+          // Writes to a file opened for appending go to its end, whatever its own position is: look at its size.
           const end = () => (flags === "a" ? statSync(`${mount.path}/file`).size : positionOf(file.fd));
           await file.write(Buffer.alloc(first));
           expect([name, await write(file), end()]).toEqual([name, 100_000, 2 ** 20]);
@@ -342,7 +405,7 @@ needs("mounts of tmpfs", "mounts of FUSE")(
     }),
 );
 
-test("a pipe is read and written in as many pieces as it takes; without a reader a write is EPIPE, and no signal ends the process", () =>
+test("a pipe is read and written in as many pieces as it takes; without a reader, a write fails with EPIPE, not SIGPIPE", () =>
   withRing(async ({ ring, pool }) => {
     using ends = pipe();
     const content = numbered(40 * slotBytes);
@@ -350,7 +413,9 @@ test("a pipe is read and written in as many pieces as it takes; without a reader
       const parts: Buffer[] = [];
       for (let bytes = 0; bytes < content.length; ) {
         using buffer = await pool.acquire();
-        const bytesRead = await ring.readFixed(ends.readFd, buffer, { length: 1 + ((parts.length * 7919) % slotBytes) });
+        const bytesRead = await ring.readFixed(ends.readFd, buffer, {
+          length: 1 + ((parts.length * 7919) % slotBytes),
+        });
         parts.push(Buffer.from(buffer.bytes.slice(0, bytesRead)));
         bytes += bytesRead;
       }
@@ -376,7 +441,7 @@ test("a pipe is read and written in as many pieces as it takes; without a reader
     closeSync(fd);
   }));
 
-test("a file that is unlinked, and one that another takes the place of, is read and written on, as node:fs does", () =>
+test("an open file that is unlinked, or replaced by another, can still be read and written, as in node:fs", () =>
   withRing(async ({ ring, pool, folder }) => {
     const content = numbered(40 * slotBytes);
     for (const replaced of [false, true]) {
@@ -387,7 +452,10 @@ test("a file that is unlinked, and one that another takes the place of, is read 
       const reads = Array.from({ length: 40 }, (_, index) =>
         withSlot(pool, async (buffer) => {
           const bytesRead = await ring.readFixed(file, buffer, { position: index * slotBytes });
-          return Buffer.compare(buffer.bytes.subarray(0, bytesRead), content.subarray(index * slotBytes, (index + 1) * slotBytes));
+          return Buffer.compare(
+            buffer.bytes.subarray(0, bytesRead),
+            content.subarray(index * slotBytes, (index + 1) * slotBytes),
+          );
         }),
       );
       rmSync(path);
@@ -408,7 +476,10 @@ test("a file that is unlinked, and one that another takes the place of, is read 
 const pieces = 32;
 const fullBytes = pieces * slotBytes;
 
-/** Of a file that is cut off and grown again meanwhile each byte is what it was or 0. Returns the first that is not, or -1. */
+/**
+ * In a file that is truncated and extended again while it is read, each byte is either its original value or 0.
+ * Returns the index of the first byte that is neither, or -1.
+ */
 function firstForeign(bytes: Uint8Array, position: number): number {
   const expected = numbered(bytes.length, position / 4);
   if (Buffer.compare(bytes, expected) === 0) return -1;
@@ -417,9 +488,9 @@ function firstForeign(bytes: Uint8Array, position: number): number {
 
 for (const [name, flagsOf] of [
   ["through the page cache", () => constants.O_RDONLY],
-  ["past the page cache", directFlags],
+  ["bypassing the page cache", directFlags],
 ] as const)
-  test(`a file that is cut off and grown again under reads ${name} gives its own bytes, zeros or fewer, and nothing else; once it stays still all is right`, () =>
+  test(`while a file is truncated and extended, reads ${name} return its bytes or zeros, and afterwards its content`, () =>
     withRing(async ({ ring, pool, folder }) => {
       const content = numbered(fullBytes);
       const path = folder.write("changing", content);
@@ -453,7 +524,8 @@ for (const [name, flagsOf] of [
         for (const options of [{ depth: 6 }, { pool, depth: 6 }, { pool, depth: 6, zeroCopy: true }]) {
           let bytes = 0;
           for await (const chunk of file.readable(options)) {
-            if (bytes % 4 === 0 && firstForeign(chunk, bytes) !== -1) faults.push(`a stream, ${JSON.stringify(Object.keys(options))}`);
+            if (bytes % 4 === 0 && firstForeign(chunk, bytes) !== -1)
+              faults.push(`a stream, ${JSON.stringify(Object.keys(options))}`);
             bytes += chunk.length;
           }
           if (bytes > fullBytes) faults.push(`a stream of ${bytes}`);
@@ -461,7 +533,8 @@ for (const [name, flagsOf] of [
         const to = `${folder.path}/copy`;
         const { copiedBytes } = await copyFile(path, to, { ring, pool, depth: 6 });
         const copied = readFileSync(to);
-        if (copiedBytes !== copied.length || copiedBytes > fullBytes || firstForeign(copied, 0) !== -1) faults.push(`a copy of ${copiedBytes}`);
+        if (copiedBytes !== copied.length || copiedBytes > fullBytes || firstForeign(copied, 0) !== -1)
+          faults.push(`a copy of ${copiedBytes}`);
         expect(await hashFile(path, { ring, pool })).toHaveLength(64);
       }
       isReading = false;
@@ -476,7 +549,7 @@ for (const [name, flagsOf] of [
       await reading.close();
     }));
 
-test("a file that is cut off, or grows, between readFile's look at its size and its reads is read to its end, as FileHandle does", () =>
+test("readFile reads a file that shrinks or grows between its stat and its reads to the end, as FileHandle does", () =>
   withRing(async ({ ring, folder }) => {
     for (const direct of [false, true])
       for (const [from, to] of [

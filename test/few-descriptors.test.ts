@@ -2,15 +2,17 @@ import { expect } from "bun:test";
 import { needs } from "./support/capabilities.ts";
 import { run } from "./support/programs.ts";
 
-/** With none left, one, … */
+/** The program runs with each number of free descriptors from 0 to this. */
 const most = 6;
 
 for (const when of ["first", "later"] as const) {
   needs("a processor that is not emulated")(
-    `with few descriptors left a ${when} use is EMFILE, or goes well; and goes well as soon as there are more`,
+    `with few descriptors left, a ${when} use fails with EMFILE or succeeds, and it succeeds once there are more`,
     async () => {
       for (const what of ["ring", "pool", "copyFile", "hashFile"]) {
-        const outcomes = await Promise.all(Array.from({ length: most + 1 }, (_, left) => run("few-descriptors", { args: [String(left), what, when] })));
+        const outcomes = await Promise.all(
+          Array.from({ length: most + 1 }, (_, left) => run("few-descriptors", { args: [String(left), what, when] })),
+        );
         const found = outcomes.map(({ exitCode, stderr, stdout }): string[] => {
           expect([exitCode, stderr]).toEqual([0, ""]);
           return JSON.parse(stdout);

@@ -38,12 +38,13 @@ const call = (method: string, ...values: readonly unknown[]): Call => [
 ];
 
 /** Calls of one method with each of several values as its last argument. */
-const each = (method: string, values: readonly unknown[], ...first: readonly unknown[]) => values.map((value) => call(method, ...first, value));
+const each = (method: string, values: readonly unknown[], ...first: readonly unknown[]) =>
+  values.map((value) => call(method, ...first, value));
 
 const aborted = AbortSignal.abort(new Error("why"));
 const parts = () => ["ab", Buffer.from("cd"), new Uint16Array([0x4142]), new ArrayBuffer(1)];
 
-/** What both Bun's FileHandle and Node's have in common, and what Bun's alone has where it is harmless. */
+/** Calls that Bun's FileHandle and Node's treat alike, and calls that Bun's treats differently where that is harmless. */
 const calls: readonly Call[] = [
   ...each("write", [...ofObjects, ...odd, Promise.resolve("x"), new Blob(["x"]), new String("xyz")]),
   ...each("write", ["", "hex", "HEX", "latin1", "utf16le", "base64", "buffer", "nope", null, 5, {}], "abcd", 1),
@@ -55,7 +56,17 @@ const calls: readonly Call[] = [
   call("write", "", 5),
   ...each(
     "write",
-    [{}, null, { offset: 1, length: 2, position: 3 }, { offset: 9 }, { length: 9 }, { length: null }, { offset: null }, { position: "3" }, []],
+    [
+      {},
+      null,
+      { offset: 1, length: 2, position: 3 },
+      { offset: 9 },
+      { length: 9 },
+      { length: null },
+      { offset: null },
+      { position: "3" },
+      [],
+    ],
     abc(),
   ),
   ...each("write", ["1", true, -1, 1.5, Number.NaN, 7, 6], abc()),
@@ -87,9 +98,34 @@ const calls: readonly Call[] = [
     { offset: 2 },
   ]),
   ...each("read", [{ offset: 16385 }, { length: 16385 }, { buffer: Buffer.alloc(0) }, { buffer: three(), length: 0 }]),
-  ...each("read", [{}, { position: 4 }, { offset: 1, length: 1, position: 4 }, null, [], "1", () => 1, true, 1n, 1.5, Number.NaN, -1, 3, 4], three()),
+  ...each(
+    "read",
+    [
+      {},
+      { position: 4 },
+      { offset: 1, length: 1, position: 4 },
+      null,
+      [],
+      "1",
+      () => 1,
+      true,
+      1n,
+      1.5,
+      Number.NaN,
+      -1,
+      3,
+      4,
+    ],
+    three(),
+  ),
   ...each("read", [0, 4, -1, null, undefined, 1.5, Number.NaN], three(), 0),
-  ...each("read", [...positions, -1n, -5n, 3n, 2n ** 53n, 2n ** 63n, 2n ** 63n - 1n, 2n ** 63n - 4n, 2 ** 53 - 1], three(), 0, 3),
+  ...each(
+    "read",
+    [...positions, -1n, -5n, 3n, 2n ** 53n, 2n ** 63n, 2n ** 63n - 1n, 2n ** 63n - 4n, 2 ** 53 - 1],
+    three(),
+    0,
+    3,
+  ),
   call("read", Buffer.alloc(0)),
   ...each("read", [0, 1], Buffer.alloc(0), 0),
   call("read", three(), 0, 0, "x"),
@@ -100,8 +136,25 @@ const calls: readonly Call[] = [
   call("read", new Uint8Array(new ArrayBuffer(4, { maxByteLength: 8 })), 0, 4, 0),
 
   ...["readv", "writev"].flatMap((method) => [
-    ...each(method, [undefined, "x", {}, three(), [], [5], [three(), 5], ["x"], [new ArrayBuffer(3)], new Set([three()]), new Array(2)]),
-    ...each(method, [[Buffer.alloc(0)], [Buffer.alloc(0), three()], [new DataView(new ArrayBuffer(4)), new Float64Array(1)], many(2000)]),
+    ...each(method, [
+      undefined,
+      "x",
+      {},
+      three(),
+      [],
+      [5],
+      [three(), 5],
+      ["x"],
+      [new ArrayBuffer(3)],
+      new Set([three()]),
+      new Array(2),
+    ]),
+    ...each(method, [
+      [Buffer.alloc(0)],
+      [Buffer.alloc(0), three()],
+      [new DataView(new ArrayBuffer(4)), new Float64Array(1)],
+      many(2000),
+    ]),
     ...each(method, positions, [three(), three()]),
     call(method, [], "x"),
     call(method, many(2000), 3),
@@ -110,18 +163,77 @@ const calls: readonly Call[] = [
   ]),
 
   call("readFile"),
-  ...each("readFile", [null, {}, "buffer", "UTF8", "utf-8", "ucs2", "base64url", "binary", "ascii", "hex", "nope", "", () => 1, []]),
-  ...each("readFile", [{ encoding: "buffer" }, { encoding: "" }, { encoding: null }, { encoding: 5 }, { encoding: "nope" }, { flag: "r" }]),
-  ...each("readFile", [{ signal: 1 }, { signal: {} }, { signal: aborted }, { signal: AbortSignal.abort() }, { signal: AbortSignal.timeout(1e6) }]),
+  ...each("readFile", [
+    null,
+    {},
+    "buffer",
+    "UTF8",
+    "utf-8",
+    "ucs2",
+    "base64url",
+    "binary",
+    "ascii",
+    "hex",
+    "nope",
+    "",
+    () => 1,
+    [],
+  ]),
+  ...each("readFile", [
+    { encoding: "buffer" },
+    { encoding: "" },
+    { encoding: null },
+    { encoding: 5 },
+    { encoding: "nope" },
+    { flag: "r" },
+  ]),
+  ...each("readFile", [
+    { signal: 1 },
+    { signal: {} },
+    { signal: aborted },
+    { signal: AbortSignal.abort() },
+    { signal: AbortSignal.timeout(1e6) },
+  ]),
 
   ...["writeFile", "appendFile"].flatMap((method) => [
-    ...each(method, [undefined, null, 5, true, 5n, {}, { toString: () => "x" }, Promise.resolve("x"), new Blob(["x"]), new Date(0), () => 1]),
-    ...each(method, ["", "ab", new String("xyz"), new ArrayBuffer(4), new SharedArrayBuffer(4), new DataView(new ArrayBuffer(4)), new Float64Array(1)]),
+    ...each(method, [
+      undefined,
+      null,
+      5,
+      true,
+      5n,
+      {},
+      { toString: () => "x" },
+      Promise.resolve("x"),
+      new Blob(["x"]),
+      new Date(0),
+      () => 1,
+    ]),
+    ...each(method, [
+      "",
+      "ab",
+      new String("xyz"),
+      new ArrayBuffer(4),
+      new SharedArrayBuffer(4),
+      new DataView(new ArrayBuffer(4)),
+      new Float64Array(1),
+    ]),
     ...each(method, [[], parts(), [""], [5], ["a", 5], [null], [["x"]], new Map([["a", "b"]]), new Set(["a", "b"])]),
     [`${method} of an async generator`, (file: Loose) => file[method]?.((async function* () { yield* parts(); })())] as const, // biome-ignore format: one line each
     [`${method} of a stream`, (file: Loose) => file[method]?.(Readable.from(["x", "y"]))] as const,
     ...each(method, ["nope", "buffer", "", "hex", "HEX", null], "6162"),
-    ...each(method, [{ mode: 0o600, flag: "w" }, { mode: -1 }, { flush: true }, { flush: false }, { flush: null }, { encoding: "hex" }], "6162"),
+    ...each(
+      method,
+      [
+        { mode: 0o600, flag: "w" },
+        { mode: -1 },
+        { flush: true },
+        { flush: false },
+        { flush: null },
+        { encoding: "hex" },
+      ],
+      "6162",
+    ),
     call(method, ["6162", "63"], "hex"),
   ]),
   ...["", "x", Buffer.alloc(0), [], ["x"], 5].map((data) => call("writeFile", data, { signal: aborted })),
@@ -129,7 +241,21 @@ const calls: readonly Call[] = [
   ...each("writeFile", [{ signal: 1 }, { signal: {} }], "6162"),
 
   call("truncate"),
-  ...each("truncate", [undefined, null, 3, -3, 1.5, Number.NaN, 10n, "5", {}, true, 2 ** 53, -(2 ** 53), Number.POSITIVE_INFINITY]),
+  ...each("truncate", [
+    undefined,
+    null,
+    3,
+    -3,
+    1.5,
+    Number.NaN,
+    10n,
+    "5",
+    {},
+    true,
+    2 ** 53,
+    -(2 ** 53),
+    Number.POSITIVE_INFINITY,
+  ]),
   ["stat()", async (file) => sizeOf(await file["stat"]?.())],
   ...[null, undefined, {}, { bigint: true }, { bigint: 1 }, 5, "x", true, () => 1].map(
     (value): Call => [`stat(${String(value)})`, async (file) => sizeOf(await file["stat"]?.(value))],
@@ -163,33 +289,34 @@ function sizeOf(stats: unknown): unknown {
   return stats instanceof Object && "size" in stats ? [stats.size, stats.constructor.name] : stats;
 }
 
-/** A result, as far as it can be compared; views by their content. */
+/** A result in a form that can be compared: a view is its type and content. */
 function plain(value: unknown): unknown {
-  if (ArrayBuffer.isView(value)) return [value.constructor.name, Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("hex")];
+  if (ArrayBuffer.isView(value))
+    return [value.constructor.name, Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("hex")];
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value === "object" && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value)))
     return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)]));
   return value;
 }
 
-/** What a file holds; of a large one, which is sparse, how much: no machine need have the memory. */
+/** A file's content. Of a large file, which is sparse, only the size: not every machine has the memory to read it. */
 function contentOf(path: string): string {
   const { size } = statSync(path);
   return size > 2 ** 20 ? `${size} bytes` : readFileSync(path, "latin1");
 }
 
-/** What a call brings, and what the file holds afterwards. */
+/** The outcome of a call, and the file's content afterwards. */
 async function outcome(act: Call[1], file: Loose, path: string): Promise<unknown> {
   const [result] = await Promise.allSettled([(async () => plain(await act(file)))()]);
   if (result.status === "fulfilled") return { value: result.value, holds: contentOf(path) };
   const error: unknown = result.reason;
   if (!(error instanceof Error)) throw new Error(`not an Error: ${error}`);
   const { code, syscall } = error as NodeJS.ErrnoException;
-  const isSystem = syscall !== undefined; // UringError, and what node and Bun call it
+  const isSystem = syscall !== undefined; // the names of system errors differ: UringError here, others in Bun and Node
   return { name: isSystem ? "Error" : error.name, code, syscall, cause: error.cause, holds: contentOf(path) };
 }
 
-test("what FileHandle takes, ignores and refuses, a RingFile takes, ignores and refuses, in every form of every method", () =>
+test("a RingFile accepts, ignores and refuses the same arguments as FileHandle, in every form of every method", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
@@ -203,7 +330,7 @@ test("what FileHandle takes, ignores and refuses, a RingFile takes, ignores and 
     expect(ring.inFlight).toBe(0);
   }));
 
-test("where Bun's FileHandle is not as Node documents it, a RingFile is", () =>
+test("where Bun's FileHandle differs from Node's documentation, a RingFile does what is documented", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
@@ -221,8 +348,10 @@ test("where Bun's FileHandle is not as Node documents it, a RingFile is", () =>
       [() => loose(file)["appendFile"]?.("x", { signal: aborted }), "ABORT_ERR"],
       [() => loose(file)["appendFile"]?.("", { signal: aborted }), "ABORT_ERR"],
     ];
-    for (const [act, code] of refused) expect([act.toString(), (await thrown(act)).code]).toEqual([act.toString(), code]);
-    // A file in memory may be so long. Before Linux 6.9 Bun's node:fs truncates, which takes less than 2^52.
+    for (const [act, code] of refused)
+      expect([act.toString(), (await thrown(act)).code]).toEqual([act.toString(), code]);
+    // A file in memory may be this long. Before Linux 6.9 the ring uses Bun's node:fs to truncate, which accepts only
+    // lengths below 2^52.
     const outcome = await file.truncate(2 ** 53 - 1).then(
       () => "done",
       ({ code }: { code: string }) => code,
@@ -232,7 +361,7 @@ test("where Bun's FileHandle is not as Node documents it, a RingFile is", () =>
     expect(readFileSync(path, "latin1")).toBe(content);
   }));
 
-test("refusals are in Node's words", async () => {
+test("errors for invalid arguments have the same messages as Node's", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   await using file = await ring.open(folder.write("file", content), "r+");
@@ -241,22 +370,40 @@ test("refusals are in Node's words", async () => {
       () => loose(file)["write"]?.({}),
       'The "buffer" argument must be of type string or an instance of Buffer, TypedArray, or DataView. Received an instance of Object',
     ],
-    [() => loose(file)["write"]?.("abc", 0, "hex"), "The argument 'encoding' is invalid for data of length 3. Received 'hex'"],
-    [() => loose(file)["write"]?.(abc(), "1"), "The \"offset\" argument must be of type number. Received type string ('1')"],
+    [
+      () => loose(file)["write"]?.("abc", 0, "hex"),
+      "The argument 'encoding' is invalid for data of length 3. Received 'hex'",
+    ],
+    [
+      () => loose(file)["write"]?.(abc(), "1"),
+      "The \"offset\" argument must be of type number. Received type string ('1')",
+    ],
     [() => loose(file)["write"]?.(abc(), 7), 'The value of "offset" is out of range. It must be <= 6. Received 7'],
-    [() => loose(file)["read"]?.(three(), -1), 'The value of "offset" is out of range. It must be >= 0 && <= 9007199254740991. Received -1'],
-    [() => loose(file)["read"]?.(three(), 0, 3, 1.5), 'The value of "position" is out of range. It must be an integer. Received 1.5'],
+    [
+      () => loose(file)["read"]?.(three(), -1),
+      'The value of "offset" is out of range. It must be >= 0 && <= 9007199254740991. Received -1',
+    ],
+    [
+      () => loose(file)["read"]?.(three(), 0, 3, 1.5),
+      'The value of "position" is out of range. It must be an integer. Received 1.5',
+    ],
     [() => loose(file)["read"]?.(true), 'The "options" argument must be of type object. Received type boolean (true)'],
-    [() => loose(file)["readv"]?.([5]), 'The "buffers" argument must be an ArrayBufferView[]. Received an instance of Array'],
+    [
+      () => loose(file)["readv"]?.([5]),
+      'The "buffers" argument must be an ArrayBufferView[]. Received an instance of Array',
+    ],
     [() => loose(file)["truncate"]?.(null), 'The "len" argument must be of type number. Received null'],
     [() => loose(file)["readFile"]?.("nope"), "The argument 'encoding' is invalid encoding. Received 'nope'"],
-    [() => loose(file)["writeFile"]?.("x", { flush: 1 }), 'The "options.flush" property must be of type boolean. Received type number (1)'],
+    [
+      () => loose(file)["writeFile"]?.("x", { flush: 1 }),
+      'The "options.flush" property must be of type boolean. Received type number (1)',
+    ],
     [() => loose(file)["readFile"]?.({ signal: aborted }), "The operation was aborted"],
   ];
   for (const [act, message] of words) expect((await thrown(act)).message).toBe(message);
 });
 
-test("a position may be a bigint in every method, where FileHandle's write, readv and writev would take it for none", async () => {
+test("a position may be a bigint in every method, even in write, readv and writev, where FileHandle ignores one", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   const path = folder.write("file", content);
@@ -268,12 +415,16 @@ test("a position may be a bigint in every method, where FileHandle's write, read
   const into = three();
   await file.readv([into], 3n);
   expect(into.toString()).toBe("ABC");
-  for (const act of [() => file.write("x", (2n ** 63n) as unknown as number), () => file.writev([three()], 2n ** 63n), () => file.readv([three()], -2n)])
+  for (const act of [
+    () => file.write("x", (2n ** 63n) as unknown as number),
+    () => file.writev([three()], 2n ** 63n),
+    () => file.readv([three()], -2n),
+  ])
     expect((await thrown(act)).code).toBe("ERR_OUT_OF_RANGE");
   expect(readFileSync(path, "latin1")).toBe("012ABCD789\nabc\n");
 });
 
-test("an option that is misspelt is refused by every method that has options", async () => {
+test("every method with options refuses a misspelled one", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   await using file = await ring.open(folder.write("file", content), "r+");
@@ -291,10 +442,13 @@ test("an option that is misspelt is refused by every method that has options", a
     () => loose(file)["readableWebStream"]?.(misspelt),
     () => loose(file)["readLines"]?.(misspelt),
   ])
-    expect(await thrown(act)).toMatchObject({ code: "ERR_INVALID_ARG_VALUE", message: expect.stringContaining("lenght") });
+    expect(await thrown(act)).toMatchObject({
+      code: "ERR_INVALID_ARG_VALUE",
+      message: expect.stringContaining("lenght"),
+    });
 });
 
-test("more than 1024 buffers are several requests, and a short one is the last", () =>
+test("more than 1024 buffers take several requests, and a short request is the last", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
@@ -303,14 +457,16 @@ test("more than 1024 buffers are several requests, and a short one is the last",
     await file.read(Buffer.alloc(7));
     const buffers = Array.from({ length: 4000 }, () => Buffer.alloc(1, 255));
     expect((await file.readv(buffers)).bytesRead).toBe(2993);
-    expect(buffers.map((buffer) => buffer[0])).toEqual(Array.from({ length: 4000 }, (_, index) => (index < 2993 ? (index + 7) % 251 : 255)));
+    expect(buffers.map((buffer) => buffer[0])).toEqual(
+      Array.from({ length: 4000 }, (_, index) => (index < 2993 ? (index + 7) % 251 : 255)),
+    );
     expect((await file.writev(many(1500), 1)).bytesWritten).toBe(3000);
     expect(Buffer.compare(readFileSync(path).subarray(1), Buffer.concat(many(1500)))).toBe(0);
     expect(() => ring.chain([() => file.writev(many(1500))])).toThrow("operations[0] must start one request");
     expect(ring.inFlight).toBe(0);
   }));
 
-test("readv of more than 1024 buffers resolves with what a pipe has, and leaves what comes later", () =>
+test("readv into more than 1024 buffers resolves with what a pipe holds, and leaves later data in it", () =>
   leavingNothing(async () => {
     using ends = pipe();
     await using ring = new Ring();

@@ -9,7 +9,7 @@ import { sockets } from "./support/pipes.ts";
 import { leavingNothing } from "./support/resources.ts";
 import { shared } from "./support/rings.ts";
 
-/** Does the same to a file of a ring and to a FileHandle; returns what stat then says of both, and what they hold. */
+/** Does the same to a RingFile and to a FileHandle; checks that outcome, metadata and content are the same. */
 async function both(act: (file: RingFile | FileHandle) => Promise<unknown>, content = "content"): Promise<void> {
   using folder = new Folder();
   const [mine, theirs] = [folder.write("mine", content), folder.write("theirs", content)];
@@ -21,7 +21,14 @@ async function both(act: (file: RingFile | FileHandle) => Promise<unknown>, cont
     expect(outcomes[0]).toEqual(outcomes[1]);
     const facts = [mine, theirs].map((path) => {
       const { mode, uid, gid, atimeMs, mtimeMs, size } = statSync(path);
-      return { mode, uid, gid, size, content: readFileSync(path, "latin1"), times: atimeMs < 1e12 ? [atimeMs, mtimeMs] : [] };
+      return {
+        mode,
+        uid,
+        gid,
+        size,
+        content: readFileSync(path, "latin1"),
+        times: atimeMs < 1e12 ? [atimeMs, mtimeMs] : [],
+      };
     });
     expect(facts[0]).toEqual(facts[1]);
   } finally {
@@ -29,7 +36,7 @@ async function both(act: (file: RingFile | FileHandle) => Promise<unknown>, cont
   }
 }
 
-test("permissions, owner and times are changed as FileHandle changes them", () =>
+test("chmod, chown, utimes and truncate change a file as FileHandle's do", () =>
   leavingNothing(async () => {
     await both((file) => file.chmod(0o640));
     await both((file) => file.chmod("751"));
@@ -46,7 +53,7 @@ test("permissions, owner and times are changed as FileHandle changes them", () =
     expect(await thrown(() => file.chmod(-1))).toMatchObject({ code: "ERR_OUT_OF_RANGE" });
   }));
 
-test("metadata can be had as bigints, as node:fs has them", async () => {
+test("stat returns bigints if asked to, as in node:fs", async () => {
   using folder = new Folder();
   const path = folder.write("file", "content");
   await using ring = new Ring();
@@ -55,17 +62,20 @@ test("metadata can be had as bigints, as node:fs has them", async () => {
   expect(await file.stat({ bigint: false })).toEqual(statSync(path));
 });
 
-test("read gives the buffer back as what it was given, for the compiler too", async () => {
+test("read returns the buffer that it was given, with its type", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   await using file = await ring.open(folder.write("file", "content"));
   const given: { bytesRead: number; buffer: Buffer } = await file.read(Buffer.alloc(3), { position: 0 });
-  const named: { bytesRead: number; buffer: Uint16Array } = await file.read({ buffer: new Uint16Array(1), position: 0 });
+  const named: { bytesRead: number; buffer: Uint16Array } = await file.read({
+    buffer: new Uint16Array(1),
+    position: 0,
+  });
   const made: { bytesRead: number; buffer: Buffer } = await file.read();
   expect([given, named, made].map(({ bytesRead }) => bytesRead)).toEqual([3, 2, 7]);
 });
 
-test("writeFile takes iterables and streams, as FileHandle's does", () =>
+test("writeFile accepts iterables and streams, as FileHandle's does", () =>
   leavingNothing(async () => {
     const parts = ["one ", Buffer.from("two "), new Uint8Array([51])];
     await both((file) => file.writeFile(parts));
@@ -90,7 +100,7 @@ test("writeFile takes iterables and streams, as FileHandle's does", () =>
     expect(await thrown(() => file.writeFile(broken))).toBe(failing);
   }));
 
-test("a file is iterated over from its own position to its end, and can be left early", () =>
+test("iterating over a file reads from its own position to its end, and can stop early", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const { path, content } = folder.random("file", 200_000);
@@ -105,7 +115,7 @@ test("a file is iterated over from its own position to its end, and can be left 
     expect(rest.every((piece) => piece.buffer instanceof ArrayBuffer)).toBe(true);
   }));
 
-test("lines are those that FileHandle reads", () =>
+test("readLines returns the same lines as FileHandle's", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", `first\r\nsecond\n\n${"ä".repeat(100_000)}\nno newline`);
@@ -118,7 +128,7 @@ test("lines are those that FileHandle reads", () =>
     await handle.close();
   }));
 
-test("a fixed write can append, and be durable; a fixed read can refuse to wait", () =>
+test("writeFixed can append and write durably; readFixed can refuse to wait", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     using ends = sockets();
@@ -130,59 +140,72 @@ test("a fixed write can append, and be durable; a fixed read can refuse to wait"
     buffer.bytes.set(Buffer.from("-end"));
     expect(await file.writeFixed(buffer, { length: 4, position: 0, append: true, dsync: true })).toBe(4);
     expect(readFileSync(path, "latin1")).toBe("start-end");
-    // Older kernels know of no socket whether it would wait, and refuse.
-    expect(["EAGAIN", "EOPNOTSUPP"]).toContain((await uringError(() => ring.readFixed(ends.readFd, buffer, { noWait: true }))).code);
+    // Older kernels cannot tell whether a read of a socket would wait, and refuse with EOPNOTSUPP.
+    expect(["EAGAIN", "EOPNOTSUPP"]).toContain(
+      (await uringError(() => ring.readFixed(ends.readFd, buffer, { noWait: true }))).code,
+    );
     const misspelt: object = { noWait: true, dsync: true };
     expect(await thrown(() => file.readFixed(buffer, misspelt))).toMatchObject({ code: "ERR_INVALID_ARG_VALUE" });
-    expect(await thrown(() => Reflect.apply(file.writeFixed, file, [buffer, { append: 1 }]))).toMatchObject({ code: "ERR_INVALID_ARG_TYPE" });
+    expect(await thrown(() => Reflect.apply(file.writeFixed, file, [buffer, { append: 1 }]))).toMatchObject({
+      code: "ERR_INVALID_ARG_TYPE",
+    });
   }));
 
-needs("a file system with O_DIRECT")("behind a write that appends, the file's own position is the file's end, with O_DIRECT as without", () =>
-  leavingNothing(async () => {
-    using folder = new Folder();
-    using pool = new BufferPool({ count: 1, size: 4096 });
-    await using ring = new Ring({ pool });
-    using buffer = await pool.acquire();
-    const ends: number[] = [];
-    for (const direct of [false, true]) {
-      const path = folder.write("file", Buffer.alloc(8192));
-      await using file = await ring.open(path, "r+", 0, { direct });
-      await file.writeFixed(buffer, { append: true });
-      await file.writeFixed(buffer);
-      ends.push(statSync(path).size);
-    }
-    expect(ends).toEqual([16384, 16384]);
-  }),
+needs("a file system with O_DIRECT")(
+  "a write that appends moves the file's own position to the file's end, with O_DIRECT and without",
+  () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      using pool = new BufferPool({ count: 1, size: 4096 });
+      await using ring = new Ring({ pool });
+      using buffer = await pool.acquire();
+      const ends: number[] = [];
+      for (const direct of [false, true]) {
+        const path = folder.write("file", Buffer.alloc(8192));
+        await using file = await ring.open(path, "r+", 0, { direct });
+        await file.writeFixed(buffer, { append: true });
+        await file.writeFixed(buffer);
+        ends.push(statSync(path).size);
+      }
+      expect(ends).toEqual([16384, 16384]);
+    }),
 );
 
-needs("a file system with O_DIRECT")("a refused O_DIRECT transfer says what alignment is wanted and what it had; whatever the kernel takes is done", () =>
-  leavingNothing(async () => {
-    using folder = new Folder();
-    const { path, content } = folder.random("file", 16384);
-    using pool = new BufferPool({ count: 1, size: 8192 });
-    await using ring = new Ring({ pool });
-    await using file = await ring.open(path, "r", 0, { direct: true });
-    await using plain = await ring.open(path);
-    expect(plain.alignment).toBeUndefined();
-    const { memoryBytes = 0, positionBytes = 0 } = file.alignment ?? {};
-    const { dioMemAlign, dioOffsetAlign } = await ring.statx(path);
-    expect([memoryBytes, positionBytes]).toEqual([dioMemAlign, dioOffsetAlign]);
-    using buffer = await pool.acquire();
-    expect(await file.readFixed(buffer, { position: 4096, length: 4096 })).toBe(4096);
-    expect(Buffer.compare(buffer.bytes.subarray(0, 4096), content.subarray(4096, 8192))).toBe(0);
-    if (positionBytes > 1) {
-      const error = await uringError(() => file.readFixed(buffer, { position: 1, length: 4096 }));
-      expect([error.code, error.hint]).toEqual(["EINVAL", expect.stringContaining(`positions and lengths to ${positionBytes}; this request had position 1`)]);
-      expect((await uringError(() => file.readv([Buffer.alloc(4096)], 3))).hint).toEndWith("this request had position 3");
-      // Nothing of this one is misaligned: there is no more of the file than can be addressed.
-      expect((await uringError(() => file.readFixed(buffer, { position: 2n ** 63n - 4096n, length: 8192 }))).hint).toBeUndefined();
-    }
-    await using numeric = await ring.open(path, constants.O_RDONLY | constants.O_DIRECT);
-    expect(numeric.alignment).toEqual(file.alignment);
-  }),
+needs("a file system with O_DIRECT")(
+  "a refused O_DIRECT transfer names the alignment needed and the value it had; aligned transfers succeed",
+  () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      const { path, content } = folder.random("file", 16384);
+      using pool = new BufferPool({ count: 1, size: 8192 });
+      await using ring = new Ring({ pool });
+      await using file = await ring.open(path, "r", 0, { direct: true });
+      await using plain = await ring.open(path);
+      expect(plain.alignment).toBeUndefined();
+      const { memoryBytes = 0, positionBytes = 0 } = file.alignment ?? {};
+      const { dioMemAlign, dioOffsetAlign } = await ring.statx(path);
+      expect([memoryBytes, positionBytes]).toEqual([dioMemAlign, dioOffsetAlign]);
+      using buffer = await pool.acquire();
+      expect(await file.readFixed(buffer, { position: 4096, length: 4096 })).toBe(4096);
+      expect(Buffer.compare(buffer.bytes.subarray(0, 4096), content.subarray(4096, 8192))).toBe(0);
+      if (positionBytes > 1) {
+        const error = await uringError(() => file.readFixed(buffer, { position: 1, length: 4096 }));
+        expect([error.code, error.hint]).toEqual([
+          "EINVAL",
+          expect.stringContaining(`positions and lengths to ${positionBytes}; this request had position 1`),
+        ]);
+        expect((await uringError(() => file.readv([Buffer.alloc(4096)], 3))).hint).toEndWith("this request had position 3");
+        // No hint about alignment here: the transfer is aligned, but goes past the largest position of a file.
+        expect(
+          (await uringError(() => file.readFixed(buffer, { position: 2n ** 63n - 4096n, length: 8192 }))).hint,
+        ).toBeUndefined();
+      }
+      await using numeric = await ring.open(path, constants.O_RDONLY | constants.O_DIRECT);
+      expect(numeric.alignment).toEqual(file.alignment);
+    }),
 );
 
-test("close waits for what node:fs does to the descriptor", () =>
+test("a file's close() waits for operations of node:fs on its descriptor", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "");
@@ -197,7 +220,7 @@ test("close waits for what node:fs does to the descriptor", () =>
     }
   }));
 
-test("a ring's close waits for what node:fs does to its files", () =>
+test("a ring's close() waits for operations of node:fs on its files", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "");
@@ -216,7 +239,7 @@ test("a ring's close waits for what node:fs does to its files", () =>
     }
   }));
 
-test("a getter among the options cannot release the slot, or close the file, of the request that it is for", () =>
+test("if a getter among a request's options releases its slot or closes its file, the request is refused", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const { path } = folder.random("file", 4096);

@@ -1,6 +1,17 @@
 import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { Agent, request as undiciRequest } from "undici/index.js";
 import { type FileServer, type FileServerOptions, serveFiles } from "../examples/file-server.ts";
@@ -19,14 +30,20 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await Bun.sleep(1);
 }
 
-/** Whether the server is done with every request: all slots back, nothing in flight, no file of the folder open. A chunk that was not sent is let go of by a collection. */
+/**
+ * Whether the server is done with every request: all slots are back, nothing is in flight, and no file of the folder is
+ * open. Collects garbage first: a chunk that was never sent keeps its slot until it is collected.
+ */
 function isIdle({ pool, ring }: FileServer, folder: Folder): boolean {
   Bun.gc(true);
   return pool.available === pool.count && ring.inFlight === 0 && fdsUnder(folder.path) === 0;
 }
 
-/** A server of a folder. By itself it has to come to rest; only then it is closed. */
-async function serving(options: Omit<FileServerOptions, "folder">, body: (server: FileServer, folder: Folder) => Promise<void>): Promise<void> {
+/** Runs `body` with a server of a new folder. The server has to become idle by itself; only then is it closed. */
+async function serving(
+  options: Omit<FileServerOptions, "folder">,
+  body: (server: FileServer, folder: Folder) => Promise<void>,
+): Promise<void> {
   await leavingNothing(async () => {
     using folder = new Folder();
     await using server = serveFiles({ folder: folder.path, hostname: "127.0.0.1", ...options });
@@ -35,7 +52,7 @@ async function serving(options: Omit<FileServerOptions, "folder">, body: (server
   });
 }
 
-/** Writes a file that was changed at a whole second, long ago: its Last-Modified is this. */
+/** When files of `aged` were changed: at a whole second, long ago. */
 const lastModified = "Sun, 06 Nov 1994 08:49:37 GMT";
 function aged(folder: Folder, name: string, content: string | Uint8Array): string {
   const path = folder.write(name, content);
@@ -45,7 +62,7 @@ function aged(folder: Folder, name: string, content: string | Uint8Array): strin
 const before = "Sun, 06 Nov 1994 08:49:36 GMT";
 const after = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-network("GET and HEAD answer as RFC 9110 has it", () =>
+network("GET and HEAD answer as RFC 9110 specifies", () =>
   serving({}, async (server, folder) => {
     aged(folder, "ten.txt", "0123456789");
     aged(folder, "empty", "");
@@ -56,7 +73,11 @@ network("GET and HEAD answer as RFC 9110 has it", () =>
     const etag = (await ask(server.url, "/ten.txt")).headers["etag"] ?? "";
     expect(etag).toMatch(/^"[^"]+"$/);
 
-    const whole = { status: 200, body: "0123456789", headers: { etag, "last-modified": lastModified, "accept-ranges": "bytes" } };
+    const whole = {
+      status: 200,
+      body: "0123456789",
+      headers: { etag, "last-modified": lastModified, "accept-ranges": "bytes" },
+    };
     const part = (first: number, last: number) => ({
       status: 206,
       body: "0123456789".slice(first, last + 1),
@@ -66,13 +87,25 @@ network("GET and HEAD answer as RFC 9110 has it", () =>
     const unchanged = { status: 304, body: "", headers: { etag } };
     const refused = { status: 412 };
     const range = "bytes=2-4";
-    const cases: [path: string, asked: Asked, expected: { status: number; body?: string; headers?: Record<string, string> }][] = [
+    const cases: [
+      path: string,
+      asked: Asked,
+      expected: { status: number; body?: string; headers?: Record<string, string> },
+    ][] = [
       ["/ten.txt", {}, { ...whole, headers: { ...whole.headers, "content-type": "text/plain;charset=utf-8" } }],
       ["/ten.txt?query", {}, whole],
       ["/ten.txt", { method: "HEAD" }, { ...whole, body: "", headers: { ...whole.headers, "content-length": "10" } }],
-      ["/empty", {}, { status: 200, body: "", headers: { "content-length": "0", "content-type": "application/octet-stream" } }],
+      [
+        "/empty",
+        {},
+        { status: 200, body: "", headers: { "content-length": "0", "content-type": "application/octet-stream" } },
+      ],
       ["/empty", { method: "HEAD" }, { status: 200, body: "", headers: { "content-length": "0" } }],
-      ["/with%20space%20&%20%C3%BC%25.html", {}, { status: 200, body: "<p>", headers: { "content-type": "text/html;charset=utf-8" } }],
+      [
+        "/with%20space%20&%20%C3%BC%25.html",
+        {},
+        { status: 200, body: "<p>", headers: { "content-type": "text/html;charset=utf-8" } },
+      ],
       ["/sub", {}, { status: 200, body: "<h1>", headers: { "content-type": "text/html;charset=utf-8" } }],
       ["/sub/", {}, { status: 200, body: "<h1>" }],
 
@@ -89,8 +122,12 @@ network("GET and HEAD answer as RFC 9110 has it", () =>
       ["/ten.txt", { headers: { range: "bytes=-0" } }, unsatisfiable],
       ["/empty", { headers: { range: "bytes=0-" } }, { status: 416, headers: { "content-range": "bytes */0" } }],
       ["/empty", { headers: { range: "bytes=-5" } }, { status: 200, body: "" }],
-      ["/ten.txt", { method: "HEAD", headers: { range } }, { status: 200, body: "", headers: { "content-length": "10" } }],
-      // What may be ignored: several ranges, other units, and what is no range.
+      [
+        "/ten.txt",
+        { method: "HEAD", headers: { range } },
+        { status: 200, body: "", headers: { "content-length": "10" } },
+      ],
+      // A server may ignore these: several ranges, other units, and invalid ranges.
       ["/ten.txt", { headers: { range: "bytes=0-1,3-4" } }, whole],
       ["/ten.txt", { headers: { range: "lines=0-1" } }, whole],
       ["/ten.txt", { headers: { range: "bytes=4-2" } }, whole],
@@ -127,7 +164,7 @@ network("GET and HEAD answer as RFC 9110 has it", () =>
       ["/ten.txt", { headers: { "if-unmodified-since": lastModified } }, whole],
       ["/ten.txt", { headers: { "if-unmodified-since": before } }, refused],
       ["/ten.txt", { headers: { "if-unmodified-since": "yesterday" } }, whole],
-      // Which comes first.
+      // The precedence of preconditions.
       ["/ten.txt", { headers: { "if-none-match": '"other"', "if-modified-since": after } }, whole],
       ["/ten.txt", { headers: { "if-none-match": etag, "if-modified-since": before } }, unchanged],
       ["/ten.txt", { headers: { "if-match": etag, "if-unmodified-since": before } }, whole],
@@ -147,21 +184,30 @@ network("GET and HEAD answer as RFC 9110 has it", () =>
       ["/%", {}, { status: 400 }],
       ["/%ff", {}, { status: 400 }],
       ["/ten.txt", { method: "POST" }, { status: 405, headers: { allow: "GET, HEAD" } }],
-      ["/ten.txt", { method: "PUT", headers: { "content-length": "1" }, body: "x" }, { status: 405, headers: { allow: "GET, HEAD" } }],
+      [
+        "/ten.txt",
+        { method: "PUT", headers: { "content-length": "1" }, body: "x" },
+        { status: 405, headers: { allow: "GET, HEAD" } },
+      ],
       ["/ten.txt", { method: "DELETE" }, { status: 405, headers: { allow: "GET, HEAD" } }],
     ];
     for (const [path, asked, { status, body, headers = {} }] of cases) {
       const answer = await ask(server.url, path, asked);
       const seen = Object.fromEntries(Object.keys(headers).map((name) => [name, answer.headers[name]]));
       const what = `${asked.method ?? "GET"} ${path} ${JSON.stringify(asked.headers ?? {})}`;
-      expect({ what, status: answer.status, headers: seen, body: body === undefined ? body : answer.body.toString() }).toEqual({ what, status, headers, body });
+      expect({
+        what,
+        status: answer.status,
+        headers: seen,
+        body: body === undefined ? body : answer.body.toString(),
+      }).toEqual({ what, status, headers, body });
       expect({ what, complete: answer.complete || status === 304 }).toEqual({ what, complete: true });
       if (status === 304) expect(answer.headers["content-length"]).toBeUndefined();
     }
   }),
 );
 
-network("nothing outside the folder is served, and nothing in it but regular files", () =>
+network("only regular files inside the folder are served", () =>
   serving({}, async (server, folder) => {
     using outside = new Folder();
     outside.write("secret", "secret");
@@ -205,80 +251,113 @@ network("nothing outside the folder is served, and nothing in it but regular fil
     expect((await ask(server.url, "/beside/secret")).status).toBe(404);
     rmSync(`${folder.path}-beside`, { recursive: true });
 
-    if (process.getuid?.() === 0) return; // may read everything
+    if (process.getuid?.() === 0) return; // root may read everything
     chmodSync(`${folder.path}/inside`, 0);
     expect((await ask(server.url, "/inside")).status).toBe(403);
   }),
 );
 
-network("a file has no Last-Modified within its second, when it could change once more; its entity tag changes with every change", () =>
-  serving({}, async (server, folder) => {
-    const path = folder.write("file", "one");
-    const now = Math.floor(Date.now() / 1000);
-    utimesSync(path, now, now);
-    const early = await ask(server.url, "/file");
-    if (Math.floor(Date.now() / 1000) === now) expect(early.headers["last-modified"]).toBeUndefined();
-    utimesSync(path, now + 10, now + 10);
-    const first = await ask(server.url, "/file", { headers: { "if-modified-since": new Date((now + 20) * 1000).toUTCString() } });
-    expect([first.status, first.headers["last-modified"]]).toEqual([200, undefined]);
-    writeFileSync(path, "two");
-    const second = await ask(server.url, "/file", { headers: { "if-none-match": first.headers["etag"] ?? "" } });
-    expect([second.status, second.body.toString()]).toEqual([200, "two"]);
-    utimesSync(path, now - 10, now - 10);
-    expect((await ask(server.url, "/file")).headers["last-modified"]).toBe(new Date((now - 10) * 1000).toUTCString());
-  }),
+network(
+  "a file has no Last-Modified until its second is over, since it may change again; its entity tag changes every time",
+  () =>
+    serving({}, async (server, folder) => {
+      const path = folder.write("file", "one");
+      const now = Math.floor(Date.now() / 1000);
+      utimesSync(path, now, now);
+      const early = await ask(server.url, "/file");
+      if (Math.floor(Date.now() / 1000) === now) expect(early.headers["last-modified"]).toBeUndefined();
+      utimesSync(path, now + 10, now + 10);
+      const first = await ask(server.url, "/file", {
+        headers: { "if-modified-since": new Date((now + 20) * 1000).toUTCString() },
+      });
+      expect([first.status, first.headers["last-modified"]]).toEqual([200, undefined]);
+      writeFileSync(path, "two");
+      const second = await ask(server.url, "/file", { headers: { "if-none-match": first.headers["etag"] ?? "" } });
+      expect([second.status, second.body.toString()]).toEqual([200, "two"]);
+      utimesSync(path, now - 10, now - 10);
+      expect((await ask(server.url, "/file")).headers["last-modified"]).toBe(new Date((now - 10) * 1000).toUTCString());
+    }),
 );
 
-test("dates are read in all three forms of HTTP, and nothing else is", () => {
+test("parseDate accepts the three date formats of HTTP, and nothing else", () => {
   const wanted = Date.UTC(1994, 10, 6, 8, 49, 37);
-  for (const text of ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]) expect(parseDate(text)).toBe(wanted);
-  const years = (two: string) => new Date(parseDate(`Sunday, 06-Nov-${two} 08:49:37 GMT`) ?? 0).getUTCFullYear() - new Date().getUTCFullYear();
+  for (const text of ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"])
+    expect(parseDate(text)).toBe(wanted);
+  const years = (two: string) =>
+    new Date(parseDate(`Sunday, 06-Nov-${two} 08:49:37 GMT`) ?? 0).getUTCFullYear() - new Date().getUTCFullYear();
   for (const two of Array.from({ length: 100 }, (_, year) => String(year).padStart(2, "0"))) {
     expect(years(two)).toBeGreaterThan(-50);
     expect(years(two)).toBeLessThanOrEqual(50);
   }
-  for (const text of [null, "", "yesterday", "1994-11-06", "784111777", "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Foo 1994 08:49:37 GMT"])
+  for (const text of [
+    null,
+    "",
+    "yesterday",
+    "1994-11-06",
+    "784111777",
+    "Sun, 06 Nov 1994 08:49:37 CET",
+    "Sun, 06 Foo 1994 08:49:37 GMT",
+  ])
     expect(parseDate(text)).toBeUndefined();
 });
 
-/** What a download is to be: all of a file or one range of it. */
+/** What a client asks for: a whole file or one range of it. */
 interface Wanted {
   readonly name: string;
   readonly range: string | undefined;
   readonly expected: Buffer;
 }
 
-/** Clients that bring what they got. */
+/** Clients. Each returns the body that it received, or undefined if it was incomplete. */
 const clients = {
   "Bun's fetch": async (url: URL, { name, range }: Wanted) =>
-    Buffer.from(await (await fetch(new URL(name, url), { headers: range === undefined ? {} : { range } })).arrayBuffer()),
+    Buffer.from(
+      await (await fetch(new URL(name, url), { headers: range === undefined ? {} : { range } })).arrayBuffer(),
+    ),
   undici: async (url: URL, { name, range }: Wanted, agent: Agent) => {
-    const { body } = await undiciRequest(new URL(name, url), { dispatcher: agent, headers: range === undefined ? {} : { range } });
+    const { body } = await undiciRequest(new URL(name, url), {
+      dispatcher: agent,
+      headers: range === undefined ? {} : { range },
+    });
     return Buffer.from(await body.arrayBuffer());
   },
   curl: (url: URL, { name, range }: Wanted) => curl(url, name, range),
   "curl, slowly": (url: URL, { name, range }: Wanted) => curl(url, name, range, "--limit-rate", "4M"),
   "a slow socket": async (url: URL, { name, range }: Wanted) => {
-    const { body, complete } = await ask(url, `/${name}`, { headers: range === undefined ? {} : { range } }, () => Bun.sleep(0));
+    const { body, complete } = await ask(url, `/${name}`, { headers: range === undefined ? {} : { range } }, () =>
+      Bun.sleep(0),
+    );
     return complete ? body : undefined;
   },
   "a small socket": async (url: URL, { name, range }: Wanted) => {
-    const { body, complete } = await askThroughSmallBuffer(url, `/${name}`, 4096, () => Bun.sleep(0), { headers: range === undefined ? {} : { range } });
+    const { body, complete } = await askThroughSmallBuffer(url, `/${name}`, 4096, () => Bun.sleep(0), {
+      headers: range === undefined ? {} : { range },
+    });
     return complete ? body : undefined;
   },
 } as const;
 type Client = keyof typeof clients;
-const clientNames: readonly Client[] = ["Bun's fetch", "undici", "curl", "curl, slowly", "a slow socket", "a small socket"];
+const clientNames: readonly Client[] = [
+  "Bun's fetch",
+  "undici",
+  "curl",
+  "curl, slowly",
+  "a slow socket",
+  "a small socket",
+];
 
 async function curl(url: URL, name: string, range: string | undefined, ...options: string[]): Promise<Buffer> {
   const ranged = range === undefined ? [] : ["--header", `Range: ${range}`];
-  const child = Bun.spawn(["curl", "--silent", "--show-error", "--fail", ...options, ...ranged, new URL(name, url).href], { stdout: "pipe" });
+  const child = Bun.spawn(
+    ["curl", "--silent", "--show-error", "--fail", ...options, ...ranged, new URL(name, url).href],
+    { stdout: "pipe" },
+  );
   const content = Buffer.from(await child.stdout.bytes());
   expect(await child.exited).toBe(0);
   return content;
 }
 
-/** Clients that leave: before their request is whole, right after it, or in the middle of the body. */
+/** Clients that disconnect: before their request is complete, right after it, or in the middle of the body. */
 const leavers = [
   async (url: URL, name: string) => {
     const socket = dial(url, requestText(`/${name}`).slice(0, -10));
@@ -300,13 +379,13 @@ const leavers = [
     let received = 0;
     for await (const part of socket) {
       received += part.length;
-      if (received > 300_000) break; // which destroys the socket
+      if (received > 300_000) break; // leaving the loop destroys the socket
     }
   },
 ] as const;
 
 network(
-  "64 connections at once, of curl, undici, Bun's fetch and slow sockets, get every range byte for byte while others disconnect; then no slot is out and no file open",
+  "64 connections of curl, undici, fetch and slow sockets get every range while others disconnect; nothing leaks",
   () =>
     serving({ slots: 32, slotBytes: 16384 }, async (server, folder) => {
       const names = [0, 1, 4095, 65536, 65537, 3 * 2 ** 20 + 11].map((sizeBytes, index) => {
@@ -321,17 +400,25 @@ network(
           const [first, end] = [Math.min(one, other), Math.max(one, other)];
           return { name, range: `bytes=${first}-${end}`, expected: content.subarray(first, end + 1) };
         });
-        const from = fc.nat(last).map((first) => ({ name, range: `bytes=${first}-`, expected: content.subarray(first) }));
-        const suffix = fc.integer({ min: 1, max: content.length }).map((length) => ({ name, range: `bytes=-${length}`, expected: content.subarray(-length) }));
+        const from = fc
+          .nat(last)
+          .map((first) => ({ name, range: `bytes=${first}-`, expected: content.subarray(first) }));
+        const suffix = fc
+          .integer({ min: 1, max: content.length })
+          .map((length) => ({ name, range: `bytes=-${length}`, expected: content.subarray(-length) }));
         return fc.oneof(whole, range, from, suffix);
       });
       const available = clientNames.filter((client) => !client.startsWith("curl") || Bun.which("curl") !== null);
-      const downloads = fc.array(fc.record({ client: fc.constantFrom(...available), wanted, leaver: fc.nat(leavers.length - 1) }), {
-        minLength: 64,
-        maxLength: 64,
-      });
+      const downloads = fc.array(
+        fc.record({ client: fc.constantFrom(...available), wanted, leaver: fc.nat(leavers.length - 1) }),
+        {
+          minLength: 64,
+          maxLength: 64,
+        },
+      );
       const agent = new Agent({ connections: 64 });
-      expect(import.meta.resolve("undici/index.js")).toContain("/node_modules/undici/"); // plain "undici" is Bun's own stand-in for it
+      // The plain specifier "undici" would be Bun's built-in replacement.
+      expect(import.meta.resolve("undici/index.js")).toContain("/node_modules/undici/");
       await fc.assert(
         fc.asyncProperty(downloads, async (plans) => {
           await Promise.all(
@@ -339,7 +426,9 @@ network(
               if (index % 4 === 0) await leavers[leaver]?.(server.url, one.name);
               const got = await clients[client](server.url, one, agent);
               if (got === undefined || !got.equals(one.expected))
-                throw new Error(`${client} got ${got?.length} bytes, or others, for ${one.range} of ${one.name}, which are ${one.expected.length}`);
+                throw new Error(
+                  `${client}: wrong body for ${one.range} of ${one.name}: ${got?.length} bytes instead of ${one.expected.length}`,
+                );
             }),
           );
         }),
@@ -349,32 +438,37 @@ network(
     }),
 );
 
-// Bun 1.4.0 drops the body of an answer to nobody, later versions cancel it. Dropped files are closed, too, and reported, when they are collected.
-network("clients that leave before their answer leave no file open, nor to the collector", async () => {
-  const warnings: string[] = [];
-  const note = ({ message }: Error) => warnings.push(message);
-  let path = "";
-  process.on("warning", note);
-  await serving({}, async (server, folder) => {
-    ({ path } = folder.random("file", 2 ** 20));
-    for (let round = 0; round < times(10); round++) {
-      await Promise.all(
-        Array.from({ length: 32 }, async () => {
-          const socket = dial(server.url, requestText("/file"));
-          await new Promise((resolve) => socket.once("connect", resolve));
-          socket.destroy();
-        }),
-      );
-    }
-  }).finally(() => process.off("warning", note));
-  expect(warnings.filter((message) => message.includes(path))).toEqual([]);
-});
+// If the client is gone, Bun 1.4.0 drops the body of the response; later versions cancel it. A file that is dropped is
+// closed, too, but only when it is collected, and with a warning.
+network(
+  "clients that disconnect before their response leave no file open, and none for the garbage collector to close",
+  async () => {
+    const warnings: string[] = [];
+    const note = ({ message }: Error) => warnings.push(message);
+    let path = "";
+    process.on("warning", note);
+    await serving({}, async (server, folder) => {
+      ({ path } = folder.random("file", 2 ** 20));
+      for (let round = 0; round < times(10); round++) {
+        await Promise.all(
+          Array.from({ length: 32 }, async () => {
+            const socket = dial(server.url, requestText("/file"));
+            await new Promise((resolve) => socket.once("connect", resolve));
+            socket.destroy();
+          }),
+        );
+      }
+    }).finally(() => process.off("warning", note));
+    expect(warnings.filter((message) => message.includes(path))).toEqual([]);
+  },
+);
 
-network("clients that read nothing keep nobody from being served", () =>
+network("clients that read nothing do not keep others from being served", () =>
   serving({ slots: 6, slotBytes: 65536 }, async (server, folder) => {
-    truncateSync(folder.write("large", ""), 2 ** 28); // more than the kernel's own buffers would take
+    truncateSync(folder.write("large", ""), 2 ** 28); // more than fits into the kernel's socket buffers
     const { content } = folder.random("file", 2 ** 20);
-    for (let download = 0; download < 4; download++) await ask(server.url, "/file"); // which take their share, and give it back
+    // Each takes its share of the slots, and gives it back.
+    for (let download = 0; download < 4; download++) await ask(server.url, "/file");
     const getStuck = async () => {
       const socket = dial(server.url, requestText("/large"));
       await new Promise((resolve) => socket.once("data", resolve));
@@ -383,15 +477,16 @@ network("clients that read nothing keep nobody from being served", () =>
     const stuck = [await getStuck()];
     await until(() => server.pool.stats().held === 3); // its share: one being sent, two read ahead
     stuck.push(...(await Promise.all(Array.from({ length: 11 }, getStuck))));
-    // Until nothing is read for them any more.
-    for (let reads = -1; reads !== server.ring.stats().submitted; await Bun.sleep(20)) reads = server.ring.stats().submitted;
+    // Wait until the server reads nothing more for them.
+    for (let reads = -1; reads !== server.ring.stats().submitted; await Bun.sleep(20))
+      reads = server.ring.stats().submitted;
     const { complete, body } = await ask(server.url, "/file");
     expect([complete, body.equals(content)]).toEqual([true, true]);
     for (const socket of stuck) socket.destroy();
   }),
 );
 
-network("a file that is cut off while it is sent is an incomplete answer, and not a shorter file", () =>
+network("a file that is truncated while it is sent gives an incomplete response, not a shorter file", () =>
   serving({}, async (server, folder) => {
     const { path } = folder.random("file", 16 * 2 ** 20);
     let isCut = false;
@@ -403,7 +498,7 @@ network("a file that is cut off while it is sent is an incomplete answer, and no
   }),
 );
 
-network("a file that is replaced while it is sent is sent as it was", () =>
+network("a file that is replaced while it is sent is sent with its old content", () =>
   serving({}, async (server, folder) => {
     const { path, content } = folder.random("file", 16 * 2 ** 20);
     let isReplaced = false;
@@ -416,12 +511,16 @@ network("a file that is replaced while it is sent is sent as it was", () =>
   }),
 );
 
-network("closing the server ends its connections, in whatever state they are, and leaves nothing open", () =>
+network("closing the server ends its connections, whatever their state, and leaves nothing open", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     folder.random("large", 8 * 2 ** 20);
     const server = serveFiles({ folder: folder.path, hostname: "127.0.0.1", writable: true });
-    const requests = [requestText("/large"), "GET /large HT", `${requestText("/new", { method: "PUT", headers: { "content-length": "9" } })}part`];
+    const requests = [
+      requestText("/large"),
+      "GET /large HT",
+      `${requestText("/new", { method: "PUT", headers: { "content-length": "9" } })}part`,
+    ];
     const sockets = await Promise.all(
       requests.map(async (text) => {
         const socket = dial(server.url, text);
@@ -438,7 +537,7 @@ network("closing the server ends its connections, in whatever state they are, an
   }),
 );
 
-network("PUT stores a file, replaces one, and keeps to its preconditions", () =>
+network("PUT creates or replaces a file, and honours preconditions", () =>
   serving({ writable: true, slots: 4, slotBytes: 4096 }, async (server, folder) => {
     mkdirSync(`${folder.path}/sub`);
     const content = Buffer.alloc(300_000, "0123456789abcde");
@@ -451,7 +550,12 @@ network("PUT stores a file, replaces one, and keeps to its preconditions", () =>
     expect((await ask(server.url, "/file", { method: "HEAD" })).headers["etag"]).toBe(etag);
     const inode = statSync(`${folder.path}/file`).ino;
 
-    for (const headers of [{ "if-none-match": "*" }, { "if-none-match": etag }, { "if-match": '"other"' }, { "if-unmodified-since": lastModified }])
+    for (const headers of [
+      { "if-none-match": "*" },
+      { "if-none-match": etag },
+      { "if-match": '"other"' },
+      { "if-unmodified-since": lastModified },
+    ])
       expect((await put("file", "no", headers)).status).toBe(412);
     expect((await put("absent", "no", { "if-match": "*" })).status).toBe(412);
     expect((await put("file", "no", { "content-range": "bytes 0-1/5" })).status).toBe(400);
@@ -468,12 +572,15 @@ network("PUT stores a file, replaces one, and keeps to its preconditions", () =>
 
     const replaced = await put("file", "new", { "if-match": etag });
     expect([replaced.status, readFileSync(`${folder.path}/file`, "utf8")]).toEqual([204, "new"]);
-    expect([(await put("sub/empty", undefined, { "if-none-match": "*" })).status, statSync(`${folder.path}/sub/empty`).size]).toEqual([201, 0]);
+    expect([
+      (await put("sub/empty", undefined, { "if-none-match": "*" })).status,
+      statSync(`${folder.path}/sub/empty`).size,
+    ]).toEqual([201, 0]);
     expect([readdirSync(folder.path).sort(), readdirSync(`${folder.path}/sub`)]).toEqual([["file", "sub"], ["empty"]]);
   }),
 );
 
-network("PUT follows no link: it replaces one, and one to a folder outside is no folder", () =>
+network("PUT follows no symbolic link: it replaces a link, and refuses paths through one that leaves the folder", () =>
   serving({ writable: true }, async (server, folder) => {
     using outside = new Folder();
     const secret = outside.write("secret", "secret");
@@ -481,45 +588,74 @@ network("PUT follows no link: it replaces one, and one to a folder outside is no
     symlinkSync(outside.path, `${folder.path}/way`);
     const put = async (name: string) => (await fetch(new URL(name, server.url), { method: "PUT", body: "new" })).status;
     expect([await put("link"), await put("way/new"), await put("way")]).toEqual([204, 404, 204]);
-    expect([readFileSync(secret, "utf8"), readFileSync(`${folder.path}/link`, "utf8"), readdirSync(outside.path)]).toEqual(["secret", "new", ["secret"]]);
+    expect([
+      readFileSync(secret, "utf8"),
+      readFileSync(`${folder.path}/link`, "utf8"),
+      readdirSync(outside.path),
+    ]).toEqual(["secret", "new", ["secret"]]);
   }),
 );
 
-network("of uploads to one name that all ask for it to be absent, one gets it, and what is there is all of its content", () =>
-  serving({ writable: true, slots: 4, slotBytes: 4096 }, async (server, folder) => {
-    for (let round = 0; round < times(10); round++) {
-      const contents = Array.from({ length: 16 }, (_, index) => Buffer.alloc(10_000, index));
-      const statuses = await Promise.all(
-        contents.map(async (body) => (await fetch(new URL("file", server.url), { method: "PUT", body, headers: { "if-none-match": "*" } })).status),
-      );
-      expect(statuses.toSorted()).toEqual([201, ...Array.from({ length: 15 }, () => 412)]);
-      expect(readFileSync(`${folder.path}/file`).equals(contents[statuses.indexOf(201)] ?? Buffer.alloc(0))).toBe(true);
-      expect(readdirSync(folder.path)).toEqual(["file"]);
-      rmSync(`${folder.path}/file`);
-    }
-  }),
+network(
+  "of concurrent uploads to one name with If-None-Match: *, exactly one succeeds, and the file has its whole content",
+  () =>
+    serving({ writable: true, slots: 4, slotBytes: 4096 }, async (server, folder) => {
+      for (let round = 0; round < times(10); round++) {
+        const contents = Array.from({ length: 16 }, (_, index) => Buffer.alloc(10_000, index));
+        const statuses = await Promise.all(
+          contents.map(
+            async (body) =>
+              (await fetch(new URL("file", server.url), { method: "PUT", body, headers: { "if-none-match": "*" } }))
+                .status,
+          ),
+        );
+        expect(statuses.toSorted()).toEqual([201, ...Array.from({ length: 15 }, () => 412)]);
+        expect(readFileSync(`${folder.path}/file`).equals(contents[statuses.indexOf(201)] ?? Buffer.alloc(0))).toBe(
+          true,
+        );
+        expect(readdirSync(folder.path)).toEqual(["file"]);
+        rmSync(`${folder.path}/file`);
+      }
+    }),
 );
 
-network("closing the server at whatever moment of an upload leaves the file or nothing", () =>
+network("closing the server at any moment of an upload leaves the whole file or nothing", () =>
   leavingNothing(async () => {
     for (let round = 0; round < times(30); round++) {
       using folder = new Folder();
-      const server = serveFiles({ folder: folder.path, hostname: "127.0.0.1", writable: true, slots: 4, slotBytes: 4096 });
+      const server = serveFiles({
+        folder: folder.path,
+        hostname: "127.0.0.1",
+        writable: true,
+        slots: 4,
+        slotBytes: 4096,
+      });
       const sockets = Array.from({ length: 8 }, (_, index) => {
-        const socket = dial(server.url, requestText(`/new${index}`, { method: "PUT", headers: { "content-length": "20000" }, body: "x".repeat(20_000) }));
+        const socket = dial(
+          server.url,
+          requestText(`/new${index}`, {
+            method: "PUT",
+            headers: { "content-length": "20000" },
+            body: "x".repeat(20_000),
+          }),
+        );
         return new Promise((resolve) => socket.resume().once("close", resolve));
       });
       await until(() => readdirSync(folder.path).length > round % 8);
       for (let turn = 0; turn < round % 5; turn++) await new Promise((resolve) => setImmediate(resolve));
       await server[Symbol.asyncDispose]();
       await Promise.all(sockets);
-      expect(readdirSync(folder.path).filter((name) => !name.startsWith("new") || statSync(`${folder.path}/${name}`).size !== 20_000)).toEqual([]);
+      expect(
+        readdirSync(folder.path).filter(
+          (name) => !name.startsWith("new") || statSync(`${folder.path}/${name}`).size !== 20_000,
+        ),
+      ).toEqual([]);
       expect(fdsUnder(folder.path)).toBe(0);
     }
   }),
 );
 
-network("an upload whose client disconnects leaves the old file and nothing else", () =>
+network("an upload whose client disconnects leaves the old file, and nothing else", () =>
   serving({ writable: true, slots: 4, slotBytes: 4096 }, async (server, folder) => {
     folder.write("file", "old");
     const chunked = `${requestText("/file", { method: "PUT", headers: { "transfer-encoding": "chunked" } })}5\r\nhello\r\n`;
@@ -538,10 +674,13 @@ needs(
   "a loopback interface",
   "a processor that is not emulated",
   "curl",
-)("as a program it serves a folder, takes an upload of curl's, and ends at SIGTERM", async () => {
+)("the program serves a folder, accepts an upload from curl, and ends on SIGTERM", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 200_000);
-  const child = Bun.spawn([process.execPath, program, "--port", "0", "--writable", folder.path], { stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn([process.execPath, program, "--port", "0", "--writable", folder.path], {
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   const reader = child.stdout.getReader();
   const url = / at (http:\S+)/.exec(new TextDecoder().decode((await reader.read()).value))?.[1] ?? "";
   expect((await curl(new URL(url), "file", "bytes=100-")).equals(content.subarray(100))).toBe(true);
@@ -551,14 +690,25 @@ needs(
   expect([await child.exited, await child.stderr.text()]).toEqual([0, ""]);
 });
 
-needs("a processor that is not emulated")("--help prints the options; nonsense is refused with status 2", async () => {
-  const run = (...args: string[]) => Bun.spawnSync([process.execPath, program, ...args]);
-  const help = run("--help");
-  expect([help.exitCode, help.stderr.toString()]).toEqual([0, ""]);
-  for (const option of ["--port", "--host", "--writable", "--slots", "--slot-bytes", "--help"]) expect(help.stdout.toString()).toContain(option);
-  for (const args of [[], ["a", "b"], ["--nonsense", "."], ["--port", "x", "."], ["--slots", "0", "."], ["/absent"]]) {
-    const { exitCode, stdout, stderr } = run(...args);
-    expect([exitCode, stdout.toString()]).toEqual([2, ""]);
-    expect(stderr.toString()).toContain("file-server:");
-  }
-});
+needs("a processor that is not emulated")(
+  "--help prints the options; invalid arguments are refused with status 2",
+  async () => {
+    const run = (...args: string[]) => Bun.spawnSync([process.execPath, program, ...args]);
+    const help = run("--help");
+    expect([help.exitCode, help.stderr.toString()]).toEqual([0, ""]);
+    for (const option of ["--port", "--host", "--writable", "--slots", "--slot-bytes", "--help"])
+      expect(help.stdout.toString()).toContain(option);
+    for (const args of [
+      [],
+      ["a", "b"],
+      ["--nonsense", "."],
+      ["--port", "x", "."],
+      ["--slots", "0", "."],
+      ["/absent"],
+    ]) {
+      const { exitCode, stdout, stderr } = run(...args);
+      expect([exitCode, stdout.toString()]).toEqual([2, ""]);
+      expect(stderr.toString()).toContain("file-server:");
+    }
+  },
+);

@@ -14,7 +14,7 @@ type Either = RingFile | FileHandle;
 
 const content = "0123456789\nabc\n";
 
-/** What a stream brings of a file of a ring, and of a FileHandle: the same, and the files are the same afterwards. */
+/** Checks that `act` has the same outcome with a RingFile and a FileHandle, and leaves both files the same. */
 async function same(act: (file: Either) => Promise<unknown>, text: string | Uint8Array = content): Promise<void> {
   using folder = new Folder();
   await using ring = new Ring();
@@ -24,16 +24,20 @@ async function same(act: (file: Either) => Promise<unknown>, text: string | Uint
     const file = await open(path);
     const [outcome] = await Promise.allSettled([act(file)]);
     const failure: unknown = outcome.status === "rejected" ? outcome.reason : undefined;
-    const told = failure instanceof Error ? [failure.name, failure.message, Reflect.get(failure, "code"), failure.cause] : Reflect.get(outcome, "value");
-    outcomes.push([act.toString(), told, file.fd === -1, Bun.hash(readFileSync(path))]);
-    // Bun 1.4.5's FileHandle throws where a stream of it was refused, and waits for one that does not close it.
+    const result =
+      failure instanceof Error
+        ? [failure.name, failure.message, Reflect.get(failure, "code"), failure.cause]
+        : Reflect.get(outcome, "value");
+    outcomes.push([act.toString(), result, file.fd === -1, Bun.hash(readFileSync(path))]);
+    // In Bun 1.4.5, FileHandle's close() throws if the creation of a stream was refused, and waits for a stream that
+    // does not close the file. So only a RingFile's close is awaited.
     const closing = file.close().catch(() => undefined);
     if (file instanceof RingFile) await closing;
   }
   expect(outcomes[0]).toEqual(outcomes[1]);
 }
 
-/** The streams of both, whose types differ in nothing that counts. */
+/** The streams of either. Their types differ only in details that do not matter here. */
 const readStream = (file: Either, options?: object) => file.createReadStream(options);
 const writeStream = (file: Either, options?: object) => file.createWriteStream(options);
 
@@ -62,17 +66,37 @@ async function taken(file: Either, length: number): Promise<string> {
   return String(buffer);
 }
 
-test("createReadStream gives Node's stream, with the options of FileHandle's", () =>
+test("createReadStream returns Node's stream, and takes the options of FileHandle's", () =>
   leavingNothing(async () => {
     await same((file) => chunksOf(file));
     await same((file) => chunksOf(file, { autoClose: false }));
     await same((file) => chunksOf(file, { start: 2, end: 7, highWaterMark: 4, encoding: "latin1" }));
-    await same(async (file) => [await taken(file, 2), await chunksOf(file, { end: 5, autoClose: false }), await taken(file, 20)]);
-    await same(async (file) => [await taken(file, 2), await chunksOf(file, { start: 5, autoClose: false }), await taken(file, 20)]);
+    await same(async (file) => [
+      await taken(file, 2),
+      await chunksOf(file, { end: 5, autoClose: false }),
+      await taken(file, 20),
+    ]);
+    await same(async (file) => [
+      await taken(file, 2),
+      await chunksOf(file, { start: 5, autoClose: false }),
+      await taken(file, 20),
+    ]);
     const reason = new Error("enough");
-    for (const options of [{ start: 5, end: 2 }, { start: -1 }, { start: Number.NaN }, { start: "x" }, { end: "x" }, { encoding: "nope" }, { signal: 1 }])
+    for (const options of [
+      { start: 5, end: 2 },
+      { start: -1 },
+      { start: Number.NaN },
+      { start: "x" },
+      { end: "x" },
+      { encoding: "nope" },
+      { signal: 1 },
+    ])
       await same((file) => chunksOf(file, options));
-    for (const options of [{ highWaterMark: -1 }, { end: Number.POSITIVE_INFINITY }, { signal: AbortSignal.abort(reason) }])
+    for (const options of [
+      { highWaterMark: -1 },
+      { end: Number.POSITIVE_INFINITY },
+      { signal: AbortSignal.abort(reason) },
+    ])
       await same((file) => chunksOf(file, options));
     const facts = async (file: Either) => {
       const stream = readStream(file, { start: 1 });
@@ -87,7 +111,7 @@ test("createReadStream gives Node's stream, with the options of FileHandle's", (
     await same((file) => chunksOf(file), new Uint8Array(300_000).fill(97));
   }));
 
-test("createWriteStream gives Node's stream, with the options of FileHandle's", () =>
+test("createWriteStream returns Node's stream, and takes the options of FileHandle's", () =>
   leavingNothing(async () => {
     await same((file) => written(file, {}, "ab", Buffer.from("cd"), "ef"));
     await same((file) => written(file, { start: 3 }, "ab", Buffer.from("cd"), "ef"));
@@ -99,7 +123,8 @@ test("createWriteStream gives Node's stream, with the options of FileHandle's", 
     await same((file) => written(file, { encoding: "hex" }, "6162"));
     await same((file) => written(file, { flush: true }, "6162"));
     await same((file) => written(file, { start: 2 }, ...Array.from({ length: 2000 }, (_, index) => `${index} `)));
-    for (const options of [{ flush: 1 }, { start: -1 }, { signal: AbortSignal.abort(new Error("enough")) }]) await same((file) => written(file, options, "x"));
+    for (const options of [{ flush: 1 }, { start: -1 }, { signal: AbortSignal.abort(new Error("enough")) }])
+      await same((file) => written(file, options, "x"));
     await same(async (file) => {
       const stream = writeStream(file, { start: 2 });
       stream.cork();
@@ -113,13 +138,20 @@ test("createWriteStream gives Node's stream, with the options of FileHandle's", 
     await same((file) => pipeline(new Blob(["of a ", "blob"]).stream(), writeStream(file)));
   }));
 
-test("readLines takes the options of createReadStream, and closes the file at its end", () =>
+test("readLines takes the options of createReadStream, and closes the file at the end", () =>
   leavingNothing(async () => {
-    for (const options of [undefined, {}, { autoClose: false }, { start: 2, end: 5 }, { encoding: "hex" }, { highWaterMark: 1 }] as const)
+    for (const options of [
+      undefined,
+      {},
+      { autoClose: false },
+      { start: 2, end: 5 },
+      { encoding: "hex" },
+      { highWaterMark: 1 },
+    ] as const)
       await same((file) => Array.fromAsync(file.readLines(options)));
   }));
 
-test("readableWebStream gives the content from the file's own position on, once", () =>
+test("readableWebStream returns the content from the file's own position on, and only once", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
@@ -127,17 +159,23 @@ test("readableWebStream gives the content from the file's own position on, once"
     await using file = await ring.open(path);
     await file.read(Buffer.alloc(10));
     expect(Buffer.compare(await new Response(file.readableWebStream()).bytes(), bytes.subarray(10))).toBe(0);
-    expect([file.closed, await thrown(() => file.readableWebStream())]).toEqual([false, expect.objectContaining({ code: "ERR_INVALID_STATE" })]);
+    expect([file.closed, await thrown(() => file.readableWebStream())]).toEqual([
+      false,
+      expect.objectContaining({ code: "ERR_INVALID_STATE" }),
+    ]);
     const closing = await ring.open(path);
     const reader = closing.readableWebStream({ type: "bytes", autoClose: true }).getReader({ mode: "byob" });
     const { value } = await reader.read(new Uint8Array(4));
     expect(value).toEqual(Uint8Array.from(bytes.subarray(0, 4)));
     await reader.cancel();
     expect(closing.closed).toBe(true);
-    expect(await thrown(() => closing.readableWebStream())).toMatchObject({ code: "ERR_INVALID_STATE", message: "Invalid state: The FileHandle is closed" });
+    expect(await thrown(() => closing.readableWebStream())).toMatchObject({
+      code: "ERR_INVALID_STATE",
+      message: "Invalid state: The FileHandle is closed",
+    });
   }));
 
-test("of a file that is closed there are no streams, and one that it has fails with EBADF", () =>
+test("a closed file makes no streams, and the streams that it made fail with EBADF", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
@@ -152,7 +190,7 @@ test("of a file that is closed there are no streams, and one that it has fails w
   }));
 
 needs("mounts of tmpfs")(
-  "a stream that a full disk stops has written what there was room for, and says ENOSPC, also where several chunks travel together",
+  "a stream that fills the disk writes what there is room for and fails with ENOSPC, even if it writes chunks together",
   () =>
     leavingNothing(async () => {
       using mount = new Mount("tmpfs", smallest.tmpfs);
@@ -170,7 +208,7 @@ needs("mounts of tmpfs")(
     }),
 );
 
-test("a stream keeps its file: nobody else has to", () =>
+test("a stream keeps its file alive without any other reference to it", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();

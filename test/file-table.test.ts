@@ -10,62 +10,66 @@ import { leavingNothing } from "./support/resources.ts";
 
 const POLLIN = 1;
 
-/** Descriptors of this process's rings. */
+/** The descriptors of this process's rings. */
 function ringDescriptors(): string[] {
   return readdirSync("/proc/self/fd").filter((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[io_uring]";
     } catch {
-      return false; // the listing's own
+      return false; // the descriptor of the listing itself, closed by now
     }
   });
 }
 
-/** The registered file table of a ring, as the kernel shows it: its size, and how many files are in it. */
+/** A ring's registered file table as the kernel shows it in /proc: its size, and the number of files in it. */
 function tableOf(ringFd: string): { size: number; files: number } {
   const text = readFileSync(`/proc/self/fdinfo/${ringFd}`, "latin1");
   const [, size, list = ""] = /^UserFiles:\s+(\d+)\n((?: .*\n)*)/m.exec(text) ?? [];
   return { size: Number(size), files: list.split("\n").filter((line) => /^\s*\d+: (?!<none>)/.test(line)).length };
 }
 
-needs("clone of ranges (Linux 6.13)")("a file is in the ring's registered table from its opening to its close, and the table grows", () =>
-  leavingNothing(async () => {
-    using folder = new Folder();
-    const paths = Array.from({ length: 100 }, (_, index) => folder.write(`${index}`, `content of ${index}`));
-    const others = ringDescriptors(); // what other test files have left to be collected
-    await using ring = new Ring();
-    const [ringFd = ""] = ringDescriptors().filter((fd) => !others.includes(fd));
-    expect(tableOf(ringFd)).toEqual({ size: 0, files: 0 });
-    const first = await ring.open(paths[0] ?? "");
-    expect(tableOf(ringFd)).toEqual({ size: 64, files: 1 });
-    const files = [first, ...(await Promise.all(paths.slice(1).map((path) => ring.open(path))))];
-    expect(tableOf(ringFd)).toEqual({ size: 128, files: 100 });
-    for (const [index, file] of files.entries()) expect(await file.readFile("utf8")).toBe(`content of ${index}`);
-    await Promise.all(files.slice(10).map((file) => file.close()));
-    expect(tableOf(ringFd)).toEqual({ size: 128, files: 10 });
-  }),
+needs("clone of ranges (Linux 6.13)")(
+  "a file is in the ring's registered file table from its open to its close, and the table grows",
+  () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      const paths = Array.from({ length: 100 }, (_, index) => folder.write(`${index}`, `content of ${index}`));
+      const others = ringDescriptors(); // rings that other test files left to the garbage collector
+      await using ring = new Ring();
+      const [ringFd = ""] = ringDescriptors().filter((fd) => !others.includes(fd));
+      expect(tableOf(ringFd)).toEqual({ size: 0, files: 0 });
+      const first = await ring.open(paths[0] ?? "");
+      expect(tableOf(ringFd)).toEqual({ size: 64, files: 1 });
+      const files = [first, ...(await Promise.all(paths.slice(1).map((path) => ring.open(path))))];
+      expect(tableOf(ringFd)).toEqual({ size: 128, files: 100 });
+      for (const [index, file] of files.entries()) expect(await file.readFile("utf8")).toBe(`content of ${index}`);
+      await Promise.all(files.slice(10).map((file) => file.close()));
+      expect(tableOf(ringFd)).toEqual({ size: 128, files: 10 });
+    }),
 );
 
-needs("clone of ranges (Linux 6.13)")("reads and writes name the file's entry, what the kernel does in its workers the descriptor", () =>
-  leavingNothing(async () => {
-    using folder = new Folder();
-    using pool = new BufferPool({ count: 1, size: 4096 });
-    await using ring = new Ring({ pool });
-    const file = await ring.open(folder.write("file", "through the table"), "r+");
-    await using other = await ring.open(folder.write("other", "by descriptor"), "r+");
-    using buffer = await pool.acquire();
-    redirect(file.fd, other.fd);
-    expect(await file.readFixed(buffer, { position: 0 })).toBe(17);
-    expect(await file.readFile("utf8")).toBe("through the table");
-    expect(await file.writeFixed(buffer, { position: 17, length: 17 })).toBe(17);
-    expect((await file.readv([Buffer.alloc(40)], 0)).bytesRead).toBe(34);
-    expect((await file.stat()).size).toBe(13);
-    await Promise.all(ring.chain([() => file.write("chained", 0), () => ring.nop()]));
-    expect(readFileSync(`${folder.path}/other`, "utf8")).toBe("chainedriptor");
-  }),
+needs("clone of ranges (Linux 6.13)")(
+  "reads and writes use the file's table entry; requests that kernel workers run use its descriptor",
+  () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      using pool = new BufferPool({ count: 1, size: 4096 });
+      await using ring = new Ring({ pool });
+      const file = await ring.open(folder.write("file", "through the table"), "r+");
+      await using other = await ring.open(folder.write("other", "by descriptor"), "r+");
+      using buffer = await pool.acquire();
+      redirect(file.fd, other.fd);
+      expect(await file.readFixed(buffer, { position: 0 })).toBe(17);
+      expect(await file.readFile("utf8")).toBe("through the table");
+      expect(await file.writeFixed(buffer, { position: 17, length: 17 })).toBe(17);
+      expect((await file.readv([Buffer.alloc(40)], 0)).bytesRead).toBe(34);
+      expect((await file.stat()).size).toBe(13);
+      await Promise.all(ring.chain([() => file.write("chained", 0), () => ring.nop()]));
+      expect(readFileSync(`${folder.path}/other`, "utf8")).toBe("chainedriptor");
+    }),
 );
 
-test("requests in flight, and prepared ones, keep their files while the table grows", () =>
+test("requests in flight and prepared requests keep their files while the table grows", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     using ends = sockets();
@@ -75,7 +79,10 @@ test("requests in flight, and prepared ones, keep their files while the table gr
     const waiting = ring.poll(ends.readFd, POLLIN);
     for (let count = 1; count < 150; count++) {
       const opened = await ring.open(folder.write(`${count}`, `${count}`));
-      const [mine, its] = await Promise.all([first.read(Buffer.alloc(8), 0, 8, 0), opened.read(Buffer.alloc(8), 0, 8, 0)]);
+      const [mine, its] = await Promise.all([
+        first.read(Buffer.alloc(8), 0, 8, 0),
+        opened.read(Buffer.alloc(8), 0, 8, 0),
+      ]);
       expect([mine.bytesRead, its.bytesRead]).toEqual([5, `${count}`.length]);
     }
     writeSync(ends.writeFd, "x");
@@ -92,7 +99,8 @@ test("files stay readable while the table grows and others close", () =>
       const [ringFd = ""] = ringDescriptors().filter((fd) => !others.includes(fd));
       const files = [];
       for (const path of paths.slice(0, 64)) files.push(await ring.open(path));
-      // The close is prepared when the table is made anew, and the stat keeps the two in one submission.
+      // The open makes the ring register a larger table. The close waits for the stat, which is submitted together with
+      // the open: so it is prepared, but not yet submitted, when the table is replaced.
       const [last] = await Promise.all([ring.open(paths[64] ?? ""), files[closing]?.stat(), files[closing]?.close()]);
       for (const [index, file] of [...files, last].entries())
         if (index !== closing) expect((await file.read(Buffer.alloc(2), 0, 2, 0)).bytesRead).toBe(`${index}`.length);
@@ -101,7 +109,7 @@ test("files stay readable while the table grows and others close", () =>
     }
   }));
 
-test("a pipe's end that is closed is closed for the reader at once, whatever else is in flight", () =>
+test("when a pipe's write end is closed, its reader sees the end at once, whatever else is in flight", () =>
   leavingNothing(async () => {
     using never = sockets();
     using ends = pipe();
@@ -118,6 +126,6 @@ test("a pipe's end that is closed is closed for the reader at once, whatever els
     expect(await poll).toBe("AbortError");
   }));
 
-test("where the table cannot be, files are used by their descriptors", async () => {
+test("if the file table cannot be registered, files are used by their descriptors", async () => {
   expect(await run("few-files")).toMatchObject({ exitCode: 0, stdout: "40 files read\n", stderr: "" });
 });

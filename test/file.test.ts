@@ -13,21 +13,34 @@ import { Folder, type Place } from "./support/files.ts";
 import { fc } from "./support/properties.ts";
 import { leavingNothing } from "./support/resources.ts";
 
-type Handle = Pick<RingFile, "read" | "write" | "readv" | "writev" | "truncate" | "readFile" | "writeFile" | "appendFile" | "stat" | "sync" | "datasync">;
+type Handle = Pick<
+  RingFile,
+  | "read"
+  | "write"
+  | "readv"
+  | "writev"
+  | "truncate"
+  | "readFile"
+  | "writeFile"
+  | "appendFile"
+  | "stat"
+  | "sync"
+  | "datasync"
+>;
 type Step = { readonly name: string; run(file: Handle): Promise<unknown> };
 
-/** What the steps of a program are made of. */
+/** Generators of what a program's steps are made of. */
 interface Material {
   /** Lengths and offsets, in bytes. */
   readonly size: fc.Arbitrary<number>;
   readonly bytes: fc.Arbitrary<Uint8Array>;
-  /** Memory of some kind, with the content. */
+  /** Copies content into memory of some kind. */
   readonly memory: fc.Arbitrary<(content: Uint8Array) => Uint8Array>;
 }
 
 const encoding = fc.constantFrom("utf8", "hex", "base64", "latin1", "utf16le") as fc.Arbitrary<BufferEncoding>;
 
-/** `bytes` before an address that is a multiple of 4096, or a little after it. */
+/** A copy of `content` that begins `shift` bytes after an address that is a multiple of 4096. */
 function aligned(content: Uint8Array, shift: number): Uint8Array {
   const memory = new Uint8Array(new SharedArrayBuffer(content.length + 8192));
   const start = (4096 - (ptr(memory) % 4096)) % 4096;
@@ -50,7 +63,7 @@ const buffered: Material = {
   ),
 };
 
-/** Mostly what O_DIRECT takes. */
+/** Mostly sizes that O_DIRECT accepts. */
 const directSize = fc.oneof(
   { weight: 12, arbitrary: fc.nat(4).map((pages) => pages * 4096) },
   { weight: 2, arbitrary: fc.nat(16).map((sectors) => sectors * 512) },
@@ -58,7 +71,9 @@ const directSize = fc.oneof(
 );
 const direct: Material = {
   size: directSize,
-  bytes: fc.tuple(directSize, fc.nat(250)).map(([length, seed]) => Uint8Array.from({ length }, (_, index) => (seed + index + (index >> 8)) & 0xff)),
+  bytes: fc
+    .tuple(directSize, fc.nat(250))
+    .map(([length, seed]) => Uint8Array.from({ length }, (_, index) => (seed + index + (index >> 8)) & 0xff)),
   memory: fc
     .oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(1, 4, 100, 512, 2048) })
     .map((shift) => (content) => aligned(content, shift)),
@@ -80,17 +95,28 @@ function stepsOf({ size, bytes, memory }: Material): fc.Arbitrary<Step> {
     fc.tuple(bytes, memory, size, size, position).map(([content, kind, offset, length, at]) => ({
       name: `read ${content.length} ${offset} ${length} ${at}`,
       run: (file: Handle) =>
-        readOf(file.read(kind(content), Math.min(offset, content.length), Math.min(length, content.length - Math.min(offset, content.length)), at)),
+        readOf(
+          file.read(
+            kind(content),
+            Math.min(offset, content.length),
+            Math.min(length, content.length - Math.min(offset, content.length)),
+            at,
+          ),
+        ),
     })),
     fc.tuple(bytes, memory, position).map(([content, kind, at]) => ({
       name: `read by options ${content.length} ${at}`,
-      run: (file: Handle) => readOf(file.read({ buffer: kind(content), ...(at === undefined ? {} : { position: at }) })),
+      run: (file: Handle) =>
+        readOf(file.read({ buffer: kind(content), ...(at === undefined ? {} : { position: at }) })),
     })),
     fc.tuple(bytes, memory, size, position).map(([content, kind, offset, at]) => ({
       name: `write ${content.length} ${offset} ${at}`,
       run: (file: Handle) => {
         const data = kind(content);
-        return writtenOf(file.write(data, Math.min(offset, content.length), null, typeof at === "bigint" ? Number(at) : at), data);
+        return writtenOf(
+          file.write(data, Math.min(offset, content.length), null, typeof at === "bigint" ? Number(at) : at),
+          data,
+        );
       },
     })),
     fc.tuple(fc.string({ maxLength: 300, unit: "grapheme" }), size).map(([text, at]) => ({
@@ -119,28 +145,33 @@ function stepsOf({ size, bytes, memory }: Material): fc.Arbitrary<Step> {
     fc.constant({ name: "stat", run: async (file: Handle) => (await file.stat()).size }),
     fc.constant({ name: "sync", run: (file: Handle) => file.sync() }),
     fc.constant({ name: "datasync", run: (file: Handle) => file.datasync() }),
-    fc.constant({ name: "read of its own", run: (file: Handle) => readOf(file.read()) }),
+    fc.constant({ name: "read into its own buffer", run: (file: Handle) => readOf(file.read()) }),
     encoding.map((name) => ({ name: `readFile ${name}`, run: (file: Handle) => file.readFile(name) })),
     fc.constant({ name: "readFile", run: async (file: Handle) => (await file.readFile()).toString("hex") }),
-    fc.tuple(bytes, memory).map(([content, kind]) => ({ name: `writeFile ${content.length}`, run: (file: Handle) => file.writeFile(kind(content)) })),
+    fc.tuple(bytes, memory).map(([content, kind]) => ({
+      name: `writeFile ${content.length}`,
+      run: (file: Handle) => file.writeFile(kind(content)),
+    })),
     fc
       .tuple(fc.string({ maxLength: 300 }), encoding)
       .map(([text, name]) => ({ name: `appendFile ${name}`, run: (file: Handle) => file.appendFile(text, name) })),
   );
 }
 
-/** What went wrong: an error's code. */
+/** The code of the error that a promise rejected with, or undefined. */
 function codeOf(outcome: PromiseSettledResult<unknown>): unknown {
   if (outcome.status === "fulfilled") return undefined;
   const error: unknown = outcome.reason;
   return error instanceof Error && "code" in error ? `${error.code}` : error;
 }
 
-/** What a step brings: a value, or an error's code. */
+/** A step's outcome: a value, or an error's code. */
 async function outcomeOf(step: Step, file: Handle): Promise<unknown> {
   const [outcome] = await Promise.allSettled([step.run(file)]);
   if (outcome.status === "rejected") return codeOf(outcome);
-  return typeof outcome.value === "string" && outcome.value.length > 100 ? `${outcome.value.length} ${Bun.hash(outcome.value)}` : outcome.value;
+  return typeof outcome.value === "string" && outcome.value.length > 100
+    ? `${outcome.value.length} ${Bun.hash(outcome.value)}`
+    : outcome.value;
 }
 
 const flagsOf = {
@@ -151,12 +182,21 @@ const flagsOf = {
   w: constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC,
 } as const;
 
-/** One program on a file that the ring opens, and on one that node opens: each step has to bring the same, and both files have to end the same. */
-async function compare(ring: Ring, place: Place, flags: string | number, program: readonly Step[], content: Uint8Array): Promise<void> {
+/**
+ * Runs one program on a file that the ring opens and on one that node:fs opens. Each step has to have the same outcome
+ * on both, and both files have to have the same content in the end.
+ */
+async function compare(
+  ring: Ring,
+  place: Place,
+  flags: string | number,
+  program: readonly Step[],
+  content: Uint8Array,
+): Promise<void> {
   using folder = new Folder(place);
   const mine = folder.write("mine", content);
   const theirs = folder.write("theirs", content);
-  // Some file systems know no O_DIRECT, and say so here.
+  // Some file systems do not support O_DIRECT, and refuse it here.
   const [opened, expected] = await Promise.allSettled([ring.open(mine, flags), openWithNode(theirs, flags)]);
   expect([opened.status, codeOf(opened)]).toEqual([expected.status, codeOf(expected)]);
   if (opened.status === "rejected" || expected.status === "rejected") return;
@@ -165,12 +205,13 @@ async function compare(ring: Ring, place: Place, flags: string | number, program
   try {
     for (const step of program) {
       const outcome = await outcomeOf(step, file);
-      // FileHandle has more overloads than Handle, and the same for these calls.
+      // FileHandle has more overloads than Handle, but takes these calls, too.
       expect([step.name, outcome]).toEqual([step.name, await outcomeOf(step, handle as unknown as Handle)]);
       if (typeof flags !== "number") continue;
       expect(statSync(mine).size).toBe(statSync(theirs).size);
       const same = readFileSync(mine).equals(readFileSync(theirs));
-      // A direct write that is refused has written what goes before the refused block, where the file's blocks do not lie side by side: by chance.
+      // A refused direct write has written what comes before the refused block if the file's blocks are not contiguous.
+      // That is a matter of chance, so a program whose files differ here is skipped.
       if (place === "disk" && outcome === "EINVAL" && /^(write|appendFile)/.test(step.name)) fc.pre(same);
       else expect([step.name, same]).toEqual([step.name, true]);
     }
@@ -189,22 +230,24 @@ for (const [place, name] of [
     ["direct", direct, constants.O_DIRECT, times(60)],
   ] as const) {
     for (const [flags, bits] of Object.entries(flagsOf)) {
-      needsPlace[place](`any program of operations on a file opened with "${flags}", ${kind}, on ${name}, gives what node:fs/promises gives`, () =>
-        leavingNothing(async () => {
-          await using ring = new Ring();
-          const program = fc.array(stepsOf(material), { maxLength: 12, size: "max" });
-          const property = fc.asyncProperty(program, material.bytes, (steps, content) =>
-            compare(ring, place, added === 0 ? flags : bits | added, steps, content),
-          );
-          await fc.assert(property, { numRuns, maxSkipsPerRun: 0.5 });
-        }),
+      needsPlace[place](
+        `any program of operations on a file opened with "${flags}", ${kind}, on ${name}, has the same results as in node:fs/promises`,
+        () =>
+          leavingNothing(async () => {
+            await using ring = new Ring();
+            const program = fc.array(stepsOf(material), { maxLength: 12, size: "max" });
+            const property = fc.asyncProperty(program, material.bytes, (steps, content) =>
+              compare(ring, place, added === 0 ? flags : bits | added, steps, content),
+            );
+            await fc.assert(property, { numRuns, maxSkipsPerRun: 0.5 });
+          }),
       );
     }
   }
 }
 
 describe("a file opened with O_DIRECT", () => {
-  needsPlace.disk("has a position of its own, which reads and writes without one move", async () => {
+  needsPlace.disk("has its own position, which reads and writes without a position move", async () => {
     using folder = new Folder();
     const content = Buffer.from(Uint8Array.from({ length: 16 * 4096 }, (_, index) => index >> 12));
     const path = folder.write("file", content);
@@ -238,11 +281,13 @@ describe("a file opened with O_DIRECT", () => {
       () => ring.writeFixed(file, buffer),
     ])
       await write();
-    expect(Array.from({ length: 16 }, (_, index) => readFileSync(path)[index * 4096])).toEqual([0, 1, 2, 3, 4, 5, 6, 99, 99, 99, 99, 99, 12, 13, 14, 15]);
+    expect(Array.from({ length: 16 }, (_, index) => readFileSync(path)[index * 4096])).toEqual([
+      0, 1, 2, 3, 4, 5, 6, 99, 99, 99, 99, 99, 12, 13, 14, 15,
+    ]);
   });
 
   for (const size of [0, 1, 4096, 65_535, 65_536, 65_537, 131_072, 200_000, 1_000_000]) {
-    needsPlace.disk(`is read whole, though its ${size} bytes may be no multiple of what O_DIRECT takes`, async () => {
+    needsPlace.disk(`is read completely, even if its ${size} bytes are not a multiple of the alignment`, async () => {
       using folder = new Folder();
       const { path, content } = folder.random("file", size);
       await using ring = new Ring();
@@ -253,7 +298,7 @@ describe("a file opened with O_DIRECT", () => {
 });
 
 describe("a file", () => {
-  test("has the metadata that node:fs has", async () => {
+  test("has the same metadata as in node:fs", async () => {
     using folder = new Folder();
     const { path } = folder.random("file", 12_345);
     await using ring = new Ring();
@@ -265,13 +310,13 @@ describe("a file", () => {
     expect((await device.stat()).rdev).toBe(statSync("/dev/null").rdev);
   });
 
-  test("reads all of what has no size, like a file of /proc", async () => {
+  test("is read completely even if it reports no size, like a file in /proc", async () => {
     await using ring = new Ring();
     await using file = await ring.open("/proc/version");
     expect(await file.readFile("utf8")).toBe(readFileSync("/proc/version", "utf8"));
   });
 
-  test("that is closed refuses everything with EBADF", async () => {
+  test("refuses every operation with EBADF once it is closed", async () => {
     await using ring = new Ring();
     const file = await ring.open(process.execPath);
     await file.close();
@@ -289,13 +334,14 @@ describe("a file", () => {
       expect((await uringError(step)).code).toBe("EBADF");
   });
 
-  test("refuses arguments that are wrong, with the value, and starts nothing", async () => {
+  test("refuses invalid arguments with errors that show the value, and starts nothing", async () => {
     await using ring = new Ring();
     await using file = await ring.open(process.execPath);
-    const apply = (method: (...values: never[]) => unknown, ...values: unknown[]) => Reflect.apply(method, file, values);
+    const apply = (method: (...values: never[]) => unknown, ...values: unknown[]) =>
+      Reflect.apply(method, file, values);
     const cases: [call: () => unknown, code: string, shown: string][] = [
       [() => apply(file.read, 7), "ERR_INVALID_ARG_TYPE", "7"],
-      [() => apply(file.read, Buffer.alloc(4), 5), "ERR_OUT_OF_RANGE", "-1"], // what is left of its length, as FileHandle has it
+      [() => apply(file.read, Buffer.alloc(4), 5), "ERR_OUT_OF_RANGE", "-1"], // the length left, as in FileHandle
       [() => apply(file.read, Buffer.alloc(4), 0, 5), "ERR_OUT_OF_RANGE", "5"],
       [() => apply(file.read, Buffer.alloc(4), 0, 4, -2), "ERR_OUT_OF_RANGE", "-2"],
       [() => apply(file.read, { buffer: Buffer.alloc(4), lenght: 1 }), "ERR_INVALID_ARG_VALUE", "lenght"],
@@ -317,7 +363,7 @@ describe("a file", () => {
     const reason = new Error("enough");
     const controller = new AbortController();
     setTimeout(() => controller.abort(reason), 5);
-    // As FileHandle has it.
+    // The same error as FileHandle's.
     const expected = { name: "AbortError", code: "ABORT_ERR", message: "The operation was aborted", cause: reason };
     expect(await thrown(() => file.readFile({ signal: controller.signal }))).toMatchObject(expected);
     expect(await thrown(() => file.writeFile("x", { signal: AbortSignal.abort(reason) }))).toMatchObject(expected);

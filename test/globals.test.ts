@@ -9,33 +9,35 @@ import { globalNames, replacements } from "./support/replacements.ts";
 
 const lib = new URL("../lib/", import.meta.url);
 
-/** Files that ask for a global all the same, each with its reason. */
+/** Files that may use a global, each with the reason. */
 const exceptions: Readonly<Record<string, { readonly names: readonly string[]; readonly reason: string }>> = {
-  "base/globals": { names: ["globalThis"], reason: "takes them, when it is loaded" },
-  "base/handles": { names: ["process"], reason: "takes it when it is loaded, where a bundler sees it" },
-  "uring/shim-source": { names: ["Buffer", "Bun", "process"], reason: "is a module of its own in the package" },
+  "base/globals": { names: ["globalThis"], reason: "captures them when it is loaded" },
+  "base/handles": { names: ["process"], reason: "captures it when it is loaded, where bundlers find it" },
+  "uring/shim-source": { names: ["Buffer", "Bun", "process"], reason: "is a separate module in the package" },
 };
 
-/** What has them all. */
+/** The names of the global object. */
 const globalObjects = ["global", "globalThis", "self"];
 
-/** The globals that a module asks for when it runs: esbuild puts a word of ours in the place of each. */
+/** The globals that a module uses when it runs. esbuild finds them: it replaces each by a name of ours. */
 function globalsOf(source: string): string[] {
   const define = Object.fromEntries([...globalNames, ...globalObjects].map((name) => [name, `replaced_${name}`]));
   const { code } = transformSync(source, { loader: "ts", target: "esnext", define });
   return Array.from(new Set(Array.from(code.matchAll(/\breplaced_(\w+)/g), ([, name = ""]) => name))).sort();
 }
 
-/** Loaded when whoever asks for a global gets an error, nothing can be had. */
-const whens = (what: string) => (what === "errors for all" ? ["before"] : ["before", "after"]);
+/** If every use of a global throws, the library cannot be loaded after the replacement. */
+const loadTimes = (what: string) => (what === "errors for all" ? ["before"] : ["before", "after"]);
 
-describe("what waits comes to its end, while globals are replaced and when they are back:", () => {
+describe("operations complete while globals are replaced and after they are restored:", () => {
   for (const what of Object.keys(replacements))
-    for (const when of whens(what))
+    for (const when of loadTimes(what))
       needs(
         "a processor that is not emulated",
-        ...(what === "nothing for most" && when === "after" ? (["node:worker_threads without MessagePort (not Bun 1.4.0)"] as const) : []),
-      )(`${what}, with the library loaded ${when}`, async () => {
+        ...(what === "nothing for most" && when === "after"
+          ? (["node:worker_threads without MessagePort (not Bun 1.4.0)"] as const)
+          : []),
+      )(`${what}, with the library loaded ${when} the replacement`, async () => {
         using folder = new Folder();
         const names = Object.keys(partsOf(await import("bun-uring"), folder.path));
         const { exitCode, stdout, stderr } = await run("replaced", {
@@ -44,28 +46,43 @@ describe("what waits comes to its end, while globals are replaced and when they 
           timeoutMs: 50_000,
         });
         const expected = ["during", "after"].flatMap((phase) => names.map((name) => `${phase}: ${name}`));
-        expect({ lines: stdout.trimEnd().split("\n"), exitCode, stderr }).toEqual({ lines: expected, exitCode: 0, stderr: "" });
+        expect({ lines: stdout.trimEnd().split("\n"), exitCode, stderr }).toEqual({
+          lines: expected,
+          exitCode: 0,
+          stderr: "",
+        });
       });
 });
 
-describe("of the files in lib", () => {
-  needs("a processor that is not emulated")("none asks for a global that programs replace, but for those that are listed with a reason", () => {
-    const files = Array.from(new Bun.Glob("**/*.ts").scanSync(lib.pathname)).filter((name) => !name.endsWith(".d.ts"));
-    const users = files.flatMap((name) => {
-      const file = name.slice(0, -".ts".length);
-      const found = globalsOf(readFileSync(new URL(name, lib), "utf8")).filter((global) => !exceptions[file]?.names.includes(global));
-      return found.map((global) => `${file}: ${global}`);
-    });
-    expect(users).toEqual([]);
-  });
+describe("globals in lib", () => {
+  needs("a processor that is not emulated")(
+    "no file uses a global that programs replace, except those listed here with a reason",
+    () => {
+      const files = Array.from(new Bun.Glob("**/*.ts").scanSync(lib.pathname)).filter(
+        (name) => !name.endsWith(".d.ts"),
+      );
+      const users = files.flatMap((name) => {
+        const file = name.slice(0, -".ts".length);
+        const found = globalsOf(readFileSync(new URL(name, lib), "utf8")).filter(
+          (global) => !exceptions[file]?.names.includes(global),
+        );
+        return found.map((global) => `${file}: ${global}`);
+      });
+      expect(users).toEqual([]);
+    },
+  );
 
-  needs("a processor that is not emulated")("one that does is seen, and types and its own names are not", () => {
-    const source = 'import { Bun } from "./globals.ts";\nconst f = (url: URL): Promise<void> => Promise.resolve(Bun.sleep(1, url.Date));\nexport { f };\n';
-    expect(globalsOf(source)).toEqual(["Promise"]);
+  needs("a processor that is not emulated")(
+    "every use of a global is found, and types and a file's own names are not mistaken for one",
+    () => {
+      const source =
+        'import { Bun } from "./globals.ts";\nconst f = (url: URL): Promise<void> => Promise.resolve(Bun.sleep(1, url.Date));\nexport { f };\n';
+      expect(globalsOf(source)).toEqual(["Promise"]);
 
-    for (const name of globalObjects)
-      for (const way of [`${name}.setTimeout(f, 1)`, `${name}["setTimeout"](f, 1)`, `const { setTimeout } = ${name}`])
-        expect([way, globalsOf(`const f = () => 5;\n${way};\n`)]).toEqual([way, [name]]);
-    expect(globalsOf("const f = (own: { self: typeof globalThis }) => own.self;\n")).toEqual([]);
-  });
+      for (const name of globalObjects)
+        for (const way of [`${name}.setTimeout(f, 1)`, `${name}["setTimeout"](f, 1)`, `const { setTimeout } = ${name}`])
+          expect([way, globalsOf(`const f = () => 5;\n${way};\n`)]).toEqual([way, [name]]);
+      expect(globalsOf("const f = (own: { self: typeof globalThis }) => own.self;\n")).toEqual([]);
+    },
+  );
 });

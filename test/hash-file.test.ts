@@ -9,7 +9,7 @@ import { Folder } from "./support/files.ts";
 import { execute } from "./support/programs.ts";
 import { fdsOf, leavingNothing } from "./support/resources.ts";
 
-needs("bash, split, sha256sum and perl")("a file's digest is sha256sum's, whatever its size", () =>
+needs("bash, split, sha256sum and perl")("a file's digest is the same as sha256sum's, whatever the file's size", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     for (const sizeBytes of [0, 1, 262_143, 262_144, 262_145, 5_000_000]) {
@@ -21,25 +21,31 @@ needs("bash, split, sha256sum and perl")("a file's digest is sha256sum's, whatev
   }),
 );
 
-needs("a processor that is not emulated")("any of node:crypto's digests can be had, in any encoding, through a ring and a pool that are there", () =>
-  leavingNothing(async () => {
-    using folder = new Folder();
-    const { path, content } = folder.random("file", 1_000_000);
-    using pool = new BufferPool({ count: 2, size: 4096 });
-    await using ring = new Ring({ pool });
-    for (const algorithm of ["md5", "SHA1", "sha512", "blake2b512"])
-      for (const encoding of ["hex", "base64", "base64url"] as const)
-        for (const depth of [1, 8]) {
-          const options = { ring, pool, algorithm, encoding, depth };
-          expect(await hashFile(pathToFileURL(path), options)).toBe(createHash(algorithm).update(content).digest(encoding));
-        }
-    expect(await hashFile(path, { pool })).toBe(createHash("sha256").update(content).digest("hex"));
-    expect([pool.available, ring.inFlight, ring.closed]).toEqual([2, 0, false]);
-    expect(await hashFile("/proc/version", { ring, pool })).toBe(createHash("sha256").update(readFileSync("/proc/version")).digest("hex"));
-  }),
+needs("a processor that is not emulated")(
+  "hashFile computes any digest of node:crypto, in any encoding, and can use an existing ring and pool",
+  () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      const { path, content } = folder.random("file", 1_000_000);
+      using pool = new BufferPool({ count: 2, size: 4096 });
+      await using ring = new Ring({ pool });
+      for (const algorithm of ["md5", "SHA1", "sha512", "blake2b512"])
+        for (const encoding of ["hex", "base64", "base64url"] as const)
+          for (const depth of [1, 8]) {
+            const options = { ring, pool, algorithm, encoding, depth };
+            expect(await hashFile(pathToFileURL(path), options)).toBe(
+              createHash(algorithm).update(content).digest(encoding),
+            );
+          }
+      expect(await hashFile(path, { pool })).toBe(createHash("sha256").update(content).digest("hex"));
+      expect([pool.available, ring.inFlight, ring.closed]).toEqual([2, 0, false]);
+      expect(await hashFile("/proc/version", { ring, pool })).toBe(
+        createHash("sha256").update(readFileSync("/proc/version")).digest("hex"),
+      );
+    }),
 );
 
-test("a file that grows or shrinks meanwhile is hashed up to where its end is met", async () => {
+test("a file that grows or shrinks while it is hashed is hashed up to its new end", async () => {
   using folder = new Folder();
   for (const [sizeBytes, laterBytes] of [
     [0, 700_000],
@@ -57,11 +63,15 @@ test("a file that grows or shrinks meanwhile is hashed up to where its end is me
         isChanged = true;
       },
     });
-    expect([sizeBytes, laterBytes, digest]).toEqual([sizeBytes, laterBytes, createHash("sha256").update(content).digest("hex")]);
+    expect([sizeBytes, laterBytes, digest]).toEqual([
+      sizeBytes,
+      laterBytes,
+      createHash("sha256").update(content).digest("hex"),
+    ]);
   }
 });
 
-test("progress goes from nothing to all", () =>
+test("progress goes from 0 to the file's size", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const { path } = folder.random("file", 3_000_000);
@@ -76,7 +86,7 @@ test("progress goes from nothing to all", () =>
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   }));
 
-test("an aborted or failing hash gives everything back", () =>
+test("a hash that is aborted or fails releases everything", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const { path } = folder.random("file", 3_000_000);
@@ -85,12 +95,17 @@ test("an aborted or failing hash gives everything back", () =>
     const reason = new Error("enough");
     const controller = new AbortController();
     const stop = ({ hashedBytes }: { hashedBytes: number }) => hashedBytes > 1_000_000 && controller.abort(reason);
-    expect(await thrown(() => hashFile(path, { ring, pool, signal: controller.signal, onProgress: stop }))).toBe(reason);
+    expect(await thrown(() => hashFile(path, { ring, pool, signal: controller.signal, onProgress: stop }))).toBe(
+      reason,
+    );
     const failing = () => {
       throw reason;
     };
     expect(await thrown(() => hashFile(path, { ring, pool, onProgress: failing }))).toBe(reason);
-    expect(await thrown(() => hashFile(folder.path, { ring, pool }))).toMatchObject({ code: "EISDIR", path: folder.path });
+    expect(await thrown(() => hashFile(folder.path, { ring, pool }))).toMatchObject({
+      code: "EISDIR",
+      path: folder.path,
+    });
     expect(await thrown(() => hashFile(`${path}.`, { ring, pool }))).toMatchObject({ code: "ENOENT" });
     const aborted = new AbortController();
     const stopOwn = () => aborted.abort(reason);
@@ -111,7 +126,7 @@ test("an aborted or failing hash gives everything back", () =>
     for (const [options, code] of cases) expect((await thrown(() => hashFile(path, options))).code).toBe(code);
   }));
 
-needs("bash, split, sha256sum and perl")("a FIFO, a pipe and standard input are read to their end, in order", () =>
+needs("bash, split, sha256sum and perl")("a FIFO, a pipe and standard input are hashed to their end, in order", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const { path, content } = folder.random("file", 3_000_000);

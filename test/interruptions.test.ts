@@ -15,10 +15,17 @@ import { kinds, shared } from "./support/rings.ts";
 const partsOfRound = 3 * 64;
 
 function everything(rounds: number): string {
-  return JSON.stringify({ right: rounds * partsOfRound, wrong: 0, timeouts: 2 * rounds, aborts: 2 * rounds, inFlight: 0, available: 32 });
+  return JSON.stringify({
+    right: rounds * partsOfRound,
+    wrong: 0,
+    timeouts: 2 * rounds,
+    aborts: 2 * rounds,
+    inFlight: 0,
+    available: 32,
+  });
 }
 
-/** Sends signals, one batch a turn of the event loop, until `ended` settles, or the program has ended. */
+/** Sends a batch of signals in each turn of the event loop, until `ended` settles or the program ends. */
 async function flood(program: Running, ended: Promise<unknown>): Promise<void> {
   let isOver = false;
   const over = () => {
@@ -32,18 +39,22 @@ async function flood(program: Running, ended: Promise<unknown>): Promise<void> {
   await ended;
 }
 
-test("under a flood of signals nothing is lost: all data is right, timeouts and aborts come", async () => {
+test("under a flood of signals all data is read correctly, and no timeout or abort is lost", async () => {
   using folder = new Folder();
   const rounds = 2 + times(10);
   const program = start("busy", [folder.write("file", numbered(2 ** 20)), String(rounds)]);
   await program.until("round 1\n");
   await flood(program, program.until(`round ${rounds}\n`));
   const { exitCode, stdout, stderr } = await program.outcome();
-  expect({ exitCode, stderr, told: stdout.split("\n").at(-2) }).toEqual({ exitCode: 0, stderr: "", told: everything(rounds) });
+  expect({ exitCode, stderr, told: stdout.split("\n").at(-2) }).toEqual({
+    exitCode: 0,
+    stderr: "",
+    told: everything(rounds),
+  });
 });
 
 for (const kind of Object.keys(kinds))
-  test(`a thread that waits in the kernel by a ${kind} RawRing is interrupted by signals, and misses nothing that comes`, async () => {
+  test(`signals interrupt a thread that waits with a ${kind} RawRing, and it misses no completion`, async () => {
     const program = start("blocked-reader", [kind]);
     await program.until("waiting\n");
     await flood(program, program.until("interrupted\n"));
@@ -64,26 +75,31 @@ for (const kind of Object.keys(kinds))
     });
   });
 
-test("a process that is stopped and continued in the middle of everything reads all right, and its timeouts and aborts come", async () => {
+test("a process that is stopped and continued reads correctly, and loses no timeout or abort", async () => {
   using folder = new Folder();
   const stops = times(8);
   const rounds = stops + 2;
-  const program = start("busy", [folder.write("file", numbered(2 ** 20)), String(rounds)]); // it does not end before the last stop
+  // Enough rounds that it does not end before the last stop.
+  const program = start("busy", [folder.write("file", numbered(2 ** 20)), String(rounds)]);
   const isStopped = () => readFileSync(`/proc/${program.pid}/stat`, "utf8").includes(") T ");
   for (let stop = 1; stop <= stops; stop++) {
     await program.until(`round ${stop}\n`);
     program.kill("SIGSTOP");
     while (!isStopped()) await Bun.sleep(1);
-    await Bun.sleep(10 * (stop % 4)); // what it waits for is over by then, or not
+    await Bun.sleep(10 * (stop % 4)); // in some rounds long enough that its timeouts expire
     program.kill("SIGCONT");
   }
   program.kill("SIGUSR1");
   const { exitCode, stdout, stderr } = await program.outcome();
-  expect({ exitCode, stderr, told: stdout.split("\n").at(-2) }).toEqual({ exitCode: 0, stderr: "", told: everything(rounds) });
+  expect({ exitCode, stderr, told: stdout.split("\n").at(-2) }).toEqual({
+    exitCode: 0,
+    stderr: "",
+    told: everything(rounds),
+  });
 });
 
 needs("a machine whose clock may be set")(
-  "a clock that is set hours forwards and backwards changes nothing for timeouts, polls, aborts, waits and closes",
+  "setting the clock hours forwards or backwards does not affect timeouts, polls, aborts, waits and closes",
   () =>
     leavingNothing(async () => {
       using clock = new WrongClock();
@@ -102,7 +118,9 @@ needs("a machine whose clock may be set")(
         const long = ring.timeout(1_800_000);
         const short = ring.timeout(100);
         const polled = ring.poll(ends.readFd, 1);
-        const aborted = ring.poll(ends.readFd, 1, { signal: AbortSignal.timeout(100) }).catch(({ name }: Error) => name);
+        const aborted = ring
+          .poll(ends.readFd, 1, { signal: AbortSignal.timeout(100) })
+          .catch(({ name }: Error) => name);
         const buffer = await pool.acquire();
         const acquired = pool.acquire({ signal: AbortSignal.timeout(100) }).catch(({ name }: Error) => name);
         await new Promise(setImmediate);

@@ -14,7 +14,7 @@ import type { Ending, ReaderAnswer } from "./workers/jobs.ts";
 const doomedCount = times(100);
 
 test(
-  `${doomedCount} Workers terminated in the middle of reads leave no ring, no file and no slot; waiters elsewhere are served, survivors read right`,
+  `${doomedCount} Workers terminated in the middle of reads leave no ring, file or slot behind; waiters are served, survivors read correctly`,
   () =>
     leavingNothing(async () => {
       using folder = new Folder();
@@ -40,10 +40,23 @@ test(
       for (let ended = 0; ended < doomedCount; ended += 4) {
         const doomed = Array.from(
           { length: 4 },
-          () => new TestWorker<string>("doomed", { pool: pool.share(), path, pipeFd: ends.readFd, ending: "terminate", slots: 4 }),
+          () =>
+            new TestWorker<string>("doomed", {
+              pool: pool.share(),
+              path,
+              pipeFd: ends.readFd,
+              ending: "terminate",
+              slots: 4,
+            }),
         );
-        expect(await Promise.all(doomed.map((worker) => worker.answer()))).toEqual(["reading", "reading", "reading", "reading"]);
-        // Take what is left, so that these and the waiter's wait for the ended ones' slots.
+        expect(await Promise.all(doomed.map((worker) => worker.answer()))).toEqual([
+          "reading",
+          "reading",
+          "reading",
+          "reading",
+        ]);
+        // Take the remaining slots, so that the acquires below and in the waiter have to wait for those of the
+        // terminated Workers.
         const rest: FixedBuffer[] = [];
         for (let buffer = pool.tryAcquire(); buffer !== undefined; buffer = pool.tryAcquire()) rest.push(buffer);
         const mine = [pool.acquire(), pool.acquire()];
@@ -69,16 +82,28 @@ test(
   120_000,
 );
 
-describe("a Worker with reads in flight leaves nothing", () => {
-  for (const ending of ["terminate", "process.exit", "throw", "fall off", "spin"] as const satisfies readonly Ending[]) {
-    test(`when it ends by ${ending}`, () =>
+describe("a Worker with reads in flight leaves nothing behind", () => {
+  for (const ending of [
+    "terminate",
+    "process.exit",
+    "throw",
+    "fall off",
+    "spin",
+  ] as const satisfies readonly Ending[]) {
+    test(`when its ending is ${ending}`, () =>
       leavingNothing(async () => {
         using folder = new Folder();
         using ends = pipe();
         const { path } = folder.random("file", 2 ** 20);
         using pool = new BufferPool({ count: 16, size: 16384 });
         for (let round = 0; round < times(5); round++) {
-          const worker = new TestWorker<string>("doomed", { pool: pool.share(), path, pipeFd: ends.readFd, ending, slots: 16 });
+          const worker = new TestWorker<string>("doomed", {
+            pool: pool.share(),
+            path,
+            pipeFd: ends.readFd,
+            ending,
+            slots: 16,
+          });
           expect(await worker.answer()).toBe("reading");
           if (ending === "terminate" || ending === "spin") await worker.terminate();
           else await worker.ended;
@@ -88,37 +113,39 @@ describe("a Worker with reads in flight leaves nothing", () => {
   }
 });
 
-needs("256 MiB of locked memory")("nothing is written to a slot after its Worker has ended, though hundreds of block reads were in flight", () =>
-  leavingNothing(async () => {
-    const count = 128;
-    const size = 2 ** 20;
-    using pool = new BufferPool({ count, size });
-    using clockPool = new BufferPool({ count: 32, size });
-    const content = Buffer.alloc(size, 0x5a);
-    for (let round = 0; round < times(3); round++) {
-      const worker = new TestWorker<string>("flooder", pool.share());
-      expect(await worker.answer()).toBe("reading");
-      await worker.terminate();
-      const buffers = Array.from({ length: count }, () => pool.tryAcquire());
-      for (const buffer of buffers) buffer?.bytes.fill(0x5a);
-      // As many reads of the same disk, waited for: what was late would have landed before them.
-      await using ring = new Ring({ pool: clockPool });
-      const file = await ring.open(process.execPath, directFlags(process.execPath));
-      await Promise.all(
-        Array.from({ length: count }, async (_, read) => {
-          using buffer = await clockPool.acquire();
-          await ring.readFixed(file, buffer, { position: (read % 100) * size });
-        }),
-      );
-      for (const buffer of buffers) {
-        expect(Buffer.compare(buffer?.bytes ?? content.subarray(1), content)).toBe(0);
-        buffer?.release();
+needs("256 MiB of locked memory")(
+  "nothing is written to a slot after its Worker has ended, even with hundreds of block device reads in flight",
+  () =>
+    leavingNothing(async () => {
+      const count = 128;
+      const size = 2 ** 20;
+      using pool = new BufferPool({ count, size });
+      using clockPool = new BufferPool({ count: 32, size });
+      const content = Buffer.alloc(size, 0x5a);
+      for (let round = 0; round < times(3); round++) {
+        const worker = new TestWorker<string>("flooder", pool.share());
+        expect(await worker.answer()).toBe("reading");
+        await worker.terminate();
+        const buffers = Array.from({ length: count }, () => pool.tryAcquire());
+        for (const buffer of buffers) buffer?.bytes.fill(0x5a);
+        // Read the same disk as often again, and wait: a late write by the Worker's reads would have happened before.
+        await using ring = new Ring({ pool: clockPool });
+        const file = await ring.open(process.execPath, directFlags(process.execPath));
+        await Promise.all(
+          Array.from({ length: count }, async (_, read) => {
+            using buffer = await clockPool.acquire();
+            await ring.readFixed(file, buffer, { position: (read % 100) * size });
+          }),
+        );
+        for (const buffer of buffers) {
+          expect(Buffer.compare(buffer?.bytes ?? content.subarray(1), content)).toBe(0);
+          buffer?.release();
+        }
       }
-    }
-  }),
+    }),
 );
 
-test("a Worker that ends while files are being opened and closed leaves none of them, and closes nobody else's", async () => {
+test("a Worker that ends while it opens and closes files leaves none open, and closes no other thread's files", async () => {
   using folder = new Folder();
   const path = folder.write("file", "x");
   const mine = Array.from({ length: 32 }, () => openSync(folder.write("mine", "mine"), "r"));
@@ -140,7 +167,7 @@ test("a Worker that waits in the kernel can be terminated", () =>
     await worker.terminate();
   }));
 
-test("a Worker whose ring cannot be drained does not end, for the kernel may still write its memory; it says so, and the process can end", async () => {
+test("a Worker whose ring cannot be drained reports that and does not end, but the process can", async () => {
   const path = new URL("programs/undrained.ts", import.meta.url).pathname;
   const child = Bun.spawn([process.execPath, path], { stdin: "pipe", stdout: "pipe", stderr: "pipe" });
   const stdout = child.stdout.text();
@@ -157,7 +184,7 @@ test("a Worker whose ring cannot be drained does not end, for the kernel may sti
   ]);
 });
 
-test("files of a broken ring can be closed, which says so, though what uses them never ends", async () => {
+test("closing files of a broken ring fails with EIO, without waiting for operations that never end", async () => {
   const path = new URL("programs/broken-ring.ts", import.meta.url).pathname;
   const child = Bun.spawn([process.execPath, path], { stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
@@ -184,7 +211,7 @@ test("a garbage collection between any two steps changes nothing", async () => {
   expect(stdout).toBe(`${reads} of ${reads} right, 0 in flight, 8 of 8 free\n`);
 });
 
-test("rings and pools that are dropped keep their memory while reads are in flight, the reads complete, and then the memory goes", async () => {
+test("rings and pools that are dropped keep their memory while reads are in flight; the reads complete, and then it is freed", async () => {
   expect(await run("dropped")).toMatchObject({
     exitCode: 0,
     stdout:
@@ -195,12 +222,21 @@ test("rings and pools that are dropped keep their memory while reads are in flig
 });
 
 needs("a processor that is not emulated")(
-  "test files that are isolated from each other may leave rings open: their memory stays, and nothing crashes",
+  "test files run with --isolate may leave rings open: the rings' memory stays, and nothing crashes",
   async () => {
     using notes = new Folder();
     const folder = new URL("./isolated/", import.meta.url).pathname;
     const child = Bun.spawn(
-      [process.execPath, "test", "--timeout", "60000", "--isolate", `${folder}one.isolated.ts`, `${folder}two.isolated.ts`, `${folder}three.isolated.ts`],
+      [
+        process.execPath,
+        "test",
+        "--timeout",
+        "60000",
+        "--isolate",
+        `${folder}one.isolated.ts`,
+        `${folder}two.isolated.ts`,
+        `${folder}three.isolated.ts`,
+      ],
       {
         env: { ...process.env, BUN_URING_NOTE: `${notes.path}/fd` },
         stdout: "pipe",
