@@ -15,19 +15,22 @@ const whereMade = readFileSync(program, "utf8")
 
 const tracked = { BUN_URING_TRACK_HANDLES: "1" };
 
-/** What was reported: kind and line, of each the first that is not this library's. */
+/** The reported handles: kind, and line of the topmost stack frame outside this library. */
 function reportsIn(stderr: string): string[] {
-  return Array.from(stderr.matchAll(/\[BUN_URING_DROPPED\] BunUringWarning: (\w+) [^\n]*\n[^\n]*forgotten\.ts:(\d+)/g), ([, kind, line]) => `${kind}:${line}`);
+  return Array.from(
+    stderr.matchAll(/\[BUN_URING_DROPPED\] BunUringWarning: (\w+) [^\n]*\n[^\n]*forgotten\.ts:(\d+)/g),
+    ([, kind, line]) => `${kind}:${line}`,
+  );
 }
 
-test("what is dropped without close is reclaimed, and reported once, with the line that made it", async () => {
+test("handles dropped without close are reclaimed and reported once, with the line that created them", async () => {
   const { exitCode, stdout, stderr } = await run("forgotten", { args: ["everything"], env: tracked });
   expect([exitCode, stdout]).toEqual([0, "0 rings, 0 files, 1 free, open: Ring,BufferPool\n"]);
   expect(reportsIn(stderr).sort()).toEqual(whereMade.slice(0, 7).sort());
   expect(stderr.match(/BUN_URING_DROPPED/g)?.length).toBe(7);
 });
 
-test("in production nothing is reported, and everything is reclaimed; a variable says otherwise", async () => {
+test("in production dropped handles are reclaimed, and reported only if BUN_URING_TRACK_HANDLES is set", async () => {
   const production = { NODE_ENV: "production", BUN_URING_TRACK_HANDLES: undefined };
   expect(await run("forgotten", { args: ["everything"], env: production })).toMatchObject({
     exitCode: 0,
@@ -38,60 +41,72 @@ test("in production nothing is reported, and everything is reclaimed; a variable
   expect(reportsIn(stderr).length).toBe(7);
 });
 
-needs("a processor that is not emulated")("of a program that was bundled, what it is when it runs decides", async () => {
-  for (const minify of [false, true]) {
-    using folder = new Folder();
-    await Bun.build({ entrypoints: [program], outdir: folder.path, target: "bun", minify, throw: true });
-    const bundle = [process.execPath, `${folder.path}/forgotten.js`, "a list"];
-    const listed = async (NODE_ENV: string | undefined) => (await execute(bundle, { env: { NODE_ENV, BUN_URING_TRACK_HANDLES: undefined } })).stdout;
-    expect([await listed("production"), await listed("development"), await listed(undefined)]).toEqual(["0 open\n", "1 open\n", "1 open\n"]);
-  }
+needs("a processor that is not emulated")(
+  "a bundled program follows NODE_ENV at run time, not at build time",
+  async () => {
+    for (const minify of [false, true]) {
+      using folder = new Folder();
+      await Bun.build({ entrypoints: [program], outdir: folder.path, target: "bun", minify, throw: true });
+      const bundle = [process.execPath, `${folder.path}/forgotten.js`, "a list"];
+      const listed = async (NODE_ENV: string | undefined) =>
+        (await execute(bundle, { env: { NODE_ENV, BUN_URING_TRACK_HANDLES: undefined } })).stdout;
+      expect([await listed("production"), await listed("development"), await listed(undefined)]).toEqual([
+        "0 open\n",
+        "1 open\n",
+        "1 open\n",
+      ]);
+    }
+  },
+);
+
+test("closed handles are neither reported nor listed as open, however they were closed", async () => {
+  expect(await run("forgotten", { args: ["nothing"], env: tracked })).toMatchObject({
+    exitCode: 0,
+    stdout: "1 free, 1 open\n",
+    stderr: "",
+  });
 });
 
-test("what was closed, in whatever way, is not reported, nor open", async () => {
-  expect(await run("forgotten", { args: ["nothing"], env: tracked })).toMatchObject({ exitCode: 0, stdout: "1 free, 1 open\n", stderr: "" });
-});
-
-test("a program whose stack traces are no text gets its slots back, and goes on", async () => {
+test("a program whose Error.prepareStackTrace returns no string keeps running and gets its dropped slots back", async () => {
   const { exitCode, stdout } = await run("forgotten", { args: ["stacks of its own"], env: tracked });
   expect([exitCode, stdout]).toEqual([0, "11 open, 10 free\n"]);
 });
 
-test("a slot is not given back while somebody has its bytes", async () => {
+test("a dropped slot is not reclaimed while its bytes are still referenced", async () => {
   expect((await run("forgotten", { args: ["kept bytes"] })).stdout).toBe("0 free, 4096 bytes kept\n");
 });
 
-test("a slot is not given back while somebody has a chunk of it, the stream dropped", async () => {
+test("a slot of a dropped stream is not reclaimed while a chunk of it is still referenced", async () => {
   expect((await run("forgotten", { args: ["a kept chunk"] })).stdout).toBe("1 free, 1 byte kept\n2 free\n");
 });
 
-test("a slot is not given back while a raw ring may write to it", async () => {
+test("a dropped slot is not reclaimed while a raw ring may write to it", async () => {
   expect((await run("forgotten", { args: ["a slot that a raw ring has"] })).stdout).toBe("0 free, then 1\n");
 });
 
-test("a slot that was dropped with a read in flight is given back at its completion", async () => {
+test("a slot dropped with a read in flight is reclaimed when the read completes", async () => {
   expect((await run("forgotten", { args: ["a slot in flight"] })).stdout).toBe("0 free\n1 read, 1 free\n");
 });
 
-test("a file that is dropped while it is being read is read to its end, and then closed", async () => {
+test("a file dropped while it is being read is read to its end and then closed", async () => {
   expect((await run("forgotten", { args: ["a file in use"] })).stdout).toBe("true, 0 files\n");
 });
 
-test("a pool that nobody has any more serves those who wait for it", async () => {
+test("a dropped pool still serves pending acquires", async () => {
   expect((await run("forgotten", { args: ["a pool that is waited for"] })).stdout).toBe("slot 0\n");
 });
 
-test("a pool that was shared can be attached when its maker has dropped it", async () => {
+test("a shared pool can still be attached after its creator has dropped it", async () => {
   expect((await run("forgotten", { args: ["a shared pool"] })).stdout).toBe("1 free\n");
 });
 
-test("a ring whose file is kept is not dropped; when that is closed, it is", async () => {
+test("a dropped ring stays open while one of its files is referenced, and is reclaimed after that file is closed", async () => {
   const { stdout, stderr } = await run("forgotten", { args: ["a file kept, its ring not"], env: tracked });
   expect(stdout).toBe("true\n0 rings\n");
   expect(reportsIn(stderr)).toEqual(whereMade.slice(7));
 });
 
-test("openHandles lists what this thread has open, the oldest first, and where each was made", async () => {
+test("openHandles() lists this thread's open handles, oldest first, with the place that created each", async () => {
   trackHandles(true);
   const before = openHandles();
   using pool = new BufferPool({ count: 3, size: 4096 });
@@ -108,18 +123,20 @@ test("openHandles lists what this thread has open, the oldest first, and where e
     `RawRing of descriptor ${raw.fd}`,
   ]);
   for (const { madeAt } of found) expect(madeAt.split("\n")[0]).toContain(import.meta.path);
-  // Other test files of this process may have dropped something meanwhile.
+  // Looks only for the handles of this test: other test files in this process may have dropped some meanwhile.
   const named = (except: readonly OpenHandle[]) => {
     try {
       assertNoOpenHandles(except);
       return [];
     } catch (error) {
-      return found.filter(({ kind, label }) => String(error).includes(`${kind} ${label} (open), made\n`)).map(({ kind }) => kind);
+      return found
+        .filter(({ kind, label }) => String(error).includes(`${kind} ${label} (open), made\n`))
+        .map(({ kind }) => kind);
     }
   };
   expect(named([...before, ...found.slice(1)])).toEqual(["BufferPool"]);
   expect(named(before)).toEqual(["Ring", "RingFile", "FixedBuffer", "RawRing"]);
-  expect(named(before)).toEqual([]); // what it has named does not fail the next test
+  expect(named(before)).toEqual([]); // handles that were named once do not fail the next test
   raw.close();
   buffer.release();
   await file.close();
@@ -128,7 +145,7 @@ test("openHandles lists what this thread has open, the oldest first, and where e
   expect(openHandles()).toEqual(before);
 });
 
-test("what is made while handles are not tracked is not listed, and the assertion says that it cannot tell", () => {
+test("handles created while tracking is off are not listed, and assertNoOpenHandles() throws, asking to turn it on", () => {
   trackHandles(false);
   try {
     const before = openHandles();
@@ -140,21 +157,23 @@ test("what is made while handles are not tracked is not listed, and the assertio
   }
 });
 
-test("the assertion names what was dropped and collected before it looked, once", async () => {
+test("assertNoOpenHandles() names handles dropped and collected before the call, once", async () => {
   const { stdout } = await run("forgotten", { args: ["dropped before the assertion"], env: tracked });
   expect(stdout).toBe("2 not closed: Ring, RingFile (dropped without close)\nnothing\n");
 });
 
-test("a signal that lives on does not keep streams that were dropped", async () => {
+test("a long-lived signal does not keep dropped streams alive", async () => {
   const { stdout, stderr } = await run("forgotten", { args: ["streams with a signal"], env: tracked });
   expect(stdout).toBe("8 free\nthe file's end: 1 chunk, then Error: enough\n");
   const streams = Array.from(readFileSync(program, "utf8").split("\n").entries(), ([index, line]) =>
     line.includes("// a stream") ? `FixedBuffer:${index + 1}` : "",
   );
-  expect(new Set(reportsIn(stderr).filter((place) => place.startsWith("FixedBuffer")))).toEqual(new Set(streams.filter((place) => place !== "")));
+  expect(new Set(reportsIn(stderr).filter((place) => place.startsWith("FixedBuffer")))).toEqual(
+    new Set(streams.filter((place) => place !== "")),
+  );
 });
 
-test("a program whose Error.prepareStackTrace throws is told what is open all the same, without the place", () => {
+test("if Error.prepareStackTrace throws, openHandles() still lists the handles, without their places", () => {
   trackHandles(true);
   const before = openHandles();
   using _ring = new RawRing();

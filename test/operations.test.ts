@@ -1,5 +1,16 @@
 import { describe, expect, test } from "bun:test";
-import { closeSync, existsSync, lstatSync, openSync, readFileSync, readSync, statSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { BufferPool, Ring } from "bun-uring";
 import { kernel } from "../lib/uring/kernel.ts";
 import { IORING_OP_FTRUNCATE, IORING_OP_READV_FIXED } from "../lib/uring/uapi.ts";
@@ -11,8 +22,11 @@ import { pipe } from "./support/pipes.ts";
 import { leavingNothing } from "./support/resources.ts";
 import { shared } from "./support/rings.ts";
 
-/** A ring, a folder, and a file of random bytes in it. */
-async function withFile(body: (ring: Ring, path: string, content: Buffer, folder: Folder) => Promise<void>, sizeBytes = 10_000): Promise<void> {
+/** Calls `body` with a ring, and a file of random bytes in a folder. Checks that nothing is left open or in flight. */
+async function withFile(
+  body: (ring: Ring, path: string, content: Buffer, folder: Folder) => Promise<void>,
+  sizeBytes = 10_000,
+): Promise<void> {
   await leavingNothing(async () => {
     using folder = new Folder();
     const { path, content } = folder.random("file", sizeBytes);
@@ -26,7 +40,7 @@ async function codeOf(call: () => unknown): Promise<string> {
   return (await uringError(call)).code;
 }
 
-/** Deletes an opcode from what the kernel says it has. */
+/** Until disposed, makes the library believe that the kernel lacks an opcode. */
 function lacking(opcode: number): Disposable {
   const { opcodes } = kernel();
   if (!(opcodes instanceof Set)) throw new Error("not a Set");
@@ -39,7 +53,7 @@ function lacking(opcode: number): Disposable {
 }
 
 describe("read and write", () => {
-  test("move bytes between a file and any shared memory, at a position or the file's own", () =>
+  test("move bytes between a file and any shared memory, at a given position or the file's own", () =>
     withFile(async (ring, path, content) => {
       await using file = await ring.open(path, "r+");
       const bytes = shared(4096);
@@ -48,7 +62,11 @@ describe("read and write", () => {
       expect(await ring.read(file, bytes)).toBe(4096);
       expect(await ring.read(file, bytes)).toBe(4096);
       expect(Buffer.compare(bytes, content.subarray(4096, 8192))).toBe(0);
-      expect([await ring.read(file, bytes), await ring.read(file, bytes), await ring.read(file, bytes.subarray(0, 0))]).toEqual([10_000 - 8192, 0, 0]);
+      expect([
+        await ring.read(file, bytes),
+        await ring.read(file, bytes),
+        await ring.read(file, bytes.subarray(0, 0)),
+      ]).toEqual([10_000 - 8192, 0, 0]);
       bytes.fill(7);
       expect(await ring.write(file, bytes.subarray(0, 100), { position: 50 })).toBe(100);
       expect(await ring.write(file, bytes.subarray(0, 5))).toBe(5);
@@ -56,7 +74,7 @@ describe("read and write", () => {
       expect(Buffer.compare(readFileSync(path), Buffer.concat([content, Buffer.alloc(5, 7)]))).toBe(0);
     }));
 
-  test("vectored move several pieces in order", () =>
+  test("readv and writev move several pieces in order", () =>
     withFile(async (ring, path, content) => {
       await using file = await ring.open(path, "r+");
       const parts = [shared(100), shared(1), shared(3000)];
@@ -66,10 +84,10 @@ describe("read and write", () => {
       expect(Buffer.compare(readFileSync(path).subarray(5000, 8101), Buffer.concat(parts.toReversed()))).toBe(0);
     }));
 
-  for (const way of ["as this kernel does it", "where the kernel lacks the request"]) {
-    test(`fixed and vectored move parts of slots in order, ${way}`, () =>
+  for (const way of ["on this kernel", "on a kernel without READV_FIXED"]) {
+    test(`readvFixed and writevFixed move parts of slots in order, ${way}`, () =>
       withFile(async (_ring, path, content) => {
-        using _lacking = way === "as this kernel does it" ? undefined : lacking(IORING_OP_READV_FIXED);
+        using _lacking = way === "on this kernel" ? undefined : lacking(IORING_OP_READV_FIXED);
         using pool = new BufferPool({ count: 3, size: 4096 });
         using other = new BufferPool({ count: 1, size: 4096 });
         await using ring = new Ring({ pool: [pool, other] });
@@ -77,11 +95,17 @@ describe("read and write", () => {
         using first = await pool.acquire();
         using second = await pool.acquire();
         using third = await other.acquire();
-        expect(await ring.readvFixed(file, [first, { buffer: second, offset: 96, length: 1000 }], { position: 3 })).toBe(5096);
-        expect(Buffer.compare(Buffer.concat([first.bytes, second.bytes.subarray(96, 1096)]), content.subarray(3, 5099))).toBe(0);
-        // Of two pools, so of two registered buffers.
+        expect(
+          await ring.readvFixed(file, [first, { buffer: second, offset: 96, length: 1000 }], { position: 3 }),
+        ).toBe(5096);
+        expect(
+          Buffer.compare(Buffer.concat([first.bytes, second.bytes.subarray(96, 1096)]), content.subarray(3, 5099)),
+        ).toBe(0);
+        // Slots of two pools are in two registered buffers.
         expect(await ring.readvFixed(file, [third, { buffer: first, length: 10 }], { position: 1 })).toBe(4106);
-        expect(Buffer.compare(Buffer.concat([third.bytes, first.bytes.subarray(0, 10)]), content.subarray(1, 4107))).toBe(0);
+        expect(
+          Buffer.compare(Buffer.concat([third.bytes, first.bytes.subarray(0, 10)]), content.subarray(1, 4107)),
+        ).toBe(0);
         expect(
           await ring.writevFixed(
             file,
@@ -98,7 +122,7 @@ describe("read and write", () => {
       }));
   }
 
-  test("slots of a vectored request that are released meanwhile come back at its completion", () =>
+  test("slots released during a vectored request return to the pool when the request completes", () =>
     leavingNothing(async () => {
       using ends = pipe();
       using pool = new BufferPool({ count: 2, size: 4096 });
@@ -111,16 +135,16 @@ describe("read and write", () => {
       expect([await read, pool.available]).toEqual([1, 2]);
     }));
 
-  test("more than the kernel moves at once is moved by several requests", async () => {
+  test("a transfer larger than the kernel's limit is split into several requests", async () => {
     await using ring = new Ring();
-    const fd = openSync("/dev/null", "w"); // takes whatever it is given
+    const fd = openSync("/dev/null", "w"); // accepts writes of any size
     const length = 0x7ffff000 + 4096;
     expect(await ring.write(fd, shared(length), { position: 0 })).toBe(length);
     closeSync(fd);
   });
 });
 
-test("parts of slots may be empty, and more in all than the kernel moves at once", async () => {
+test("parts of slots may be empty, and may add up to more than the kernel moves in one request", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 100);
   using pool = new BufferPool({ count: 1, size: 4 * 2 ** 20, hugePages: false });
@@ -144,7 +168,7 @@ test("parts of slots may be empty, and more in all than the kernel moves at once
   expect(await ring.writevFixed(sink, new Array(1024).fill(buffer))).toBe(0x7ffff000);
 });
 
-test("a file that is closed with operations under way closes after them, and no other file is ever touched", async () => {
+test("a file closed with operations in flight closes after them, and no other file is ever touched", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   let touched = 0;
@@ -154,8 +178,13 @@ test("a file that is closed with operations under way closes after them, and no 
       other: folder.write(`other-${index}`, "1234567890"),
     }));
     const files = await Promise.all(names.map(({ mine }) => ring.open(mine, "r+")));
-    // The kernel looks their descriptors up in its workers, some time after the submission.
-    const operations = files.flatMap((file) => [ring.fallocate(file, 20), ring.statx(file), ring.fdatasync(file), ring.fsync(file)]);
+    // The kernel looks up the descriptors of these requests in its workers, some time after the submission.
+    const operations = files.flatMap((file) => [
+      ring.fallocate(file, 20),
+      ring.statx(file),
+      ring.fdatasync(file),
+      ring.fsync(file),
+    ]);
     const closed = files.map((file) => file.close());
     for (const file of files) expect(await codeOf(() => ring.fsync(file))).toBe("EBADF");
     await Promise.resolve();
@@ -170,18 +199,23 @@ test("a file that is closed with operations under way closes after them, and no 
   expect(touched).toBe(0);
 });
 
-test("what a close of the ring cancels rejects with ECANCELED, wherever it waited", async () => {
+test("operations that ring.close() cancels reject with ECANCELED, wherever they waited", async () => {
   using ends = pipe();
   using other = pipe();
   const ring = new Ring();
-  const waiting = [ring.splice(ends.readFd, other.writeFd, 1), ring.poll(ends.readFd, 1), ring.timeout(1e9), ring.read(ends.readFd, shared(1))];
+  const waiting = [
+    ring.splice(ends.readFd, other.writeFd, 1),
+    ring.poll(ends.readFd, 1),
+    ring.timeout(1e9),
+    ring.read(ends.readFd, shared(1)),
+  ];
   const codes = waiting.map((promise) => codeOf(() => promise));
-  await Bun.sleep(20); // nothing tells that the splice waits in the kernel by now
+  await Bun.sleep(20); // gives the splice time to start waiting in the kernel: nothing reports when it does
   await ring.close();
   expect(await Promise.all(codes)).toEqual(["ECANCELED", "ECANCELED", "ECANCELED", "ECANCELED"]);
 });
 
-test("fsync and fdatasync resolve, also on what is not a regular file only as the kernel allows", () =>
+test("fsync and fdatasync resolve for a regular file and reject with the kernel's EINVAL for a pipe", () =>
   withFile(async (ring, path) => {
     await using file = await ring.open(path, "r+");
     expect([await ring.fsync(file), await ring.fdatasync(file)]).toEqual([undefined, undefined]);
@@ -190,7 +224,7 @@ test("fsync and fdatasync resolve, also on what is not a regular file only as th
     expect([error.code, error.syscall]).toEqual(["EINVAL", "fsync"]);
   }));
 
-test("statx says what node:fs's bigint stat says, of a path, a file, a descriptor and a link", () =>
+test("statx returns what node:fs's bigint stat returns, for a path, a file, a descriptor and a link", () =>
   withFile(async (ring, path, _content, folder) => {
     const link = `${folder.path}/link`;
     symlinkSync(path, link);
@@ -225,10 +259,14 @@ test("statx says what node:fs's bigint stat says, of a path, a file, a descripto
     expect((await ring.statx(link, { flags: 0x100 })).ino).toBe(lstatSync(link, { bigint: true }).ino);
     expect((await ring.statx(path, { mask: 0x200 })).size).toBe(10_000n);
     const error = await uringError(() => ring.statx(`${path}-not`));
-    expect([error.code, error.path, error.message]).toEqual(["ENOENT", `${path}-not`, expect.stringContaining(`${path}-not`)]);
+    expect([error.code, error.path, error.message]).toEqual([
+      "ENOENT",
+      `${path}-not`,
+      expect.stringContaining(`${path}-not`),
+    ]);
   }));
 
-needs("FTRUNCATE (Linux 6.9)")("ftruncate cuts and lengthens", () =>
+needs("FTRUNCATE (Linux 6.9)")("ftruncate shortens and extends a file", () =>
   withFile(async (ring, path, content) => {
     await using file = await ring.open(path, "r+");
     await ring.ftruncate(file, 100);
@@ -239,7 +277,7 @@ needs("FTRUNCATE (Linux 6.9)")("ftruncate cuts and lengthens", () =>
   }),
 );
 
-test("ftruncate on a kernel without it names the version of Linux that has it", () =>
+test("on a kernel without FTRUNCATE, ftruncate names the Linux version that has it", () =>
   withFile(async (ring, path) => {
     using _lacking = lacking(IORING_OP_FTRUNCATE);
     await using file = await ring.open(path, "r+");
@@ -247,7 +285,7 @@ test("ftruncate on a kernel without it names the version of Linux that has it", 
     expect([error.code, error.hint]).toEqual(["EOPNOTSUPP", expect.stringContaining("Linux 6.9")]);
   }));
 
-test("fallocate lengthens a file, keeps its size when asked, and punches holes", () =>
+test("fallocate extends a file, keeps its size if asked to, and punches holes", () =>
   withFile(async (ring, path, content) => {
     await using file = await ring.open(path, "r+");
     await ring.fallocate(file, 20_000);
@@ -260,17 +298,19 @@ test("fallocate lengthens a file, keeps its size when asked, and punches holes",
     expect(Buffer.compare(readFileSync(path).subarray(0, 10_000), content.fill(0, 4096, 8192))).toBe(0);
   }));
 
-test("fadvise takes each advice, and refuses others", () =>
+test("fadvise accepts each kind of advice and refuses any other", () =>
   withFile(async (ring, path) => {
     await using file = await ring.open(path);
     for (const advice of ["normal", "random", "sequential", "willneed", "dontneed", "noreuse"] as const)
       expect(await ring.fadvise(file, advice, { position: 4096, length: 100 })).toBeUndefined();
-    expect((await thrown(() => Reflect.apply(ring.fadvise, ring, [file, "toString"]))).message).toContain('not "toString"');
+    expect((await thrown(() => Reflect.apply(ring.fadvise, ring, [file, "toString"]))).message).toContain(
+      'not "toString"',
+    );
     using ends = pipe();
     expect((await uringError(() => ring.fadvise(ends.readFd, "normal"))).code).toBe("ESPIPE");
   }));
 
-test("unlink, rename and mkdir do what node:fs sees, and name their paths in errors", () =>
+test("node:fs sees the effects of unlink, rename and mkdir, and their errors name the paths", () =>
   withFile(async (ring, path, _content, folder) => {
     const made = `${folder.path}/made`;
     await ring.mkdir(made, 0o700);
@@ -303,7 +343,9 @@ test("splice moves bytes from a file to a pipe and from a pipe to a file", () =>
     await using copy = await ring.open(`${folder.path}/copy`, "w+");
     expect(await ring.splice(file, ends.writeFd, 3000, { fromPosition: 17n })).toBe(3000);
     expect(await ring.splice(ends.readFd, copy, 4096, { toPosition: 5n })).toBe(3000);
-    expect(Buffer.compare(readFileSync(`${folder.path}/copy`), Buffer.concat([Buffer.alloc(5), content.subarray(17, 3017)]))).toBe(0);
+    expect(
+      Buffer.compare(readFileSync(`${folder.path}/copy`), Buffer.concat([Buffer.alloc(5), content.subarray(17, 3017)])),
+    ).toBe(0);
     expect(await ring.splice(file, ends.writeFd, 10)).toBe(10);
     const bytes = Buffer.alloc(10);
     readSync(ends.readFd, bytes);
@@ -311,7 +353,7 @@ test("splice moves bytes from a file to a pipe and from a pipe to a file", () =>
     expect((await uringError(() => ring.splice(file, copy, 10))).code).toBe("EINVAL");
   }));
 
-test("poll waits until a descriptor is ready, and says for what", async () => {
+test("poll waits until a descriptor is ready and returns the events", async () => {
   await using ring = new Ring();
   using ends = pipe();
   const POLLIN = 1;
@@ -323,12 +365,12 @@ test("poll waits until a descriptor is ready, and says for what", async () => {
   expect(await readable).toBe(POLLIN);
 });
 
-test("timeouts resolve in the order of their times, not before them, and a nop at once", async () => {
+test("timeouts resolve in the order of their durations and never early, and a nop resolves at once", async () => {
   await using ring = new Ring();
   const order: string[] = [];
   const note = (name: string) => () => order.push(name);
   const longest = new AbortController();
-  // Times that a slow machine cannot take for each other: what is over by the next look may come in any order.
+  // The durations are far apart: on a slow machine, timeouts that expire between two polls may resolve in any order.
   const later = ring.timeout(3_600_000, { signal: longest.signal });
   const started = performance.now();
   await Promise.all([ring.timeout(30).then(note("30")), ring.nop().then(note("nop"))]);
@@ -337,10 +379,11 @@ test("timeouts resolve in the order of their times, not before them, and a nop a
   expect([order, Bun.peek.status(later)]).toEqual([["nop", "30", "0.5"], "pending"]);
   longest.abort();
   expect((await thrown(() => later)).name).toBe("AbortError");
-  for (const wrong of [-1, Number.NaN, Number.POSITIVE_INFINITY]) expect((await thrown(() => ring.timeout(wrong))).name).toBe("RangeError");
+  for (const wrong of [-1, Number.NaN, Number.POSITIVE_INFINITY])
+    expect((await thrown(() => ring.timeout(wrong))).name).toBe("RangeError");
 });
 
-test("every operation takes a signal: it rejects at once with its reason, and the ring closes", async () => {
+test("every operation takes a signal: an abort rejects at once with the signal's reason, and the ring can close", async () => {
   const ring = new Ring();
   using ends = pipe();
   using other = pipe();
@@ -381,13 +424,15 @@ test("every operation takes a signal: it rejects at once with its reason, and th
   expect(ring.inFlight).toBe(0);
 });
 
-test("AbortSignal.timeout ends a read that nothing answers", async () => {
+test("AbortSignal.timeout ends a read that never gets data", async () => {
   await using ring = new Ring();
   using ends = pipe();
-  expect((await thrown(() => ring.read(ends.readFd, shared(1), { signal: AbortSignal.timeout(5) }))).name).toBe("TimeoutError");
+  expect((await thrown(() => ring.read(ends.readFd, shared(1), { signal: AbortSignal.timeout(5) }))).name).toBe(
+    "TimeoutError",
+  );
 });
 
-test("bad arguments reject with a TypeError or a RangeError that shows the value; nothing is started", async () => {
+test("bad arguments reject with a TypeError or RangeError that shows the value, and nothing is started", async () => {
   using pool = new BufferPool({ count: 1, size: 4096 });
   using stranger = new BufferPool({ count: 1, size: 4096 });
   await using ring = new Ring({ pool });

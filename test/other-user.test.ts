@@ -10,7 +10,7 @@ const changes = {
 
 for (const [how, change] of Object.entries(changes)) {
   needs("root, to become another user", "clone of ranges (Linux 6.13)")(
-    `after ${how} rings register the memory of older pools themselves, where the new user may lock as much, in Workers too; else the error says why`,
+    `after ${how}, rings register the memory of older pools themselves if the memlock limit allows it, also in Workers; otherwise the error says why`,
     async () => {
       const { exitCode, stdout, stderr } = await run("other-user", { args: [how] });
       expect([exitCode, stderr]).toEqual([0, ""]);
@@ -22,7 +22,7 @@ for (const [how, change] of Object.entries(changes)) {
         "a later pool: cloned, read 100",
         "a later and an older one: registered, read 100 and 100",
         "an older and a later one: registered, read 100 and 100",
-        // Capabilities are a thread's own, and this one was there before.
+        // Capabilities are per thread, and the Worker started before this thread dropped its own.
         `in a Worker: ${how === "capset" ? "cloned" : "registered"}, read 100`,
       ]);
     },

@@ -1,6 +1,16 @@
 import { dlopen } from "bun:ffi";
 import { describe, expect, test } from "bun:test";
-import { closeSync, constants, openSync, readFileSync, readSync, statSync, unlinkSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { open } from "node:fs/promises";
 import { BufferPool, Ring, type RingFile } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
@@ -17,7 +27,7 @@ const { dup } = dlopen("libc.so.6", { dup: { args: ["i32"], returns: "i32" } }).
 const pieceBytes = 65536;
 const pieceCount = 10;
 
-/** One piece after the other, each of its own number. */
+/** All pieces in order, each filled with its own number, from 1 on. */
 const numbered = Buffer.concat(Array.from({ length: pieceCount }, (_, index) => Buffer.alloc(pieceBytes, index + 1)));
 
 const byFileSystem = {
@@ -27,10 +37,11 @@ const byFileSystem = {
   xfs: { needed: "mounts of xfs", make: () => new Mount("xfs", smallest.xfs) },
 } as const;
 
-/** Ways to write `bytes` at the file's own position. Each resolves to the number of bytes. */
+/** Ways to write `bytes` at the file's own position. Each resolves to the number of bytes written. */
 const writers: Record<string, (place: Place, bytes: Buffer) => Promise<number>> = {
   "RingFile.write": async ({ file }, bytes) => (await file.write(bytes)).bytesWritten,
-  "RingFile.writev": async ({ file }, bytes) => (await file.writev([bytes.subarray(0, 4096), bytes.subarray(4096)])).bytesWritten,
+  "RingFile.writev": async ({ file }, bytes) =>
+    (await file.writev([bytes.subarray(0, 4096), bytes.subarray(4096)])).bytesWritten,
   "Ring.write": ({ ring, file }, bytes) => ring.write(file, sharedCopy(bytes)),
   writeFixed: async ({ ring, file, pool }, bytes) => {
     using buffer = await pool.acquire();
@@ -54,7 +65,7 @@ const readers: Record<string, (place: Place) => Promise<Uint8Array>> = {
     using buffer = await pool.acquire();
     return buffer.bytes.slice(0, await ring.readFixed(file, buffer));
   },
-  "of a descriptor": async ({ ring, file }) => {
+  "Ring.read of a descriptor": async ({ ring, file }) => {
     const bytes = shared(pieceBytes);
     return bytes.subarray(0, await ring.read(file.fd, bytes));
   },
@@ -72,12 +83,17 @@ function sharedCopy(bytes: Uint8Array): Uint8Array {
   return copy;
 }
 
-/** Aligned, as O_DIRECT wants it. */
+/** Its position and length are aligned, as O_DIRECT requires. */
 function piece(index: number): Buffer {
   return numbered.subarray(index * pieceBytes, (index + 1) * pieceBytes);
 }
 
-async function withFile(path: string, flags: string, direct: boolean, body: (place: Place) => Promise<void>): Promise<void> {
+async function withFile(
+  path: string,
+  flags: string,
+  direct: boolean,
+  body: (place: Place) => Promise<void>,
+): Promise<void> {
   await leavingNothing(async () => {
     using pool = new BufferPool({ count: 4, size: pieceBytes });
     await using ring = new Ring({ pool });
@@ -88,23 +104,29 @@ async function withFile(path: string, flags: string, direct: boolean, body: (pla
 }
 
 for (const [name, { needed, make }] of Object.entries(byFileSystem))
-  describe(`on ${name}, what is begun together at a file's own position runs one after the other, and nothing is lost`, () => {
+  describe(`on ${name}, transfers started together at a file's own position run one after the other, and nothing is lost`, () => {
     for (const direct of [false, true])
       needs(needed)(`every kind of write and read${direct ? ", with O_DIRECT" : ""}`, async () => {
         using place = make();
         const path = `${place.path}/file`;
         writeFileSync(path, "");
-        const past = direct && directFlags(path) !== constants.O_RDONLY; // tmpfs has it from Linux 6.6 on
+        const past = direct && directFlags(path) !== constants.O_RDONLY; // tmpfs supports O_DIRECT since Linux 6.6
         for (const [writer, write] of Object.entries(writers)) {
           await withFile(path, "w", past, async (opened) => {
-            const written = await Promise.all(Array.from({ length: pieceCount }, (_, index) => write(opened, piece(index))));
+            const written = await Promise.all(
+              Array.from({ length: pieceCount }, (_, index) => write(opened, piece(index))),
+            );
             expect([writer, written]).toEqual([writer, new Array(pieceCount).fill(pieceBytes)]);
           });
           expect([writer, Buffer.compare(readFileSync(path), numbered)]).toEqual([writer, 0]);
         }
         const appended = `${place.path}/log`;
         await withFile(appended, "a", past, async (opened) => {
-          await Promise.all(Object.values(writers).flatMap((write) => Array.from({ length: pieceCount }, (_, index) => write(opened, piece(index)))));
+          await Promise.all(
+            Object.values(writers).flatMap((write) =>
+              Array.from({ length: pieceCount }, (_, index) => write(opened, piece(index))),
+            ),
+          );
         });
         const records = readFileSync(appended);
         expect(records.length).toBe(Object.keys(writers).length * numbered.length);
@@ -113,7 +135,8 @@ for (const [name, { needed, make }] of Object.entries(byFileSystem))
         for (const [reader, read] of Object.entries(readers))
           await withFile(path, "r+", past, async (opened) => {
             await opened.file.sync();
-            await opened.ring.fadvise(opened.file, "dontneed"); // to be fetched: what is in the page cache completes at once
+            // Reads from the page cache would complete at once, and never be in flight together.
+            await opened.ring.fadvise(opened.file, "dontneed");
             const pieces = await Promise.all(Array.from({ length: pieceCount }, () => read(opened)));
             expect([reader, Buffer.compare(Buffer.concat(pieces), numbered)]).toEqual([reader, 0]);
             expect((await read(opened)).length).toBe(0);
@@ -121,7 +144,7 @@ for (const [name, { needed, make }] of Object.entries(byFileSystem))
       });
   });
 
-test("different kinds of transfers, begun together, each begin where the one before has ended", async () => {
+test("transfers of different kinds, started together, each start where the previous one ended", async () => {
   using folder = new Folder();
   const path = folder.write("file", "0123456789");
   await withFile(path, "r+", false, async ({ file }) => {
@@ -134,12 +157,14 @@ test("different kinds of transfers, begun together, each begin where the one bef
       file.write("Z", 0),
       file.write("end"),
     ]);
-    expect(results.map((result) => ("bytesRead" in result ? result.bytesRead : result.bytesWritten))).toEqual([2, 2, 3, 3, 0, 1, 3]);
+    expect(results.map((result) => ("bytesRead" in result ? result.bytesRead : result.bytesWritten))).toEqual([
+      2, 2, 3, 3, 0, 1, 3,
+    ]);
   });
   expect(readFileSync(path, "latin1")).toBe("Zb23cde789end");
 });
 
-test("appended records are in the order in which they were begun, and reads between them go on where they were", async () => {
+test("appended records keep the order in which they were started, and a read after them starts at the end of the last", async () => {
   using folder = new Folder();
   const path = folder.write("log", "old ");
   await withFile(path, "a+", false, async ({ file }) => {
@@ -148,30 +173,35 @@ test("appended records are in the order in which they were begun, and reads betw
     const last = file.read(Buffer.alloc(3));
     await Promise.all(writes);
     expect((await first).buffer.toString()).toBe("old");
-    expect((await last).bytesRead).toBe(0); // behind the last write
+    expect((await last).bytesRead).toBe(0); // the position is now at the end of the last write
   });
   expect(readFileSync(path, "latin1")).toBe(`old ${Array.from({ length: 100 }, (_, index) => `${index} `).join("")}`);
 });
 
 for (const direct of [false, true])
   needs(...(direct ? (["a file system with O_DIRECT"] as const) : []))(
-    `the transfers of a chain, and chains begun together, each begin where the one before has ended${direct ? ", with O_DIRECT" : ""}`,
+    `the transfers of a chain, and of chains started together, each start where the previous one ended${direct ? ", with O_DIRECT" : ""}`,
     async () => {
       using folder = new Folder();
       const path = folder.write("file", "");
       await withFile(path, "w+", direct, async ({ ring, file }) => {
-        const chain = (first: number) => ring.chain([() => file.write(piece(first)), () => file.write(piece(first + 1)), () => ring.fdatasync(file)]);
+        const chain = (first: number) =>
+          ring.chain([() => file.write(piece(first)), () => file.write(piece(first + 1)), () => ring.fdatasync(file)]);
         await Promise.all([...chain(0), file.write(piece(2)), ...chain(3)]);
       });
       expect(Buffer.compare(readFileSync(path), numbered.subarray(0, 5 * pieceBytes))).toBe(0);
     },
   );
 
-test("a short transfer ends its chain, and what waits behind the chain begins where that has ended", async () => {
+test("a short transfer ends its chain, and the next transfer starts where the chain ended", async () => {
   using folder = new Folder();
   const path = folder.write("file", "abcdef");
   await withFile(path, "r+", false, async ({ ring, file }) => {
-    const chain = ring.chain([() => file.read(Buffer.alloc(4)), () => file.read(Buffer.alloc(4)), () => file.write("never")]);
+    const chain = ring.chain([
+      () => file.read(Buffer.alloc(4)),
+      () => file.read(Buffer.alloc(4)),
+      () => file.write("never"),
+    ]);
     const behind = file.write("X");
     const outcomes = await Promise.allSettled([...chain, behind]);
     expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
@@ -179,7 +209,7 @@ test("a short transfer ends its chain, and what waits behind the chain begins wh
   expect(readFileSync(path, "latin1")).toBe("abcdefX");
 });
 
-needs("FTRUNCATE (Linux 6.9)")("positions past 2^53 are as good as others", async () => {
+needs("FTRUNCATE (Linux 6.9)")("positions past 2^53 work like any other", async () => {
   using folder = new Folder("memory");
   const path = folder.write("sparse", "");
   await withFile(path, "a+", false, async ({ ring, file }) => {
@@ -195,7 +225,7 @@ needs("FTRUNCATE (Linux 6.9)")("positions past 2^53 are as good as others", asyn
   });
 });
 
-test("one that waits for its turn can be aborted, and those behind it go on without it", async () => {
+test("a queued transfer can be aborted, and the transfers queued after it go on without it", async () => {
   using folder = new Folder();
   const path = folder.write("file", "");
   await withFile(path, "w", false, async ({ ring, file }) => {
@@ -220,7 +250,7 @@ test("one that waits for its turn can be aborted, and those behind it go on with
   expect(readFileSync(path, "latin1")).toBe("first chain last");
 });
 
-test("closing a file waits for those that wait for their turn, and closing the ring turns them away; each settles", async () => {
+test("file.close() waits for queued transfers, ring.close() cancels them, and every one settles", async () => {
   using folder = new Folder();
   const path = folder.write("file", "");
   await leavingNothing(async () => {
@@ -242,7 +272,7 @@ test("closing a file waits for those that wait for their turn, and closing the r
   });
 });
 
-test("on what has no positions, a read that waits holds up no write: of a FIFO opened for both, and of descriptors", async () => {
+test("on a FIFO or a pipe, which have no position, a waiting read does not hold up a write", async () => {
   using folder = new Folder();
   const path = `${folder.path}/fifo`;
   expect(Bun.spawnSync(["mkfifo", path]).success).toBe(true);
@@ -260,7 +290,7 @@ test("on what has no positions, a read that waits holds up no write: of a FIFO o
   });
 });
 
-test("what has no positions refuses one with ESPIPE, as FileHandle does, before anything is read", async () => {
+test("a FIFO refuses a position with ESPIPE, as FileHandle does, before anything is read", async () => {
   using folder = new Folder();
   const path = `${folder.path}/fifo`;
   expect(Bun.spawnSync(["mkfifo", path]).success).toBe(true);
@@ -279,13 +309,14 @@ test("what has no positions refuses one with ESPIPE, as FileHandle does, before 
     readvFixed: () => ring.readvFixed(fifo, [buffer], { position: 0 }),
     writeFixed: () => fifo.writeFixed(buffer, { position: 1 }),
   };
-  for (const [name, call] of Object.entries(calls)) expect([name, (await uringError(call)).code]).toEqual([name, "ESPIPE"]);
+  for (const [name, call] of Object.entries(calls))
+    expect([name, (await uringError(call)).code]).toEqual([name, "ESPIPE"]);
   await using handle = await open(path, constants.O_RDWR);
   expect((await thrown(() => handle.read(Buffer.alloc(4), 0, 4, 0))).code).toBe("ESPIPE");
   expect((await fifo.read(Buffer.alloc(10))).buffer.toString("latin1", 0, 4)).toBe("abcd");
 });
 
-test("splices at a file's own position begin where the one before has ended", async () => {
+test("splices at a file's own position each start where the previous one ended", async () => {
   using folder = new Folder();
   const path = folder.write("file", numbered.subarray(0, 4096 * 4));
   using ends = pipe();
@@ -302,7 +333,7 @@ test("splices at a file's own position begin where the one before has ended", as
   unlinkSync(path);
 });
 
-test("descriptors that share a position share its line: duplicates, and a RingFile with its own number", async () => {
+test("descriptors that share a position share one queue: a duplicate, and a RingFile and its own fd", async () => {
   using folder = new Folder();
   const path = folder.write("file", "");
   await withFile(path, "w+", false, async ({ ring, file }) => {
@@ -316,14 +347,22 @@ test("descriptors that share a position share its line: duplicates, and a RingFi
         ring.write(twin, text(round, "d")),
         ring.write(file, text(round, "e")),
       ]);
-    await Promise.all(ring.chain([() => ring.write(file, text(20, "a")), () => ring.write(twin, text(20, "b")), () => ring.write(file, text(20, "c"))]));
+    await Promise.all(
+      ring.chain([
+        () => ring.write(file, text(20, "a")),
+        () => ring.write(twin, text(20, "b")),
+        () => ring.write(file, text(20, "c")),
+      ]),
+    );
     closeSync(twin);
   });
-  const rounds = Array.from({ length: 20 }, (_, round) => ["a", "b", "c", "d", "e"].map((who) => `${who}${round} `).join(""));
+  const rounds = Array.from({ length: 20 }, (_, round) =>
+    ["a", "b", "c", "d", "e"].map((who) => `${who}${round} `).join(""),
+  );
   expect(readFileSync(path, "latin1")).toBe(`${rounds.join("")}a20 b20 c20 `);
 });
 
-test("files that are opened apart have a position each, and do not wait for each other", async () => {
+test("files opened separately have separate positions and do not wait for each other", async () => {
   using folder = new Folder();
   const path = folder.write("file", "abcdef");
   await withFile(path, "r", false, async ({ ring, file }) => {
@@ -333,13 +372,19 @@ test("files that are opened apart have a position each, and do not wait for each
   });
 });
 
-test("a splice within a chain begins where the one before has ended, and the one behind it where that has", async () => {
+test("a splice within a chain starts where the previous transfer ended, and the next transfer starts where the splice ended", async () => {
   using folder = new Folder();
   const path = folder.write("file", "0123456789abcdef");
   using ends = pipe();
   await withFile(path, "r+", false, async ({ ring, file }) => {
     const parts = [shared(4), shared(4)] as const;
-    await Promise.all(ring.chain([() => ring.read(file, parts[0]), () => ring.splice(file, ends.writeFd, 4), () => ring.read(file, parts[1])]));
+    await Promise.all(
+      ring.chain([
+        () => ring.read(file, parts[0]),
+        () => ring.splice(file, ends.writeFd, 4),
+        () => ring.read(file, parts[1]),
+      ]),
+    );
     const spliced = Buffer.alloc(4);
     readSync(ends.readFd, spliced);
     expect([...parts, spliced].map((part) => Buffer.from(part).toString())).toEqual(["0123", "89ab", "4567"]);
@@ -352,13 +397,16 @@ test("a splice within a chain begins where the one before has ended, and the one
   expect(readFileSync(path, "latin1")).toBe("AAAASSSSBBBBcdef");
 });
 
-test("a chain that waits for its turn goes on where what it waited with is aborted", async () => {
+test("a chain that is queued because of one of its transfers goes on when that transfer is aborted", async () => {
   using folder = new Folder();
   const path = folder.write("file", "");
   await withFile(path, "w", false, async ({ ring, file }) => {
     const first = file.write("first");
     const stop = new AbortController();
-    const [sync, write] = ring.chain([() => ring.fsync(file), () => ring.write(file, shared(4), { signal: stop.signal })]);
+    const [sync, write] = ring.chain([
+      () => ring.fsync(file),
+      () => ring.write(file, shared(4), { signal: stop.signal }),
+    ]);
     const behind = file.write(" last");
     const reason = new Error("enough");
     const aborted = write.catch((error: unknown) => error);

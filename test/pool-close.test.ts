@@ -16,10 +16,11 @@ async function codeOf(call: () => unknown): Promise<string> {
   return (await uringError(call)).code;
 }
 
-/** Every way into a pool that is closed is. */
+/** Expects that every call that needs an open pool is refused. */
 async function expectClosed(pool: BufferPool): Promise<void> {
   expect(pool.closed).toBe(true);
-  for (const enter of [() => pool.tryAcquire(), () => pool.acquire(), () => pool.share(), () => new Ring({ pool })]) expect(await codeOf(enter)).toBe("EBADF");
+  for (const enter of [() => pool.tryAcquire(), () => pool.acquire(), () => pool.share(), () => new Ring({ pool })])
+    expect(await codeOf(enter)).toBe("EBADF");
 }
 
 async function readsRight(ring: Ring, path: string, buffer: FixedBuffer): Promise<void> {
@@ -29,7 +30,7 @@ async function readsRight(ring: Ring, path: string, buffer: FixedBuffer): Promis
   expect(Buffer.compare(buffer.bytes, numbered(size, size / 4))).toBe(0);
 }
 
-/** What a step may come to, and what ends it. */
+/** The outcomes of a step until the pool is closed, and the error that it ends with then. */
 const racing: Record<Racing, { during: string[]; end: string }> = {
   attach: { during: ["attached", "EBADF acquire"], end: "EBADF attach" },
   acquire: { during: ["acquired"], end: "EBADF acquire" },
@@ -40,7 +41,7 @@ for (const [what, { during, end }] of Object.entries(racing) as [Racing, (typeof
   const rounds = times(150);
   const gated = what === "clone" ? needs("clone (Linux 6.12)") : test;
   gated(
-    `${rounds} pools that are closed while two Workers ${what} as fast as they can: each step succeeds in full, or is refused with EBADF, and nothing is left`,
+    `closing ${rounds} pools while two Workers ${what} as fast as they can: each step succeeds completely or fails with EBADF, and nothing is left`,
     () =>
       leavingNothing(async () => {
         using folder = new Folder();
@@ -75,7 +76,7 @@ for (const [what, { during, end }] of Object.entries(racing) as [Racing, (typeof
   );
 }
 
-test("a close ends every wait for a slot with EBADF: here, in an attached pool, and in Workers; a slot that is out stays its holder's", () =>
+test("close() rejects every pending acquire with EBADF, also in attached pools and Workers; acquired slots stay with their holders", () =>
   leavingNothing(async () => {
     for (let round = 0; round < times(20); round++) {
       const pool = new BufferPool({ count: 1, size });
@@ -93,7 +94,9 @@ test("a close ends every wait for a slot with EBADF: here, in an attached pool, 
       while (pool.stats().othersWaiting < 2) await new Promise(setImmediate);
       controller.abort(reason);
       pool.close();
-      expect((await Promise.all(waits)).map(({ code, syscall }) => `${code} ${syscall}`)).toEqual(waits.map(() => "EBADF acquire"));
+      expect((await Promise.all(waits)).map(({ code, syscall }) => `${code} ${syscall}`)).toEqual(
+        waits.map(() => "EBADF acquire"),
+      );
       expect(await aborted).toBe(reason);
       expect(await racer.answer()).toEqual({ outcomes: Array.from({ length: 4 }, () => "EBADF acquire") });
       expect(buffer.bytes.every((byte) => byte === 7)).toBe(true);
@@ -103,7 +106,7 @@ test("a close ends every wait for a slot with EBADF: here, in an attached pool, 
     }
   }));
 
-test("a release and a close at once: whoever waits gets the slot or EBADF, and the slot is free in the end", () =>
+test("if a release and a close coincide, each pending acquire gets the slot or EBADF, and the slot is free in the end", () =>
   leavingNothing(async () => {
     for (let round = 0; round < times(200); round++) {
       const pool = new BufferPool({ count: 1, size });
@@ -123,7 +126,7 @@ test("a release and a close at once: whoever waits gets the slot or EBADF, and t
     }
   }));
 
-test("rings of several threads that have a pool go on after its close, with the slots that are out; its memory goes with the last of them", () =>
+test("rings in several threads keep working with acquired slots after their pool is closed; closing the last ring frees the memory", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", numbered(2 * size));
@@ -137,7 +140,7 @@ test("rings of several threads that have a pool go on after its close, with the 
     pool.close();
     await expectClosed(pool);
     await expectClosed(attached);
-    // A slot of the one is good on a ring of the other: it is one pool.
+    // A slot from either works on either ring: both are the same pool.
     for (const ring of rings) for (const buffer of buffers) await readsRight(ring, path, buffer);
     await worker.terminate();
     expect(pool.available).toBe(2);
@@ -150,7 +153,7 @@ test("rings of several threads that have a pool go on after its close, with the 
     expect(pinnedKb()).toBe(pinned);
   }));
 
-test("a slot that is on its way when its pool is closed can be received where the pool is attached, and not where it was closed", () =>
+test("a slot in transit when its pool is closed can be received through an attached pool, but not through the closed one", () =>
   leavingNothing(async () => {
     const pool = new BufferPool({ count: 3, size });
     const attached = BufferPool.attach(pool.share());
@@ -172,7 +175,7 @@ test("a slot that is on its way when its pool is closed can be received where th
     received.release();
   }));
 
-test("the same handle attached twice, in one thread and in two, is as many pools of one memory: each closes for itself, and the maker's close ends all", () =>
+test("a handle can be attached several times, in one thread or several: the pools close separately, and the creator's close closes all", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", numbered(2 * size));
@@ -195,7 +198,8 @@ test("the same handle attached twice, in one thread and in two, is as many pools
     one.close();
     one.close();
     await expectClosed(one);
-    expect([two.closed, pool.closed, pool.stats().othersAttached]).toEqual([false, false, 6]); // a slot and a ring of `one` are out
+    // `one` still counts as attached: slots of it are acquired, and a ring uses it.
+    expect([two.closed, pool.closed, pool.stats().othersAttached]).toEqual([false, false, 6]);
     for (const buffer of buffers) await readsRight(ring, path, buffer);
     buffers[0]?.release();
     await ring.close();
@@ -214,35 +218,37 @@ test("the same handle attached twice, in one thread and in two, is as many pools
     expect(await codeOf(() => BufferPool.attach(handle))).toBe("EBADF");
   }));
 
-needs("clone (Linux 6.12)")("a close by another thread in the middle of a clone waits for it: the ring is complete, and the next one refused", () =>
-  leavingNothing(async () => {
-    using folder = new Folder();
-    const path = folder.write("file", numbered(2 * size));
-    const gate = new Int32Array(new SharedArrayBuffer(4));
-    const closer = new TestWorker<PoolHandle>("closer", gate.buffer);
-    const attached = BufferPool.attach(await closer.answer());
-    const buffer = await attached.acquire();
-    const { control } = participantOf(attached);
-    const { ringFd } = control;
-    const during = spyOn(control, "ringFd").mockImplementationOnce((participant) => {
-      Atomics.store(gate, 0, 1);
-      Atomics.notify(gate, 0);
-      expect(Atomics.wait(gate, 0, 1, 100)).toBe("timed-out"); // it would have closed by now
-      return ringFd.call(control, participant);
-    });
-    const ring = new Ring({ pool: attached });
-    expect(during).toHaveBeenCalledTimes(1);
-    expect(Atomics.wait(gate, 0, 1, 10_000)).not.toBe("timed-out");
-    await readsRight(ring, path, buffer);
-    await expectClosed(attached);
-    buffer.release();
-    await ring.close();
-    attached.close();
-    await closer.terminate();
-  }),
+needs("clone (Linux 6.12)")(
+  "a close by another thread during a clone waits for the clone: that ring is complete, and the next one is refused",
+  () =>
+    leavingNothing(async () => {
+      using folder = new Folder();
+      const path = folder.write("file", numbered(2 * size));
+      const gate = new Int32Array(new SharedArrayBuffer(4));
+      const closer = new TestWorker<PoolHandle>("closer", gate.buffer);
+      const attached = BufferPool.attach(await closer.answer());
+      const buffer = await attached.acquire();
+      const { control } = participantOf(attached);
+      const { ringFd } = control;
+      const during = spyOn(control, "ringFd").mockImplementationOnce((participant) => {
+        Atomics.store(gate, 0, 1);
+        Atomics.notify(gate, 0);
+        expect(Atomics.wait(gate, 0, 1, 100)).toBe("timed-out"); // time enough to close, if the close did not wait
+        return ringFd.call(control, participant);
+      });
+      const ring = new Ring({ pool: attached });
+      expect(during).toHaveBeenCalledTimes(1);
+      expect(Atomics.wait(gate, 0, 1, 10_000)).not.toBe("timed-out");
+      await readsRight(ring, path, buffer);
+      await expectClosed(attached);
+      buffer.release();
+      await ring.close();
+      attached.close();
+      await closer.terminate();
+    }),
 );
 
-/** A pool whose registration has this descriptor, as soon as it is free. */
+/** Makes pools until the registration of one gets this descriptor number. Returns the earlier pools as `others`. */
 function poolWithFd(fd: number): { pool: BufferPool; others: BufferPool[] } {
   const others: BufferPool[] = [];
   for (let tries = 0; tries < 100; tries++) {
@@ -254,7 +260,7 @@ function poolWithFd(fd: number): { pool: BufferPool; others: BufferPool[] } {
 }
 
 needs("clone (Linux 6.12)")(
-  "a closed pool whose descriptor's number another pool has by now stays closed, to handles and attached pools, and the other's memory untouched",
+  "a closed pool stays closed to its handles and attached pools when another pool reuses its descriptor's number, and that pool's memory is untouched",
   () =>
     leavingNothing(async () => {
       using folder = new Folder();
@@ -285,7 +291,7 @@ needs("clone (Linux 6.12)")(
 );
 
 needs("clone (Linux 6.12)")(
-  "a pool whose maker has ended is cloned and attached through its other holders' descriptors, though the maker's number is another pool's by now",
+  "after its creator thread has ended, a pool is cloned and attached through other participants' descriptors, even if the creator's number is reused",
   () =>
     leavingNothing(async () => {
       using folder = new Folder();
@@ -316,7 +322,7 @@ needs("clone (Linux 6.12)")(
     }),
 );
 
-test("a wait that a close has ended may be aborted: whoever has its place by then is woken all the same", () =>
+test("aborting an acquire that a close has already ended does not disturb the acquire that took its place", () =>
   leavingNothing(async () => {
     using pool = new BufferPool({ count: 1, size });
     const handle = pool.share();

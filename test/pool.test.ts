@@ -8,16 +8,18 @@ import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
 import { countedKb, leavingNothing, pinnedKb, ringFds } from "./support/resources.ts";
 
-needs("clone (Linux 6.12)", "VmPin that counts for root (not Linux 7.3)")("a pool's memory is pinned once, when it is made", () =>
-  leavingNothing(() => {
-    const before = pinnedKb();
-    using pool = new BufferPool({ count: 10, size: 5000, hugePages: false });
-    expect(pinnedKb() - before).toBeGreaterThanOrEqual(pool.stats().memoryBytes / 1024);
-    expect(pool.stats().memoryBytes).toBe(10 * 8192);
-  }),
+needs("clone (Linux 6.12)", "VmPin that counts for root (not Linux 7.3)")(
+  "a pool's memory is pinned once, when the pool is created",
+  () =>
+    leavingNothing(() => {
+      const before = pinnedKb();
+      using pool = new BufferPool({ count: 10, size: 5000, hugePages: false });
+      expect(pinnedKb() - before).toBeGreaterThanOrEqual(pool.stats().memoryBytes / 1024);
+      expect(pool.stats().memoryBytes).toBe(10 * 8192);
+    }),
 );
 
-test("slots show `size` bytes each, begin on pages, and do not overlap", () =>
+test("slots have `size` bytes each, start on page boundaries, and do not overlap", () =>
   leavingNothing(() => {
     using pool = new BufferPool({ count: 10, size: 5000, hugePages: false });
     const buffers = Array.from({ length: 10 }, () => pool.tryAcquire());
@@ -28,13 +30,14 @@ test("slots show `size` bytes each, begin on pages, and do not overlap", () =>
       expect((buffer?.bytes.byteOffset ?? 1) % 4096).toBe(0);
       buffer?.bytes.fill(index + 1);
     }
-    for (const [index, buffer] of buffers.entries()) expect(buffer?.bytes.every((byte) => byte === index + 1)).toBe(true);
+    for (const [index, buffer] of buffers.entries())
+      expect(buffer?.bytes.every((byte) => byte === index + 1)).toBe(true);
     expect(new Set(buffers.map((buffer) => buffer?.slotIndex)).size).toBe(10);
     for (const buffer of buffers) buffer?.release();
     expect(pool.available).toBe(10);
   }));
 
-needs("256 MiB of locked memory")("create() makes the same pool while the event loop goes on", () =>
+needs("256 MiB of locked memory")("create() makes the same pool while the event loop keeps running", () =>
   leavingNothing(async () => {
     let turns = 0;
     let counting = true;
@@ -45,13 +48,13 @@ needs("256 MiB of locked memory")("create() makes the same pool while the event 
     setImmediate(count);
     using pool = await BufferPool.create({ count: 1024, size: 65536 });
     counting = false;
-    expect(turns).toBeGreaterThan(0); // as many as there are parts, but for memory that happens to be there already
+    expect(turns).toBeGreaterThan(0); // about one for each part of the memory that is not resident yet
     expect([pool.count, pool.size, pool.available, pool.closed]).toEqual([1024, 65536, 1024, false]);
     expect(pool.stats().registrationMs).toBeGreaterThan(0);
   }),
 );
 
-test("a released buffer is of no more use: bytes, release and transfer throw ESTALE, disposal does nothing", async () => {
+test("a released buffer cannot be used: bytes, release() and handOver() throw ESTALE, disposal does nothing", async () => {
   using pool = new BufferPool({ count: 1, size: 4096 });
   const buffer = await pool.acquire();
   buffer.release();
@@ -63,12 +66,15 @@ test("a released buffer is of no more use: bytes, release and transfer throw EST
   expect(pool.available).toBe(1);
 });
 
-test("release with requests in flight takes effect at the last completion, and transfer is refused until then", async () => {
+test("release with requests in flight takes effect at the last completion, and handOver() is refused until then", async () => {
   using ends = pipe();
   using pool = new BufferPool({ count: 1, size: 4096 });
   await using ring = new Ring({ pool });
   const buffer = await pool.acquire();
-  const reads = [ring.readFixed(ends.readFd, buffer, { length: 1 }), ring.readFixed(ends.readFd, buffer, { offset: 1, length: 1 })];
+  const reads = [
+    ring.readFixed(ends.readFd, buffer, { length: 1 }),
+    ring.readFixed(ends.readFd, buffer, { offset: 1, length: 1 }),
+  ];
   expect((await uringError(() => buffer.handOver())).code).toBe("EBUSY");
   buffer.release();
   expect(pool.tryAcquire()).toBeUndefined();
@@ -78,7 +84,7 @@ test("release with requests in flight takes effect at the last completion, and t
   expect(pool.available).toBe(1);
 });
 
-test("acquire() serves in the order of asking, and an abort takes one out of the line", async () => {
+test("acquire() grants slots in the order of the calls, and an abort takes a call out of the queue", async () => {
   using pool = new BufferPool({ count: 1, size: 4096 });
   const first = await pool.acquire();
   const controller = new AbortController();
@@ -101,20 +107,20 @@ test("acquire() serves in the order of asking, and an abort takes one out of the
   expect(pool.available).toBe(1);
 });
 
-test("a slot that another thread releases just before this one says that it waits is found", async () => {
+test("acquire() finds a slot that another thread releases just before this one announces that it waits", async () => {
   using pool = new BufferPool({ count: 1, size: 4096 });
   using other = BufferPool.attach(pool.share());
   const held = other.tryAcquire();
   const { control } = participantOf(pool);
   const setWaiting = spyOn(control.turns, "setWaiting").mockImplementationOnce((participant, waiting) => {
-    held?.release(); // sees nobody waiting, and wakes nobody
+    held?.release(); // sees no waiter, and so wakes none
     setWaiting.mockRestore();
     control.turns.setWaiting(participant, waiting);
   });
   (await pool.acquire()).release();
 });
 
-test("closing never waits: pending acquires reject, new ones throw, what is out stays usable, the memory goes with the last ring", () =>
+test("close() never waits: pending and new acquires fail, acquired slots stay usable, and the last ring's close frees the memory", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const { path, content } = folder.random("file", 4096);
@@ -140,7 +146,7 @@ test("closing never waits: pending acquires reject, new ones throw, what is out 
     await ring.close();
   }));
 
-test("a slot given away belongs to whoever receives it, once; content and all", () => {
+test("a slot handed over belongs to its first receiver, with its content", () => {
   using pool = new BufferPool({ count: 2, size: 4096 });
   using other = BufferPool.attach(pool.share());
   const buffer = pool.tryAcquire();
@@ -159,7 +165,7 @@ test("a slot given away belongs to whoever receives it, once; content and all", 
   expect(pool.available).toBe(2);
 });
 
-test("a token is good in its own pool only", () => {
+test("a token is valid only in its own pool", () => {
   using one = new BufferPool({ count: 2, size: 4096 });
   using two = new BufferPool({ count: 2, size: 4096 });
   const token = one.tryAcquire()?.handOver();
@@ -168,7 +174,7 @@ test("a token is good in its own pool only", () => {
   one.receive(token).release();
 });
 
-test("`zero` shows zeros at every acquire; without it a slot shows its last content", () => {
+test("`zero` clears a slot at every acquire; without it a slot keeps its last content", () => {
   for (const zero of [true, false]) {
     using pool = new BufferPool({ count: 1, size: 4096, zero });
     const first = pool.tryAcquire();
@@ -179,7 +185,7 @@ test("`zero` shows zeros at every acquire; without it a slot shows its last cont
   }
 });
 
-test("a ring has several pools side by side, and reads into slots of each", async () => {
+test("a ring can use several pools and read into slots of each", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 3 * 4096);
   using one = new BufferPool({ count: 3, size: 4096 });
@@ -197,7 +203,7 @@ test("a ring has several pools side by side, and reads into slots of each", asyn
   expect(await thrown(() => ring.readFixed(file, foreign))).toBeInstanceOf(TypeError);
 });
 
-test("pools and rings close in any order, and nothing is left", () =>
+test("pools and rings can be closed in any order, and nothing is left", () =>
   leavingNothing(async () => {
     for (const order of ["ring first", "pool first", "attached first"]) {
       const pool = new BufferPool({ count: 4, size: 4096 });
@@ -211,7 +217,7 @@ test("pools and rings close in any order, and nothing is left", () =>
     }
   }));
 
-test("a bad argument throws, names the value, and leaves the pool usable", async () => {
+test("a bad argument throws an error that names the value, and the pool stays usable", async () => {
   const make = (options: unknown) => () => Reflect.construct(BufferPool, [options]);
   using pool = new BufferPool({ count: 2, size: 4096 });
   const apply =
@@ -237,10 +243,22 @@ test("a bad argument throws, names the value, and leaves the pool usable", async
     [apply(pool.receive, { ...token, slotIndex: 2 }), "ERR_OUT_OF_RANGE", "2"],
     [apply(pool.receive, { ...token, ticket: 0.5 }), "ERR_OUT_OF_RANGE", "0.5"],
     [() => Reflect.apply(BufferPool.attach, BufferPool, [{}]), "ERR_INVALID_ARG_TYPE", "Object"],
-    [() => BufferPool.attach({ ...pool.share(), control: new SharedArrayBuffer(65536) }), "ERR_INVALID_ARG_VALUE", "not the state"],
-    [() => BufferPool.attach({ ...pool.share(), control: shortened(pool.share().control) }), "ERR_INVALID_ARG_VALUE", "too short"],
+    [
+      () => BufferPool.attach({ ...pool.share(), control: new SharedArrayBuffer(65536) }),
+      "ERR_INVALID_ARG_VALUE",
+      "not the state",
+    ],
+    [
+      () => BufferPool.attach({ ...pool.share(), control: shortened(pool.share().control) }),
+      "ERR_INVALID_ARG_VALUE",
+      "too short",
+    ],
     [() => BufferPool.attach({ ...pool.share(), memories: [] }), "ERR_INVALID_ARG_VALUE", "memories"],
-    [() => BufferPool.attach({ ...pool.share(), memories: [new SharedArrayBuffer(1)] }), "ERR_INVALID_ARG_VALUE", "memories"],
+    [
+      () => BufferPool.attach({ ...pool.share(), memories: [new SharedArrayBuffer(1)] }),
+      "ERR_INVALID_ARG_VALUE",
+      "memories",
+    ],
   ];
   for (const [call, code, value] of cases) {
     const error = await thrown(call);
@@ -249,14 +267,14 @@ test("a bad argument throws, names the value, and leaves the pool usable", async
   expect(pool.available).toBe(2);
 });
 
-/** The beginning of a pool's state. */
+/** Only the beginning of a pool's shared state. */
 function shortened(control: SharedArrayBuffer): SharedArrayBuffer {
   const short = new SharedArrayBuffer(4 * 4112);
   new Uint8Array(short).set(new Uint8Array(control, 0, short.byteLength));
   return short;
 }
 
-test("a pool of more than there is of memory is refused before any is taken", async () => {
+test("a pool larger than the machine's memory is refused before any memory is allocated", async () => {
   for (const options of [
     { count: 2 ** 24, size: 2 ** 20 },
     { count: 2 ** 29, size: 1 },
@@ -266,13 +284,13 @@ test("a pool of more than there is of memory is refused before any is taken", as
   }
 });
 
-/** 4 GiB. */
+/** About 4 GiB. */
 const manySlots = times(1_000_000);
-/** Of 1 GiB, which is what the kernel takes at once. */
+/** An extent is 1 GiB, the most that kernels before Linux 7.3 register as one buffer. */
 const slotsPerExtent = 2 ** 18;
 
 needs("clone (Linux 6.12)", "4 GiB of locked memory", "6 GiB of memory")(
-  `a ring joins ${manySlots} slots of a page by one clone of a few entries`,
+  `a ring joins a pool of ${manySlots} slots of one page by one clone of a few entries`,
   () =>
     leavingNothing(async () => {
       using pool = await BufferPool.create({ count: manySlots, size: 4096 });
@@ -291,8 +309,16 @@ needs("clone (Linux 6.12)", "4 GiB of locked memory", "6 GiB of memory")(
       await using ring = new Ring({ pool });
       const file = await ring.open(path);
       const held: FixedBuffer[] = [];
-      for (let buffer = pool.tryAcquire(); buffer !== undefined; buffer = pool.tryAcquire()) held[buffer.slotIndex] = buffer;
-      for (const index of [0, slotsPerExtent - 1, slotsPerExtent, 2 * slotsPerExtent, 3 * slotsPerExtent, manySlots - 1]) {
+      for (let buffer = pool.tryAcquire(); buffer !== undefined; buffer = pool.tryAcquire())
+        held[buffer.slotIndex] = buffer;
+      for (const index of [
+        0,
+        slotsPerExtent - 1,
+        slotsPerExtent,
+        2 * slotsPerExtent,
+        3 * slotsPerExtent,
+        manySlots - 1,
+      ]) {
         if (index >= manySlots) continue;
         const buffer = held[index];
         if (buffer === undefined) throw new Error(`slot ${index} was not granted`);
@@ -304,7 +330,7 @@ needs("clone (Linux 6.12)", "4 GiB of locked memory", "6 GiB of memory")(
   180_000,
 );
 
-test("an acquire whose signal throws while it is listened to waits for nothing: no slot goes to it", async () => {
+test("an acquire whose signal throws from addEventListener does not wait, and no slot is lost to it", async () => {
   using pool = new BufferPool({ count: 1, size: 4096 });
   const buffer = await pool.acquire();
   const { signal } = new AbortController();

@@ -1,14 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { execute, run, start } from "./support/programs.ts";
 
-/** What last-line.ts prints before it comes to what is in flight. */
+/** What last-line.ts prints up to its last line. */
 const before = "read 4096\nread 4096\nlast line\n";
 
-/** Less than anything in flight takes, also where the processor is emulated. */
+/** Less than anything in flight takes, also on an emulated processor. */
 const promptMs = 10_000;
 
 describe("a program that awaits its last operation", () => {
-  test("ends by itself, without close: ring, pool and file are open", async () => {
+  test("ends by itself, with its ring, pool and file still open", async () => {
     const program = start("last-line", ["nothing"]);
     await program.until("last line\n");
     const reached = performance.now();
@@ -17,7 +17,7 @@ describe("a program that awaits its last operation", () => {
   });
 });
 
-describe("a program that has something in flight at its last line waits for it, and its handlers run", () => {
+describe("a program with an operation in flight at its last line waits for it and runs its handlers", () => {
   for (const [what, value] of [
     ["read of a pipe", "1"],
     ["timeout", "undefined"],
@@ -31,13 +31,25 @@ describe("a program that has something in flight at its last line waits for it, 
     ["a pool that is being made", "4"],
   ] as const) {
     test(what, async () => {
-      expect(await run("last-line", { args: [what] })).toEqual({ exitCode: 0, signal: null, stdout: `${before}settled: ${value}\n`, stderr: "" });
+      expect(await run("last-line", { args: [what] })).toEqual({
+        exitCode: 0,
+        signal: null,
+        stdout: `${before}settled: ${value}\n`,
+        stderr: "",
+      });
     });
   }
 
-  test("a wait for which no descriptor is left", async () => {
+  test("a read of a ring that has no descriptor left to wait with", async () => {
     const program = new URL("./programs/last-line.ts", import.meta.url).pathname;
-    const limited = ["sh", "-c", 'ulimit -n 64; exec "$0" "$@"', process.execPath, program, "a wait for which no descriptor is left"];
+    const limited = [
+      "sh",
+      "-c",
+      'ulimit -n 64; exec "$0" "$@"',
+      process.execPath,
+      program,
+      "a wait for which no descriptor is left",
+    ];
     expect(await execute(limited, { env: { BUN_URING_TRACK_HANDLES: "0" } })).toEqual({
       exitCode: 0,
       signal: null,
@@ -51,17 +63,22 @@ describe("a program that has something in flight at its last line waits for it, 
     ["readFixed", "5"],
     ["poll", "1"],
   ] as const) {
-    test(`${what}, until somebody else writes`, async () => {
+    test(`${what}, until another process writes`, async () => {
       const program = start("last-line", [what]);
       await program.until("last line\n");
       await Bun.sleep(200);
       expect(program.running).toBe(true);
       program.tell("hello");
-      expect(await program.outcome()).toEqual({ exitCode: 0, signal: null, stdout: `${before}settled: ${value}\n`, stderr: "" });
+      expect(await program.outcome()).toEqual({
+        exitCode: 0,
+        signal: null,
+        stdout: `${before}settled: ${value}\n`,
+        stderr: "",
+      });
     });
   }
 
-  test("a slot that nobody releases, for ever", async () => {
+  test("a slot that nobody releases, until it is killed", async () => {
     const program = start("last-line", ["a slot that nobody releases"]);
     await program.until("last line\n");
     await Bun.sleep(300);
@@ -71,7 +88,7 @@ describe("a program that has something in flight at its last line waits for it, 
   });
 });
 
-describe("a program ends by itself though what it waited for never comes", () => {
+describe("a program ends by itself although the data it waited for never comes", () => {
   for (const [what, printed] of [
     ["a close that cancels", "the read: ECANCELED\nsettled: undefined\n"],
     ["a read that is aborted", "settled: aborted\n"],
@@ -83,9 +100,14 @@ describe("a program ends by itself though what it waited for never comes", () =>
   }
 });
 
-describe("a program with everything in flight ends at once", () => {
-  for (const what of ["process.exit", "process.exit by who waits for an operation", "process.exit at the last line", "process.exit while a Worker reads"]) {
-    test(`by ${what}, with its code`, async () => {
+describe("a program with operations of every kind in flight ends at once", () => {
+  for (const what of [
+    "process.exit",
+    "process.exit by who waits for an operation",
+    "process.exit at the last line",
+    "process.exit while a Worker reads",
+  ]) {
+    test(`by ${what}, with its exit code`, async () => {
       const program = start("last-line", [what]);
       await program.until("last line\n");
       const reached = performance.now();
@@ -94,8 +116,13 @@ describe("a program with everything in flight ends at once", () => {
     });
   }
 
-  test("by an uncaught throw, which is reported", async () => {
+  test("by an uncaught exception, which is reported", async () => {
     const program = start("last-line", ["an uncaught throw"]);
-    expect(await program.outcome()).toMatchObject({ exitCode: 1, signal: null, stdout: before, stderr: expect.stringContaining("on purpose") });
+    expect(await program.outcome()).toMatchObject({
+      exitCode: 1,
+      signal: null,
+      stdout: before,
+      stderr: expect.stringContaining("on purpose"),
+    });
   });
 });

@@ -11,7 +11,7 @@ import { fc } from "./support/properties.ts";
 import { leavingNothing, ringFds } from "./support/resources.ts";
 import { completions, kinds, shared, waitFor } from "./support/rings.ts";
 
-/** Of `<linux/io_uring.h>`: a RawRing refuses them. */
+/** Flags of `<linux/io_uring.h>` that a RawRing refuses. */
 const IORING_SETUP_ATTACH_WQ = 32;
 const IOSQE_CQE_SKIP_SUCCESS = 64;
 const { IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER } = constants;
@@ -34,7 +34,7 @@ for (const [kind, flags] of Object.entries(kinds)) {
       );
     });
 
-    test("reads and writes what node:fs writes and reads, at any position", () => {
+    test("reads what node:fs wrote, and writes what node:fs reads, at any position", () => {
       using folder = new Folder();
       const { path, content } = folder.random("file", 100_000);
       using ring = new RawRing({ entries: 8, flags });
@@ -52,13 +52,14 @@ for (const [kind, flags] of Object.entries(kinds)) {
       closeSync(fd);
     });
 
-    test("closes with reads in flight, and leaves no descriptor and no pinned page", () =>
+    test("closes with reads in flight and leaves no descriptor and no pinned page", () =>
       leavingNothing(() => {
         using ends = pipe();
         const ring = new RawRing({ entries: 8, flags });
         const bytes = shared(65536);
         ring.registerBuffers([bytes]);
-        for (let read = 0; read < 8; read++) ring.prepReadFixed(ends.readFd, bytes.subarray(read * 4096, (read + 1) * 4096), -1, 0, read);
+        for (let read = 0; read < 8; read++)
+          ring.prepReadFixed(ends.readFd, bytes.subarray(read * 4096, (read + 1) * 4096), -1, 0, read);
         ring.submit();
         ring.close();
         writeSync(ends.writeFd, Buffer.alloc(4096, 1));
@@ -67,34 +68,42 @@ for (const [kind, flags] of Object.entries(kinds)) {
   });
 }
 
-needs("256 MiB of locked memory")("nothing is written to memory after close has returned, though hundreds of block reads were in flight", () =>
-  leavingNothing(() => {
-    const count = 256;
-    const readBytes = 65536;
-    const fd = openSync(process.execPath, directFlags(process.execPath));
-    for (let round = 0; round < times(5); round++) {
-      const startReads = () => {
-        const ring = new RawRing({ entries: count, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });
-        const bytes = shared(count * readBytes);
-        ring.registerBuffers([bytes]);
-        for (let read = 0; read < count; read++)
-          ring.prepReadFixed(fd, bytes.subarray(read * readBytes, (read + 1) * readBytes), ((read * 7 + round) % count) * readBytes * 5, 0, read);
-        ring.submit();
-        return { ring, bytes };
-      };
-      const { ring, bytes } = startReads();
-      ring.close();
-      bytes.fill(0x5a);
-      // As many reads of the same disk, waited for: what was late would have landed before them.
-      using clock = startReads().ring;
-      waitFor(clock, count);
-      expect(Buffer.compare(bytes, Buffer.alloc(bytes.length, 0x5a))).toBe(0);
-    }
-    closeSync(fd);
-  }),
+needs("256 MiB of locked memory")(
+  "nothing is written to memory after close has returned, even if hundreds of block reads were in flight",
+  () =>
+    leavingNothing(() => {
+      const count = 256;
+      const readBytes = 65536;
+      const fd = openSync(process.execPath, directFlags(process.execPath));
+      for (let round = 0; round < times(5); round++) {
+        const startReads = () => {
+          const ring = new RawRing({ entries: count, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });
+          const bytes = shared(count * readBytes);
+          ring.registerBuffers([bytes]);
+          for (let read = 0; read < count; read++)
+            ring.prepReadFixed(
+              fd,
+              bytes.subarray(read * readBytes, (read + 1) * readBytes),
+              ((read * 7 + round) % count) * readBytes * 5,
+              0,
+              read,
+            );
+          ring.submit();
+          return { ring, bytes };
+        };
+        const { ring, bytes } = startReads();
+        ring.close();
+        bytes.fill(0x5a);
+        // Waits for as many reads of the same disk: a late read of the closed ring would have landed before them.
+        using clock = startReads().ring;
+        waitFor(clock, count);
+        expect(Buffer.compare(bytes, Buffer.alloc(bytes.length, 0x5a))).toBe(0);
+      }
+      closeSync(fd);
+    }),
 );
 
-test("200 completions of deferred work are all delivered by one call, though an enter runs 20 of them", () => {
+test("one call delivers all of 200 completions of deferred work, although one io_uring_enter runs only 20 of them", () => {
   using ends = sockets();
   using ring = new RawRing({ entries: 256, flags: IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN });
   const bytes = shared(4096);
@@ -106,7 +115,7 @@ test("200 completions of deferred work are all delivered by one call, though an 
   expect(new Set(completions(ring).map(([userData]) => userData)).size).toBe(200);
 });
 
-test("completions that found the queue full are delivered, in one call", () => {
+test("completions that overflowed the completion queue are delivered, in one call", () => {
   using ring = new RawRing({ entries: 4, cqEntries: 4 });
   for (let request = 0; request < 64; request++) {
     ring.prepNop(request);
@@ -126,7 +135,7 @@ test("a full submission queue refuses the next request with EBUSY and loses none
   expect(waitFor(ring, 3).map(([userData]) => userData)).toEqual([1, 2, 3]);
 });
 
-test("a callback may submit, prepare and look for completions itself; each completion is seen once", () => {
+test("a callback may submit, prepare and look for completions itself, and each completion is delivered once", () => {
   using ring = new RawRing({ entries: 8 });
   const seen: number[] = [];
   const look = (userData: number) => {
@@ -143,7 +152,7 @@ test("a callback may submit, prepare and look for completions itself; each compl
   expect(seen.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]);
 });
 
-test("a callback may close the ring: it is not called again", () => {
+test("a callback may close the ring, and is not called again", () => {
   const ring = new RawRing({ entries: 8 });
   for (let request = 0; request < 4; request++) ring.prepNop(request);
   ring.submit();
@@ -157,7 +166,7 @@ test("a callback may close the ring: it is not called again", () => {
   expect(seen).toEqual([0]);
 });
 
-test("a callback that throws leaves the rest for the next call", () => {
+test("if a callback throws, the remaining completions are left for the next call", () => {
   using ring = new RawRing({ entries: 8 });
   for (let request = 0; request < 4; request++) ring.prepNop(request);
   ring.submit();
@@ -169,7 +178,7 @@ test("a callback that throws leaves the rest for the next call", () => {
   expect(completions(ring).map(([userData]) => userData)).toEqual([2, 3]);
 });
 
-test("what was prepared and never submitted is dropped by close, not started", () => {
+test("close drops requests that were prepared but never submitted", () => {
   using folder = new Folder();
   const path = folder.write("file", "untouched");
   const fd = openSync(path, "r+");
@@ -182,7 +191,7 @@ test("what was prepared and never submitted is dropped by close, not started", (
   expect(readFileSync(path, "utf8")).toBe("untouched");
 });
 
-test("every method of a closed ring throws EBADF, and closing again does nothing", async () => {
+test("every method of a closed ring throws EBADF, and closing it again does nothing", async () => {
   const ring = new RawRing();
   const bytes = shared(4096);
   using other = new RawRing();
@@ -213,10 +222,11 @@ test("every method of a closed ring throws EBADF, and closing again does nothing
     submitAndWait: () => ring.submitAndWait(0),
     forEachCompletion: () => ring.forEachCompletion(() => undefined),
   };
-  for (const [name, call] of Object.entries(calls)) expect([name, (await uringError(call)).code]).toEqual([name, "EBADF"]);
+  for (const [name, call] of Object.entries(calls))
+    expect([name, (await uringError(call)).code]).toEqual([name, "EBADF"]);
 });
 
-test("a bad argument throws before anything reaches the kernel, names the value, and leaves the ring usable", async () => {
+test("a bad argument throws before anything reaches the kernel, the error names the value, and the ring stays usable", async () => {
   using ring = new RawRing({ entries: 4 });
   const bytes = shared(4096);
   ring.registerBuffers([bytes]);
@@ -284,7 +294,7 @@ test("a bad argument throws before anything reaches the kernel, names the value,
   expect(waitFor(ring, 1)).toEqual([[9, 0]]);
 });
 
-test("a ring that the kernel refuses throws what the kernel said, and leaves no descriptor", async () => {
+test("if the kernel refuses a ring, the constructor throws the kernel's error and leaves no descriptor", async () => {
   const before = ringFds();
   const error = await uringError(() => new RawRing({ entries: 8, cqEntries: 4 }));
   expect([error.code, error.errno, error.syscall]).toEqual(["EINVAL", -22, "io_uring_setup"]);
@@ -293,14 +303,14 @@ test("a ring that the kernel refuses throws what the kernel said, and leaves no 
   expect(ringFds()).toBe(before);
 });
 
-test("the kernel's sizes, features and descriptor are those of the ring", () => {
+test("a ring has the sizes, features and descriptor that the kernel gave it", () => {
   using ring = new RawRing({ entries: 5, cqEntries: 20 });
   expect([ring.sqEntries, ring.cqEntries]).toEqual([8, 32]);
   expect(ring.features & 3).toBe(3);
   expect(readFileSync(`/proc/self/fdinfo/${ring.fd}`, "utf8")).toContain("SqMask:\t0x7");
 });
 
-test("an error is an Error with code, errno, syscall, and a hint in its message", () => {
+test("a UringError is an Error with code, errno and syscall, and its message contains the hint", () => {
   const error = new UringError(-1, "io_uring_setup");
   expect(error).toBeInstanceOf(Error);
   expect([error.name, error.code, error.errno, error.syscall]).toEqual(["UringError", "EPERM", -1, "io_uring_setup"]);
@@ -308,7 +318,7 @@ test("an error is an Error with code, errno, syscall, and a hint in its message"
   expect(error.message).toContain(error.hint ?? "no hint");
 });
 
-test("an IOPOLL ring closes", () =>
+test("an IOPOLL ring can be closed", () =>
   leavingNothing(() => {
     const ring = new RawRing({ flags: IORING_SETUP_IOPOLL });
     ring.close();

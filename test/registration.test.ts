@@ -14,7 +14,7 @@ const { IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER } = constants;
 
 const clone = "io_uring_clone_buffers";
 
-/** Clones from a ring with `entries` buffers to an empty one. */
+/** Returns a clone from a ring with `entries` buffers to an empty one. */
 function cloneOf(entries: number, options?: CloneOptions): () => void {
   return () => {
     using source = ringWith(entries).ring;
@@ -23,7 +23,7 @@ function cloneOf(entries: number, options?: CloneOptions): () => void {
   };
 }
 
-/** Every errno of a clone, with what brings it about. */
+/** Every error of a clone, with a call that causes it. */
 const cloneErrors: Record<string, [code: string, errno: number, act: () => void]> = {
   "from a source without buffers": [
     "ENXIO",
@@ -56,7 +56,7 @@ const cloneErrors: Record<string, [code: string, errno: number, act: () => void]
   "of more entries than the source has": ["EINVAL", -22, cloneOf(2, { count: 3 })],
   "past the source's end": ["EOVERFLOW", -75, cloneOf(4, { sourceOffset: 2, count: 3 })],
   "past 16384 entries of the destination": ["EINVAL", -22, cloneOf(2, { destinationOffset: 16383, count: 2 })],
-  "of count 0 with an offset": ["EINVAL", -22, cloneOf(2, { sourceOffset: 1 })],
+  "with count 0 and an offset": ["EINVAL", -22, cloneOf(2, { sourceOffset: 1 })],
   "of a ring to itself without replace": [
     "EBUSY",
     -16,
@@ -65,7 +65,7 @@ const cloneErrors: Record<string, [code: string, errno: number, act: () => void]
       source.cloneBuffers(source);
     },
   ],
-  "from a descriptor that is no ring": [
+  "from a descriptor that is not a ring": [
     "EOPNOTSUPP",
     -95,
     () => {
@@ -74,7 +74,7 @@ const cloneErrors: Record<string, [code: string, errno: number, act: () => void]
       destination.cloneBuffers({ fd: ends.readFd });
     },
   ],
-  "from a descriptor that is closed": [
+  "from a closed descriptor": [
     "EBADF",
     -9,
     () => {
@@ -86,19 +86,26 @@ const cloneErrors: Record<string, [code: string, errno: number, act: () => void]
   ],
 };
 
-const ranged = new Set(["of more entries than the source has", "past the source's end", "past 16384 entries of the destination", "of count 0 with an offset"]);
+const ranged = new Set([
+  "of more entries than the source has",
+  "past the source's end",
+  "past 16384 entries of the destination",
+  "with count 0 and an offset",
+]);
 
 for (const [how, [code, errno, act]] of Object.entries(cloneErrors)) {
-  needs(ranged.has(how) ? "clone of ranges (Linux 6.13)" : "clone (Linux 6.12)")(`a clone ${how} throws ${code}, and leaves nothing`, () =>
-    leavingNothing(async () => {
-      const error = await uringError(act);
-      expect([error.code, error.errno, error.syscall]).toEqual([code, errno, clone]);
-    }),
+  needs(ranged.has(how) ? "clone of ranges (Linux 6.13)" : "clone (Linux 6.12)")(
+    `a clone ${how} throws ${code} and leaves nothing behind`,
+    () =>
+      leavingNothing(async () => {
+        const error = await uringError(act);
+        expect([error.code, error.errno, error.syscall]).toEqual([code, errno, clone]);
+      }),
   );
 }
 
 needs("clone (Linux 6.12)")(
-  "a clone from another thread's SINGLE_ISSUER ring throws EEXIST, or works where the kernel allows it; from its plain ring it works",
+  "a clone from another thread's SINGLE_ISSUER ring throws EEXIST, or works if the kernel allows it; from a plain ring it works",
   async () => {
     using destination = new RawRing();
     const owner = new TestWorker<{ single: number; plain: number }>("ring-owner", {
@@ -108,7 +115,7 @@ needs("clone (Linux 6.12)")(
     const { single, plain } = await owner.answer();
     try {
       destination.cloneBuffers({ fd: single });
-      destination.unregisterBuffers(); // Linux 6.12 to 6.16 allow it; what is cloned is a table like any other
+      destination.unregisterBuffers(); // Linux 6.12 to 6.16 allow it, and the clone is a table like any other
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
       expect([error.code, error.errno, error.syscall]).toEqual(["EEXIST", -17, clone]);
@@ -118,8 +125,8 @@ needs("clone (Linux 6.12)")(
   },
 );
 
-needs("clone (Linux 6.12)")("an unknown clone flag is EINVAL", async () => {
-  // The public call has no way to pass an unknown flag: the kernel's answer is asked for below it.
+needs("clone (Linux 6.12)")("an unknown clone flag fails with EINVAL", async () => {
+  // The public method cannot pass an unknown flag, so the test calls the shim directly.
   const { native } = await import("../lib/uring/native.ts");
   const { scratch } = await import("../lib/uring/scratch.ts");
   const out = scratch(11 * 8);
@@ -130,7 +137,7 @@ needs("clone (Linux 6.12)")("an unknown clone flag is EINVAL", async () => {
   expect(native().ringClose(address)).toBe(0);
 });
 
-test("a request on an entry that holds nothing completes with EFAULT", () => {
+test("a request on an empty entry, or past the table's end, completes with EFAULT", () => {
   using folder = new Folder();
   const path = folder.write("file", "x");
   using ring = new RawRing();
@@ -146,7 +153,7 @@ test("unregistering twice throws ENXIO", async () => {
   expect([error.code, error.errno, error.syscall]).toEqual(["ENXIO", -6, "io_uring_unregister_buffers"]);
 });
 
-test("registering twice throws EBUSY, and updating without a table ENXIO", async () => {
+test("registering twice throws EBUSY, and updating without a table throws ENXIO", async () => {
   using ring = ringWith(1).ring;
   expect((await uringError(() => ring.registerBuffers([shared(4096)]))).code).toBe("EBUSY");
   expect((await uringError(() => ring.registerSparseBuffers(1))).code).toBe("EBUSY");
@@ -154,34 +161,37 @@ test("registering twice throws EBUSY, and updating without a table ENXIO", async
   expect((await uringError(() => ring.updateBuffers(0, [shared(4096)]))).code).toBe("ENXIO");
 });
 
-test("a buffer of more than 1 GiB throws EFAULT, and says how long one may be, or is taken where the kernel takes it", () => {
+test("a buffer of more than 1 GiB is registered if the kernel accepts it; otherwise the error is EFAULT and names the limit", () => {
   using ring = new RawRing();
   try {
     ring.registerBuffers([new SharedArrayBuffer(2 ** 30 + 4096)]);
-    ring.unregisterBuffers(); // Linux 7.3
+    ring.unregisterBuffers(); // Linux 7.3 accepts it
   } catch (error) {
     if (!(error instanceof UringError)) throw error;
     expect([error.code, error.hint]).toEqual(["EFAULT", expect.stringContaining("1 GiB")]);
   }
 });
 
-needs("clone (Linux 6.12)")("a whole clone reads the same memory, adds nothing to VmPin, and outlives its source", async () => {
-  using folder = new Folder();
-  const path = folder.write("file", "Z");
-  const { ring: source, pages } = ringWith(3);
-  using destination = new RawRing();
-  const pinned = pinnedKb();
-  destination.cloneBuffers(source);
-  expect(pinnedKb()).toBe(pinned);
-  source.close();
-  for (const [index, page] of pages.entries()) {
-    expect(readThrough(destination, path, page, index)).toBe(1);
-    expect(page[0]).toBe(90);
-  }
-});
+needs("clone (Linux 6.12)")(
+  "a clone of a whole table reads the same memory, adds nothing to VmPin, and outlives its source",
+  async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "Z");
+    const { ring: source, pages } = ringWith(3);
+    using destination = new RawRing();
+    const pinned = pinnedKb();
+    destination.cloneBuffers(source);
+    expect(pinnedKb()).toBe(pinned);
+    source.close();
+    for (const [index, page] of pages.entries()) {
+      expect(readThrough(destination, path, page, index)).toBe(1);
+      expect(page[0]).toBe(90);
+    }
+  },
+);
 
 needs("clone of ranges (Linux 6.13)")(
-  "an offset clone fills just its range, holes hold nothing, and replace swaps what is in the way and grows the table",
+  "a clone at an offset fills only its range and leaves gaps empty; `replace` overwrites entries and grows the table",
   () => {
     using folder = new Folder();
     const path = folder.write("file", "Z");
@@ -198,22 +208,26 @@ needs("clone of ranges (Linux 6.13)")(
   },
 );
 
-needs("clone of ranges (Linux 6.13)")("after a whole clone by bare descriptor the ring asks the kernel what its table holds", () => {
-  using folder = new Folder();
-  const path = folder.write("file", "Z");
-  const old = shared(4096);
-  const { ring: source, pages } = ringWith(2);
-  using _source = source;
-  using destination = new RawRing();
-  destination.registerBuffers([old]);
-  destination.cloneBuffers({ fd: source.fd }, { replace: true });
-  expect(pages.map((page, index) => readThrough(destination, path, page, index))).toEqual([1, 1]);
-  expect(readThrough(destination, path, old, 0)).toBe(-14);
-});
+needs("clone of ranges (Linux 6.13)")(
+  "after a clone of a whole table from a bare descriptor, the ring leaves it to the kernel to check its entries",
+  () => {
+    using folder = new Folder();
+    const path = folder.write("file", "Z");
+    const old = shared(4096);
+    const { ring: source, pages } = ringWith(2);
+    using _source = source;
+    using destination = new RawRing();
+    destination.registerBuffers([old]);
+    destination.cloneBuffers({ fd: source.fd }, { replace: true });
+    expect(pages.map((page, index) => readThrough(destination, path, page, index))).toEqual([1, 1]);
+    expect(readThrough(destination, path, old, 0)).toBe(-14);
+  },
+);
 
-/** What entries from 0 on hold: the page's number, found by reading through each, or undefined. */
+/** For each of the first `count` entries, the index of the page that can be read through it, or undefined. */
 function contents(ring: RawRing, path: string, pages: readonly Uint8Array[], count: number): (number | undefined)[] {
-  using bare = new RawRing(); // knows nothing of its table, so any page may be tried through any entry
+  // A ring that does not know its table's entries lets the kernel check any page through any entry.
+  using bare = new RawRing();
   bare.cloneBuffers({ fd: ring.fd });
   return Array.from({ length: count }, (_, index) => {
     const found = pages.findIndex((page) => readThrough(bare, path, page, index) === 1);
@@ -221,8 +235,8 @@ function contents(ring: RawRing, path: string, pages: readonly Uint8Array[], cou
   });
 }
 
-for (const way of ["as this kernel does it", "as it is done where the kernel has it wrong"]) {
-  describe(`replacing, ${way}`, () => {
+for (const way of ["as this kernel does it", "with the workaround for kernels that get it wrong"]) {
+  describe(`a clone that replaces entries, ${way}`, () => {
     const found = kernel();
     const { cloneAbility } = found;
     const needsRanges = needs("clone of ranges (Linux 6.13)");
@@ -233,7 +247,7 @@ for (const way of ["as this kernel does it", "as it is done where the kernel has
       Object.assign(found, { cloneAbility });
     });
 
-    needsRanges("changes just the range, whatever the lengths of both tables, and leaves nothing behind", () =>
+    needsRanges("changes only its range, whatever the lengths of both tables, and leaves nothing behind", () =>
       leavingNothing(() => {
         using folder = new Folder();
         const path = folder.write("file", "Z");
@@ -256,12 +270,21 @@ for (const way of ["as this kernel does it", "as it is done where the kernel has
               const whole = count === 0 && to === 0 && from === 0;
               const fits = whole || (count > 0 && count <= theirs && from + count <= theirs);
               const clone = () =>
-                destination.cloneBuffers(bare ? { fd: source.fd } : source, { destinationOffset: to, sourceOffset: from, count, replace: true });
+                destination.cloneBuffers(bare ? { fd: source.fd } : source, {
+                  destinationOffset: to,
+                  sourceOffset: from,
+                  count,
+                  replace: true,
+                });
               let expected: (number | undefined)[] = before;
               if (fits) {
                 clone();
-                expected = Array.from({ length: Math.max(mine, to + (whole ? theirs : count)) }, (_, index) => before[index]);
-                for (let entry = 0; entry < (whole ? theirs : count); entry++) expected[to + entry] = mine + from + entry;
+                expected = Array.from(
+                  { length: Math.max(mine, to + (whole ? theirs : count)) },
+                  (_, index) => before[index],
+                );
+                for (let entry = 0; entry < (whole ? theirs : count); entry++)
+                  expected[to + entry] = mine + from + entry;
               } else {
                 expect(clone).toThrow(UringError);
               }
@@ -282,7 +305,7 @@ for (const way of ["as this kernel does it", "as it is done where the kernel has
       expect(contents(ring, path, pages, 5)).toEqual([0, 0, 1, 3, undefined]);
     });
 
-    needsRanges("works in a table of which the ring itself knows nothing", () => {
+    needsRanges("works in a table whose entries the ring does not know", () => {
       using folder = new Folder();
       const path = folder.write("file", "Z");
       const { ring: source, pages } = ringWith(6);
@@ -293,7 +316,7 @@ for (const way of ["as this kernel does it", "as it is done where the kernel has
       expect(contents(ring, path, pages, 7)).toEqual([0, 1, 5, 3, 4, 5, undefined]);
     });
 
-    needsRanges("posts the tag of what is replaced and no other, or is refused", async () => {
+    needsRanges("posts the tag of the replaced entry and no other, or is refused", async () => {
       const ring = new RawRing({ entries: 4 });
       using _ring = ring;
       using source = ringWith(1).ring;
@@ -314,7 +337,7 @@ for (const way of ["as this kernel does it", "as it is done where the kernel has
       }
     });
 
-    needsRanges("several pools on one ring unpins each of them when they close", () =>
+    needsRanges("does not keep several pools of one ring pinned after they are closed", () =>
       leavingNothing(async () => {
         const pools = [1, 2, 3, 4].map(() => new BufferPool({ count: 1, size: 65536 }));
         const ring = new Ring({ pool: pools });
@@ -326,49 +349,55 @@ for (const way of ["as this kernel does it", "as it is done where the kernel has
   });
 }
 
-needs("clone (Linux 6.12)")("a clone is a snapshot: what the source updates or unregisters later does not reach it", () => {
-  using folder = new Folder();
-  const path = folder.write("file", "Z");
-  const { ring: source, pages } = ringWith(2);
-  using _source = source;
-  const [first = shared(1)] = pages;
-  using destination = new RawRing();
-  destination.cloneBuffers(source);
-  const replacement = shared(4096);
-  expect(source.updateBuffers(0, [replacement])).toBe(1);
-  expect([readThrough(destination, path, first, 0), readThrough(source, path, replacement, 0)]).toEqual([1, 1]);
-  expect(() => source.prepReadFixed(0, first, 0, 0, 1)).toThrow(RangeError);
-  source.unregisterBuffers();
-  expect(readThrough(destination, path, first, 0)).toBe(1);
-});
-
-needs("clone (Linux 6.12)")("a tag's completion arrives when the kernel is done with its buffer; a clone carries none", async () => {
-  using source = new RawRing();
-  source.registerBuffers([shared(4096), shared(4096), null], [77, 0, 0]);
-  using destination = new RawRing();
-  destination.cloneBuffers(source);
-  destination.unregisterBuffers();
-  const seen: number[] = [];
-  const look = async (ring: RawRing, count: number) => {
-    // Older kernels post them from a worker, some time after.
-    for (let turn = 0; turn < 500 && seen.length < count; turn++) {
-      ring.submit();
-      ring.forEachCompletion((tag) => seen.push(tag));
-      if (seen.length < count) await Bun.sleep(10);
-    }
-  };
-  expect(source.updateBuffers(0, [shared(4096)], [88])).toBe(1);
-  await look(source, 1);
-  expect(seen).toEqual([77]);
-  expect(source.updateBuffers(0, [null])).toBe(1);
-  await look(source, 2);
-  expect(seen).toEqual([77, 88]);
-  destination.forEachCompletion((tag) => seen.push(tag));
-  expect(seen).toEqual([77, 88]);
-});
+needs("clone (Linux 6.12)")(
+  "a clone is a snapshot: updating or unregistering the source's buffers later does not change it",
+  () => {
+    using folder = new Folder();
+    const path = folder.write("file", "Z");
+    const { ring: source, pages } = ringWith(2);
+    using _source = source;
+    const [first = shared(1)] = pages;
+    using destination = new RawRing();
+    destination.cloneBuffers(source);
+    const replacement = shared(4096);
+    expect(source.updateBuffers(0, [replacement])).toBe(1);
+    expect([readThrough(destination, path, first, 0), readThrough(source, path, replacement, 0)]).toEqual([1, 1]);
+    expect(() => source.prepReadFixed(0, first, 0, 0, 1)).toThrow(RangeError);
+    source.unregisterBuffers();
+    expect(readThrough(destination, path, first, 0)).toBe(1);
+  },
+);
 
 needs("clone (Linux 6.12)")(
-  "clones work with the ring descriptors of source and destination registered, or not, from the same thread and another",
+  "a tag is posted when the kernel is done with its buffer, and clones carry no tags",
+  async () => {
+    using source = new RawRing();
+    source.registerBuffers([shared(4096), shared(4096), null], [77, 0, 0]);
+    using destination = new RawRing();
+    destination.cloneBuffers(source);
+    destination.unregisterBuffers();
+    const seen: number[] = [];
+    const look = async (ring: RawRing, count: number) => {
+      // Older kernels post tags from a worker, some time later.
+      for (let turn = 0; turn < 500 && seen.length < count; turn++) {
+        ring.submit();
+        ring.forEachCompletion((tag) => seen.push(tag));
+        if (seen.length < count) await Bun.sleep(10);
+      }
+    };
+    expect(source.updateBuffers(0, [shared(4096)], [88])).toBe(1);
+    await look(source, 1);
+    expect(seen).toEqual([77]);
+    expect(source.updateBuffers(0, [null])).toBe(1);
+    await look(source, 2);
+    expect(seen).toEqual([77, 88]);
+    destination.forEachCompletion((tag) => seen.push(tag));
+    expect(seen).toEqual([77, 88]);
+  },
+);
+
+needs("clone (Linux 6.12)")(
+  "clones work whether or not the source and destination have registered their ring descriptors, in one thread or between two",
   async () => {
     using folder = new Folder();
     const path = folder.write("file", "Z");
@@ -390,7 +419,7 @@ needs("clone (Linux 6.12)")(
   },
 );
 
-test("registering the ring descriptor twice throws EEXIST, unregistering what is not registered EINVAL; close copes with either", async () => {
+test("registering the ring descriptor twice throws EEXIST, unregistering it while it is not registered throws EINVAL", async () => {
   using ring = new RawRing();
   expect((await uringError(() => ring.unregisterRingFd())).code).toBe("EINVAL");
   ring.registerRingFd();
@@ -399,7 +428,7 @@ test("registering the ring descriptor twice throws EEXIST, unregistering what is
   ring.registerRingFd();
 });
 
-test("memory that left the table stays alive while a request in flight can still write it", () =>
+test("memory removed from the table stays alive while a request in flight can still write to it", () =>
   leavingNothing(async () => {
     using ends = pipe();
     using ring = new RawRing();
@@ -412,7 +441,7 @@ test("memory that left the table stays alive while a request in flight can still
       ring.registerBuffers([bytes]);
       ring.prepReadFixed(ends.readFd, bytes, -1, 0, 1);
       ring.submit();
-      ring.updateBuffers(0, [null]); // unregistering would wait for the read before Linux 6.13
+      ring.updateBuffers(0, [null]); // before Linux 6.13, unregisterBuffers() would wait for the read
     })();
     for (let round = 0; round < 10; round++) {
       Bun.gc(true);

@@ -13,28 +13,38 @@ import { fdsOf, leavingNothing, ringFds } from "./support/resources.ts";
 
 const { IORING_SETUP_IOPOLL } = constants;
 
-test("any range of a file is read into any range of a slot, and nothing beside it is touched", async () => {
+test("any range of a file can be read into any range of a slot, and the slot's other bytes do not change", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 50_000);
   using pool = new BufferPool({ count: 4, size: 10_000 });
   await using ring = new Ring({ pool });
   const file = await ring.open(path);
   await fc.assert(
-    fc.asyncProperty(fc.nat({ max: 55_000 }), fc.nat({ max: 10_000 }), fc.nat({ max: 10_000 }), fc.boolean(), async (position, offset, wanted, big) => {
-      using buffer = await pool.acquire();
-      buffer.bytes.fill(0xee);
-      const length = Math.min(wanted, 10_000 - offset);
-      const bytesRead = await ring.readFixed(file, buffer, { position: big ? BigInt(position) : position, offset, length });
-      const expected = content.subarray(position, position + length);
-      expect(bytesRead).toBe(expected.length);
-      expect(Buffer.compare(buffer.bytes.subarray(offset, offset + bytesRead), expected)).toBe(0);
-      expect(buffer.bytes.subarray(0, offset).every((byte) => byte === 0xee)).toBe(true);
-      expect(buffer.bytes.subarray(offset + bytesRead).every((byte) => byte === 0xee)).toBe(true);
-    }),
+    fc.asyncProperty(
+      fc.nat({ max: 55_000 }),
+      fc.nat({ max: 10_000 }),
+      fc.nat({ max: 10_000 }),
+      fc.boolean(),
+      async (position, offset, wanted, big) => {
+        using buffer = await pool.acquire();
+        buffer.bytes.fill(0xee);
+        const length = Math.min(wanted, 10_000 - offset);
+        const bytesRead = await ring.readFixed(file, buffer, {
+          position: big ? BigInt(position) : position,
+          offset,
+          length,
+        });
+        const expected = content.subarray(position, position + length);
+        expect(bytesRead).toBe(expected.length);
+        expect(Buffer.compare(buffer.bytes.subarray(offset, offset + bytesRead), expected)).toBe(0);
+        expect(buffer.bytes.subarray(0, offset).every((byte) => byte === 0xee)).toBe(true);
+        expect(buffer.bytes.subarray(offset + bytesRead).every((byte) => byte === 0xee)).toBe(true);
+      },
+    ),
   );
 });
 
-test("what is written is what node:fs reads", async () => {
+test("node:fs reads what the ring has written", async () => {
   using folder = new Folder();
   using pool = new BufferPool({ count: 8, size: 4096 });
   await using ring = new Ring({ pool });
@@ -49,10 +59,11 @@ test("what is written is what node:fs reads", async () => {
   );
   const written = readFileSync(path);
   expect(written.length).toBe(409_600);
-  for (let page = 0; page < 100; page++) expect(written.subarray(page * 4096, (page + 1) * 4096).every((byte) => byte === page)).toBe(true);
+  for (let page = 0; page < 100; page++)
+    expect(written.subarray(page * 4096, (page + 1) * 4096).every((byte) => byte === page)).toBe(true);
 });
 
-test("without a position the file's own is used, and moves on", async () => {
+test("without a position, a transfer uses the file's own and advances it", async () => {
   using folder = new Folder();
   const path = folder.write("file", "abcdef");
   using pool = new BufferPool({ count: 1, size: 4096 });
@@ -65,7 +76,7 @@ test("without a position the file's own is used, and moves on", async () => {
   }
 });
 
-test("more operations than the ring has entries all run, in one tick as in many", async () => {
+test("more operations than the ring has entries all run, started in one tick or in many", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 1024 * 16);
   using pool = new BufferPool({ count: 1024, size: 4096 });
@@ -76,13 +87,17 @@ test("more operations than the ring has entries all run, in one tick as in many"
     Array.from({ length: 1024 }, async (_, part) => {
       using buffer = await pool.acquire();
       const bytesRead = await ring.readFixed(file, buffer, { position: part * 16, length: 16 });
-      if (bytesRead !== 16 || Buffer.compare(buffer.bytes.subarray(0, 16), content.subarray(part * 16, (part + 1) * 16)) !== 0) wrong++;
+      if (
+        bytesRead !== 16 ||
+        Buffer.compare(buffer.bytes.subarray(0, 16), content.subarray(part * 16, (part + 1) * 16)) !== 0
+      )
+        wrong++;
     }),
   );
   expect([wrong, ring.inFlight, pool.available]).toEqual([0, 0, 1024]);
 });
 
-test("200 completions that arrive at once all settle, though an enter runs 20 of them", async () => {
+test("200 completions that arrive at once all settle, although one io_uring_enter runs only 20 of them", async () => {
   using ends = pipe();
   using pool = new BufferPool({ count: 200, size: 16 });
   await using ring = new Ring({ pool });
@@ -96,7 +111,7 @@ test("200 completions that arrive at once all settle, though an enter runs 20 of
   expect((await Promise.all(reads)).every((bytesRead) => bytesRead === 1)).toBe(true);
 });
 
-test("open fails with the errno of open(2), and its flags are those of node:fs", async () => {
+test("open fails with the errno of open(2) and takes the flags of node:fs", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   const path = `${folder.path}/file`;
@@ -110,7 +125,7 @@ test("open fails with the errno of open(2), and its flags are those of node:fs",
   expect(readFileSync(`/proc/self/fdinfo/${file.fd}`, "utf8")).toMatch(/flags:\s+02/); // O_CLOEXEC
 });
 
-test("a closed file is refused, its descriptor is gone, and closing again gives the same outcome", async () => {
+test("a closed file is refused, its descriptor is closed, and closing it again gives the same outcome", async () => {
   using folder = new Folder();
   const path = folder.write("file", "x");
   using pool = new BufferPool({ count: 1, size: 4096 });
@@ -123,7 +138,7 @@ test("a closed file is refused, its descriptor is gone, and closing again gives 
   expect((await uringError(() => ring.readFixed(file, buffer))).code).toBe("EBADF");
 });
 
-test("a file belongs to its ring: another refuses it", async () => {
+test("a file belongs to its ring: another ring refuses it", async () => {
   using folder = new Folder();
   const path = folder.write("file", "x");
   using pool = new BufferPool({ count: 1, size: 4096 });
@@ -134,7 +149,7 @@ test("a file belongs to its ring: another refuses it", async () => {
   expect((await uringError(() => two.readFixed(file, buffer))).code).toBe("EXDEV");
 });
 
-test("close cancels what is in flight, closes the ring's files, shares one outcome, and leaves nothing", () =>
+test("close() cancels what is in flight, closes the ring's files, gives every caller the same outcome, and leaves nothing", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     using ends = pipe();
@@ -144,14 +159,17 @@ test("close cancels what is in flight, closes the ring's files, shares one outco
     const files: RingFile[] = [];
     for (let opened = 0; opened < 100; opened++) files.push(await ring.open(path));
     const buffers = Array.from({ length: 300 }, () => pool.tryAcquire());
-    const outcomes = Promise.allSettled(buffers.map((buffer) => (buffer === undefined ? Promise.resolve(0) : ring.readFixed(ends.readFd, buffer))));
+    const outcomes = Promise.allSettled(
+      buffers.map((buffer) => (buffer === undefined ? Promise.resolve(0) : ring.readFixed(ends.readFd, buffer))),
+    );
     const opening = Promise.allSettled([ring.open(path)]);
     const closing = [ring.close(), ring.close(), ring[Symbol.asyncDispose]()];
     expect(ring.closed).toBe(true);
     const refused = await uringError(() => ring.open(path));
     expect(refused.code).toBe("EBADF");
     await Promise.all(closing);
-    for (const outcome of await outcomes) expect(outcome.status === "rejected" && outcome.reason.code).toBe("ECANCELED");
+    for (const outcome of await outcomes)
+      expect(outcome.status === "rejected" && outcome.reason.code).toBe("ECANCELED");
     await opening;
     expect([fdsOf(path), ring.inFlight, files.every((file) => file.closed)]).toEqual([0, 0, true]);
     writeSync(ends.writeFd, Buffer.alloc(4096, 1));
@@ -161,7 +179,7 @@ test("close cancels what is in flight, closes the ring's files, shares one outco
     }
   }));
 
-test("an abort rejects at once with its reason, frees the slot when the kernel is done, and hits no other operation", () =>
+test("an abort rejects at once with its reason, frees the slot when the kernel is done with it, and affects no other operation", () =>
   leavingNothing(async () => {
     using ends = pipe();
     using other = pipe();
@@ -187,24 +205,30 @@ test("an abort rejects at once with its reason, frees the slot when the kernel i
     writeSync(other.writeFd, "x");
     expect(await standing).toBe(1);
     using buffer = await pool.acquire();
-    const aborted = await thrown(() => ring.readFixed(ends.readFd, buffer, { signal: AbortSignal.abort(new Error("before")) }));
+    const aborted = await thrown(() =>
+      ring.readFixed(ends.readFd, buffer, { signal: AbortSignal.abort(new Error("before")) }),
+    );
     expect(aborted.message).toBe("before");
   }));
 
-test("an aborted operation that waits for room is gone at once", async () => {
+test("an aborted operation that waits for room in the ring is dropped at once", async () => {
   using ends = pipe();
   using pool = new BufferPool({ count: 64, size: 16 });
   await using ring = new Ring({ pool, entries: 1 });
   const buffers = Array.from({ length: 64 }, () => pool.tryAcquire());
   const controller = new AbortController();
-  const reads = buffers.map((buffer) => (buffer === undefined ? 0 : ring.readFixed(ends.readFd, buffer, { length: 1, signal: controller.signal })));
+  const reads = buffers.map((buffer) =>
+    buffer === undefined ? 0 : ring.readFixed(ends.readFd, buffer, { length: 1, signal: controller.signal }),
+  );
   for (const buffer of buffers) buffer?.release();
   controller.abort(new Error("all"));
-  for (const outcome of await Promise.allSettled(reads)) expect(outcome.status === "rejected" && outcome.reason.message).toBe("all");
-  for (const buffer of await Promise.all(Array.from({ length: 64 }, () => pool.acquire()))) buffer.release(); // all came back
+  for (const outcome of await Promise.allSettled(reads))
+    expect(outcome.status === "rejected" && outcome.reason.message).toBe("all");
+  // Every slot came back.
+  for (const buffer of await Promise.all(Array.from({ length: 64 }, () => pool.acquire()))) buffer.release();
 });
 
-test("a bad argument rejects before anything reaches the kernel, names the value, and leaves the ring usable", async () => {
+test("a bad argument rejects before anything reaches the kernel, the error names the value, and the ring stays usable", async () => {
   using folder = new Folder();
   const path = folder.write("file", "x");
   using pool = new BufferPool({ count: 2, size: 4096 });
@@ -269,11 +293,15 @@ test("a bad argument rejects before anything reaches the kernel, names the value
 test("promise-returning methods never throw: they reject", async () => {
   const ring = new Ring();
   await ring.close();
-  const outcomes = [Reflect.apply(ring.readFixed, ring, []), Reflect.apply(ring.writeFixed, ring, [null]), Reflect.apply(ring.open, ring, [])];
+  const outcomes = [
+    Reflect.apply(ring.readFixed, ring, []),
+    Reflect.apply(ring.writeFixed, ring, [null]),
+    Reflect.apply(ring.open, ring, []),
+  ];
   for (const outcome of await Promise.allSettled(outcomes)) expect(outcome.status).toBe("rejected");
 });
 
-test("a ring whose every place is taken by reads that wait can still cancel them, and close", () =>
+test("a ring that is full of waiting reads can still cancel them and close", () =>
   leavingNothing(async () => {
     using ends = pipe();
     using pool = new BufferPool({ count: 40, size: 16 });
@@ -300,7 +328,7 @@ test("a ring whose every place is taken by reads that wait can still cancel them
     expect(pool.available).toBe(40);
   }));
 
-test("a file whose close fails fails the ring's close, once everything else is closed", () =>
+test("if closing a file fails, ring.close() rejects after it has closed everything else", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "x");
@@ -313,7 +341,7 @@ test("a file whose close fails fails the ring's close, once everything else is c
     expect(fdsOf(path)).toBe(0);
   }));
 
-test("a ring that could not be made is gone when that throws", () =>
+test("a constructor that throws leaves no ring behind", () =>
   leavingNothing(async () => {
     const pool = new BufferPool({ count: 1, size: 4096 });
     pool.close();
@@ -325,7 +353,7 @@ test("a ring that could not be made is gone when that throws", () =>
 
 const flood = times(100_000);
 
-test(`${flood} operations started at once on a ring of 8 entries all run, and timers have their turn meanwhile`, async () => {
+test(`${flood} operations started at once on a ring of 8 entries all run, and timers fire meanwhile`, async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 4096);
   using pool = new BufferPool({ count: 1, size: 4096 });
@@ -334,7 +362,9 @@ test(`${flood} operations started at once on a ring of 8 entries all run, and ti
   using buffer = await pool.acquire();
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
-  const reads = Array.from({ length: flood }, (_, index) => ring.readFixed(file, buffer, { position: index % 4096, offset: index % 4096, length: 1 }));
+  const reads = Array.from({ length: flood }, (_, index) =>
+    ring.readFixed(file, buffer, { position: index % 4096, offset: index % 4096, length: 1 }),
+  );
   expect(ring.inFlight).toBe(flood);
   expect((await Promise.all(reads)).every((bytesRead) => bytesRead === 1)).toBe(true);
   clearInterval(timer);
@@ -342,7 +372,7 @@ test(`${flood} operations started at once on a ring of 8 entries all run, and ti
   expect([Buffer.compare(buffer.bytes, content), ring.inFlight]).toEqual([0, 0]);
 });
 
-test("a transfer of no bytes resolves to 0", async () => {
+test("a transfer of zero bytes resolves to 0", async () => {
   using folder = new Folder();
   const path = folder.write("file", "x");
   using pool = new BufferPool({ count: 1, size: 4096 });
@@ -352,9 +382,12 @@ test("a transfer of no bytes resolves to 0", async () => {
   expect(await ring.readFixed(await ring.open(path), buffer, { position: 0, offset: 4096 })).toBe(0);
 });
 
-test("without a descriptor left every call says EMFILE, what is in flight completes, and nobody waits in vain", async () => {
+test("without a free descriptor, calls that need one fail with EMFILE, operations in flight complete, and no acquire hangs", async () => {
   const program = new URL("./programs/emfile.ts", import.meta.url).pathname;
-  const child = Bun.spawn(["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, program], { stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn(["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, program], {
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   await child.exited;
   expect([child.exitCode, stderr]).toEqual([0, ""]);
@@ -365,7 +398,8 @@ test("without a descriptor left every call says EMFILE, what is in flight comple
     "new RawRing: EMFILE io_uring_setup",
     "new Ring: EMFILE io_uring_setup",
     "acquire: EMFILE eventfd",
-    bufferSource.one === "cloned" ? "attach: EMFILE attach" : "attach: no error", // without a registration there is no descriptor of it
+    // attach() needs a descriptor only if the pool has a registration to clone from.
+    bufferSource.one === "cloned" ? "attach: EMFILE attach" : "attach: no error",
     "create: EMFILE io_uring_setup",
     "read: 1",
     "waiting: 1",
@@ -373,7 +407,7 @@ test("without a descriptor left every call says EMFILE, what is in flight comple
   ]);
 });
 
-test("a FIFO opens as open(2) opens it: when the other end does", async () => {
+test("opening a FIFO waits for the other end, as open(2) does", async () => {
   using folder = new Folder();
   const path = `${folder.path}/fifo`;
   expect(Bun.spawnSync(["mkfifo", path]).exitCode).toBe(0);
@@ -385,7 +419,7 @@ test("a FIFO opens as open(2) opens it: when the other end does", async () => {
     order.push("the reader");
     return file;
   });
-  await ring.open("/dev/null"); // a turn of the ring, in which the reader's open waits
+  await ring.open("/dev/null"); // one round trip through the ring, during which the reader's open keeps waiting
   order.push("before the writer");
   const writer = await ring.open(path, fsConstants.O_WRONLY);
   const reader = await reading;
@@ -398,7 +432,7 @@ test("a FIFO opens as open(2) opens it: when the other end does", async () => {
   expect(Buffer.from(buffer.bytes.subarray(0, 7)).toString()).toBe("through");
 });
 
-test("a ring closes while the kernel's workers are all busy with another ring's requests", async () => {
+test("a ring can close while the kernel's workers are all busy with another ring's requests", async () => {
   using folder = new Folder();
   const path = `${folder.path}/fifo`;
   expect(Bun.spawnSync(["mkfifo", path]).exitCode).toBe(0);
@@ -412,7 +446,7 @@ test("a ring closes while the kernel's workers are all busy with another ring's 
   for (const outcome of await opens) expect(outcome.status).toBe("rejected");
 });
 
-test("reads that complete at once, one after the other without end, let timers have their turn", async () => {
+test("an endless sequence of reads that complete at once does not keep timers from firing", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 4096);
   using pool = new BufferPool({ count: 8, size: 4096 });
@@ -429,7 +463,7 @@ test("reads that complete at once, one after the other without end, let timers h
   await Promise.all(Array.from({ length: 8 }, lane));
 });
 
-/** The turn of the event loop that each of `count` reads, one after the other, was handled in; for each `handle` is called. */
+/** Does `count` reads in sequence, and calls `handle` after each. Returns the event loop turn that each settled in. */
 async function turnsOfReads(count: number, handle: () => void): Promise<number[]> {
   using folder = new Folder();
   const { path } = folder.random("file", 4096);
@@ -455,23 +489,25 @@ async function turnsOfReads(count: number, handle: () => void): Promise<number[]
   return turns;
 }
 
-test("others have their turn after half a millisecond, however few reads that was", async () => {
+test("a ring yields to the event loop after half a millisecond, however few reads it has settled", async () => {
   const turns = await turnsOfReads(20, () => Bun.sleepSync(1));
-  // Two reads a share, and two shares where the kernel wakes the queue in a turn that is its own anyway.
-  for (const [read, turn] of turns.entries()) expect(turns[read + 4] ?? Infinity, `turns: ${turns}`).toBeGreaterThan(turn);
+  // The ring settles two such reads before it yields, and two more if the kernel wakes it again in the same turn.
+  for (const [read, turn] of turns.entries())
+    expect(turns[read + 4] ?? Infinity, `turns: ${turns}`).toBeGreaterThan(turn);
 });
 
-test("others have their turn where the clock stands still, too", async () => {
+test("a ring yields to the event loop even if the clock stands still", async () => {
   jest.useFakeTimers();
   try {
-    const turns = await turnsOfReads(5000, () => undefined); // five shares, of which the first two may be one turn's
+    // The ring yields after every 1024 completions, except that it may settle the first two such shares in one turn.
+    const turns = await turnsOfReads(5000, () => undefined);
     expect(turns.at(-1)).toBeGreaterThan(1);
   } finally {
     jest.useRealTimers();
   }
 });
 
-test("a ring goes on where a test has replaced the global timers", async () => {
+test("a ring keeps working when a test has replaced the global timers", async () => {
   mock.timers.enable();
   try {
     const { path } = import.meta;
@@ -485,12 +521,12 @@ test("a ring goes on where a test has replaced the global timers", async () => {
   }
 });
 
-test("a ring listens on while what it has read is handled, however long that takes", async () => {
+test("a ring keeps listening while the program handles a completion, however long that takes", async () => {
   using ends = pipe();
   using pool = new BufferPool({ count: 1, size: 1 });
   await using ring = new Ring({ pool });
   using buffer = await pool.acquire();
-  using opened = jest.spyOn(Blob.prototype, "stream"); // by which Bun's event loop listens
+  using opened = jest.spyOn(Blob.prototype, "stream"); // called each time the ring starts listening to its eventfd
   for (let read = 0; read < 5; read++) {
     const reading = ring.readFixed(ends.readFd, buffer);
     await new Promise(setImmediate);

@@ -8,7 +8,7 @@ import { execute } from "./support/programs.ts";
 
 const POLLIN = 1;
 
-/** No more than a program has to have: what aborts, and who listens. */
+/** The least that the library needs of a signal: `aborted`, `reason` and listeners. */
 class OwnSignal extends EventTarget {
   aborted = false;
   reason: unknown;
@@ -21,24 +21,24 @@ class OwnSignal extends EventTarget {
 }
 
 function asSignal(value: unknown): AbortSignal {
-  return value as AbortSignal; // what is wrong with it the library has to find out
+  return value as AbortSignal; // the library has to detect what is wrong with it
 }
 
 describe("a signal", () => {
   const window = new Window();
   const kinds: Readonly<Record<string, () => { signal: AbortSignal; abort(reason: unknown): void }>> = {
-    "of Bun": () => new AbortController(),
-    "of happy-dom": () => {
+    "from Bun": () => new AbortController(),
+    "from happy-dom": () => {
       const controller = new window.AbortController();
       return { signal: asSignal(controller.signal), abort: (reason) => controller.abort(reason) };
     },
-    "of a class of the program's own": () => {
+    "of the program's own class": () => {
       const signal = new OwnSignal();
       return { signal: asSignal(signal), abort: (reason) => signal.abort(reason) };
     },
   };
   for (const [kind, make] of Object.entries(kinds))
-    test(`${kind} ends what waits, and refuses what is started then`, async () => {
+    test(`${kind} ends operations that wait, and refuses those started afterwards`, async () => {
       using ends = pipe();
       using pool = new BufferPool({ count: 1, size: 4096 });
       using folder = new Folder();
@@ -47,7 +47,11 @@ describe("a signal", () => {
       await using file = await ring.open(folder.write("file", "content"), "r+");
       const controller = make();
       const { signal } = controller;
-      const started = [ring.readFixed(ends.readFd, buffer, { signal }), ring.poll(ends.readFd, POLLIN, { signal }), pool.acquire({ signal })];
+      const started = [
+        ring.readFixed(ends.readFd, buffer, { signal }),
+        ring.poll(ends.readFd, POLLIN, { signal }),
+        pool.acquire({ signal }),
+      ];
       const reading = file.readable({ signal, autoClose: false }).getReader();
       const writing = file.writable({ signal, autoClose: false }).getWriter();
       const reason = new Error(kind);
@@ -61,12 +65,13 @@ describe("a signal", () => {
         () => file.writable({ signal }),
       ])
         expect(await thrown(start)).toBe(reason);
-      expect(await thrown(() => file.readFile({ signal }))).toMatchObject({ code: "ABORT_ERR", cause: reason }); // as FileHandle's
+      // The same error as FileHandle's.
+      expect(await thrown(() => file.readFile({ signal }))).toMatchObject({ code: "ABORT_ERR", cause: reason });
       await ring.close();
       expect(ring.inFlight).toBe(0);
     });
 
-  test("that is none is refused by its name", async () => {
+  test("that is not an AbortSignal is refused, and the error says what it is", async () => {
     await using ring = new Ring();
     const wrong: Readonly<Record<string, unknown>> = {
       "an instance of AbortController": new AbortController(),
@@ -86,7 +91,7 @@ describe("a signal", () => {
     expect(ring.inFlight).toBe(0);
   });
 
-  test("whose own addEventListener throws fails that operation alone", async () => {
+  test("whose addEventListener throws fails only that operation", async () => {
     await using ring = new Ring();
     const { signal } = new AbortController();
     using add = spyOn(signal, "addEventListener").mockImplementation(() => {
@@ -98,7 +103,7 @@ describe("a signal", () => {
     await ring.nop({ signal });
   });
 
-  test("whose own removeEventListener throws stops nothing, and aborts what comes later", async () => {
+  test("whose removeEventListener throws fails no operation, and still aborts later ones", async () => {
     await using ring = new Ring();
     using ends = pipe();
     const controller = new AbortController();
@@ -119,7 +124,7 @@ describe("a signal", () => {
 });
 
 describe("a path", () => {
-  /** Of a class that knows of no other URL. */
+  /** A URL class that is unrelated to the global one. */
   class OwnUrl {
     readonly href: string;
     readonly protocol = "file:";
@@ -133,14 +138,18 @@ describe("a path", () => {
     const path = folder.write("a file", "content");
     const window = new Window();
     await using ring = new Ring();
-    for (const url of [new URL(`file://${path}`), new window.URL(`file://${path}`), new OwnUrl(path.replaceAll(" ", "%20"))] as URL[]) {
+    for (const url of [
+      new URL(`file://${path}`),
+      new window.URL(`file://${path}`),
+      new OwnUrl(path.replaceAll(" ", "%20")),
+    ] as URL[]) {
       await using file = await ring.open(url);
       expect(String(await file.readFile())).toBe("content");
       expect((await ring.statx(url)).size).toBe(7n);
     }
   });
 
-  test("that is a URL of something else, or no URL, is refused by name", async () => {
+  test("that is an object but not a file: URL is refused, and the error says what it is", async () => {
     await using ring = new Ring();
     const wrong: Readonly<Record<string, unknown>> = {
       "an instance of Object": { href: "file:///" },
@@ -151,11 +160,13 @@ describe("a path", () => {
         code: "ERR_INVALID_ARG_TYPE",
         message: `path must be a string or a file: URL, not ${name}`,
       });
-    expect(await thrown(() => ring.open(new URL("http://localhost/")))).toMatchObject({ code: "ERR_INVALID_URL_SCHEME" });
+    expect(await thrown(() => ring.open(new URL("http://localhost/")))).toMatchObject({
+      code: "ERR_INVALID_URL_SCHEME",
+    });
   });
 });
 
-test("a callback that throws is reported, and keeps no other from being called", async () => {
+test("an abort callback that throws is reported, and the other callbacks are still called", async () => {
   const program = `
     import { onAbort } from ${JSON.stringify(new URL("../lib/base/abort.ts", import.meta.url).pathname)};
     const controller = new AbortController();

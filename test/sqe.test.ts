@@ -8,14 +8,14 @@ const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const safe = fc.maxSafeNat();
 const position = fc.oneof(safe, fc.constant(-1), fc.bigInt({ min: -1n, max: 2n ** 63n - 1n }));
 
-test("a length of 4 GiB, which the entry would hold as 0, is no request's", () => {
+test("a length of 4 GiB, which the entry would hold as 0, is refused", () => {
   const words = new Int32Array(sqeWords).fill(-1);
   const sqe = { opcode: 4, flags: 0, fd: 3, off: 0, addr: 0, len: 2 ** 32, opFlags: 0, bufIndex: 0, spliceFdIn: 0 };
   expect(() => writeSqe(words, 0, sqe, sqe.flags, sqe.fd, 1)).toThrow("32 bits");
   expect(words.every((word) => word === -1)).toBe(true);
 });
 
-test("an entry has every field where struct io_uring_sqe has it, whatever stood there before", () => {
+test("writeSqe puts every field where struct io_uring_sqe has it, whatever the entry held before", () => {
   fc.assert(
     fc.property(
       u8,
@@ -31,7 +31,14 @@ test("an entry has every field where struct io_uring_sqe has it, whatever stood 
       fc.nat({ max: 3 }),
       (opcode, flags, fd, off, addr, len, opFlags, userData, bufIndex, spliceFdIn, entry) => {
         const words = new Int32Array(4 * sqeWords).fill(-1);
-        writeSqe(words, entry * sqeWords, { opcode, flags: 0, fd: 0, off, addr, len, opFlags, bufIndex, spliceFdIn }, flags, fd, userData);
+        writeSqe(
+          words,
+          entry * sqeWords,
+          { opcode, flags: 0, fd: 0, off, addr, len, opFlags, bufIndex, spliceFdIn },
+          flags,
+          fd,
+          userData,
+        );
         const sqe = new DataView(words.buffer, entry * 64, 64);
         expect({
           opcode: sqe.getUint8(0),

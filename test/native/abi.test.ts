@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { abi } from "../../lib/uring/native.ts";
 
-test("the shim's layouts are those of <linux/io_uring.h> and of liburing.so.2", () => {
-  // Offsets on 64-bit machines, as offsetof() gives them with liburing's own header.
+test("the shim's struct layouts match <linux/io_uring.h> and liburing.so.2", () => {
+  // Offsets on 64-bit machines, from offsetof() with liburing's own header.
   expect(abi()).toMatchObject({
     "sizeof io_uring": 216,
     "io_uring.sq.sqes": 56,
@@ -26,7 +26,7 @@ test("the shim's layouts are those of <linux/io_uring.h> and of liburing.so.2", 
   });
 });
 
-test("what the teardown in C knows of TypeScript's layouts is what they are", async () => {
+test("the layout constants of the C teardown match those of TypeScript", async () => {
   const { slotsPerBlock } = await import("../../lib/pool/slots.ts");
   const { participantCount, participantsStart, participantWords } = await import("../../lib/pool/control.ts");
   const { indexSpan, kindUnit } = await import("../../lib/engines/in-flight.ts");

@@ -7,12 +7,12 @@ import { needs } from "../support/capabilities.ts";
 import { Folder } from "../support/files.ts";
 import { execute } from "../support/programs.ts";
 
-/** As where memfd_create(2) is refused. */
+/** Stands in for a memfd_create(2) that fails. */
 function noMemoryFile(): number {
   return -1;
 }
 
-/** memfd_create(2), and an end of what it made: in a program's life the library keeps that. */
+/** memfd_create(2), with disposal of its descriptors. The library keeps its own open as long as the program runs. */
 function memoryFile(): Disposable & { create(name: string): number } {
   const { memfd_create } = dlopen("libc.so.6", { memfd_create: { args: ["ptr", "u32"], returns: "i32" } }).symbols;
   const made: number[] = [];
@@ -28,7 +28,10 @@ function memoryFile(): Disposable & { create(name: string): number } {
   };
 }
 
-/** A program that uses the library, in one file; with an argument it is one without memfd_create(2). Prints what probe() found. */
+/**
+ * Bundles a program that prints the result of probe(). If the program gets an argument, it first blocks
+ * memfd_create(2) for itself.
+ */
 async function bundle(folder: Folder): Promise<string> {
   const path = (name: string) => JSON.stringify(new URL(`../../${name}`, import.meta.url).pathname);
   const source = folder.write(
@@ -42,7 +45,7 @@ async function bundle(folder: Folder): Promise<string> {
   return `${folder.path}/built/program.js`;
 }
 
-test("the text is that of all the C sources, and includes nothing", () => {
+test("the shim text contains every C source and no #include", () => {
   expect(shimText).not.toMatch(/^#include/m);
   const folder = new URL("../../c/", import.meta.url);
   for (const name of readdirSync(folder))
@@ -53,7 +56,7 @@ test("the text is that of all the C sources, and includes nothing", () => {
     );
 });
 
-test("without a file in memory it is one that nobody else can read, in a folder that nobody else can enter, and both are gone afterwards", () => {
+test("without memfd_create(2), the shim is a private file in a private temporary folder, and both are deleted afterwards", () => {
   const paths = [1, 2].map(() =>
     withShimFile(noMemoryFile, (path) => {
       expect(readFileSync(path, "utf8")).toBe(shimText);
@@ -65,7 +68,7 @@ test("without a file in memory it is one that nobody else can read, in a folder 
   for (const path of paths) expect(existsSync(dirname(path))).toBe(false);
 });
 
-test("what cannot be compiled leaves nothing either", () => {
+test("a failed compilation also deletes the temporary folder", () => {
   let seen = "";
   const refuse = (path: string) => {
     seen = path;
@@ -75,7 +78,7 @@ test("what cannot be compiled leaves nothing either", () => {
   expect(existsSync(dirname(seen))).toBe(false);
 });
 
-test("a file in memory is made once, and used again, also where its maker has been ended before it wrote", () => {
+test("the memory file is created once and reused, even if its creator was terminated before writing it", () => {
   using maker = memoryFile();
   let made = 0;
   const create = (name: string) => {
@@ -94,26 +97,38 @@ test("a file in memory is made once, and used again, also where its maker has be
   expect(made).toBe(1);
 });
 
-needs("a processor that is not emulated")("a bundled program compiles the shim from memory, and needs no folder for temporary files", async () => {
-  using folder = new Folder();
-  const { exitCode, stdout, stderr } = await execute([process.execPath, await bundle(folder)], { env: { TMPDIR: "/nonexistent" } });
-  expect([exitCode, stderr]).toEqual([0, ""]);
-  expect(JSON.parse(stdout)).toMatchObject({ available: true });
-});
+needs("a processor that is not emulated")(
+  "a bundled program compiles the shim from memory and needs no temporary folder",
+  async () => {
+    using folder = new Folder();
+    const { exitCode, stdout, stderr } = await execute([process.execPath, await bundle(folder)], {
+      env: { TMPDIR: "/nonexistent" },
+    });
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    expect(JSON.parse(stdout)).toMatchObject({ available: true });
+  },
+);
 
 needs("a processor that is not emulated")(
-  "without memfd_create(2) it takes that folder and leaves nothing in it; without both, the error says what to do",
+  "without memfd_create(2), a bundled program uses the temporary folder and leaves nothing in it; without either, the error says what to do",
   async () => {
     using folder = new Folder();
     const program = await bundle(folder);
     using temporary = new Folder();
-    const probe = async (TMPDIR: string) => JSON.parse((await execute([process.execPath, program, "refuse"], { env: { TMPDIR } })).stdout);
+    const probe = async (TMPDIR: string) =>
+      JSON.parse((await execute([process.execPath, program, "refuse"], { env: { TMPDIR } })).stdout);
     const several = await Promise.all(Array.from({ length: 4 }, () => probe(temporary.path)));
     for (const found of several) expect(found).toMatchObject({ available: true });
-    expect(readdirSync(temporary.path).filter((name) => !name.startsWith("bun-cc-"))).toEqual([]); // bun:ffi's own headers, which it keeps
+    // bun:ffi does not delete its own headers, bun-cc-*.
+    expect(readdirSync(temporary.path).filter((name) => !name.startsWith("bun-cc-"))).toEqual([]);
     expect(await probe("/nonexistent")).toMatchObject({
       available: false,
-      reason: { code: "ENOENT", syscall: "mkdtemp", hint: expect.stringContaining("TMPDIR"), message: expect.stringContaining("could not be written") },
+      reason: {
+        code: "ENOENT",
+        syscall: "mkdtemp",
+        hint: expect.stringContaining("TMPDIR"),
+        message: expect.stringContaining("could not be written"),
+      },
     });
   },
 );
