@@ -109,8 +109,10 @@ function pathOf(name: string, path: unknown): string {
   return text;
 }
 
-function checkCopyOptions(options: CopyFileOptions): void {
-  checkOptions(options, ["ring", "pool", "depth", "mode", "durable", "signal", "onProgress"]);
+/** The options, each read once and checked. */
+function copyOptions(given: CopyFileOptions): CopyFileOptions {
+  checkOptions(given, ["ring", "pool", "depth", "mode", "durable", "signal", "onProgress"]);
+  const options = { ...given };
   const { depth = 1, mode = 0, durable = false, signal, onProgress } = options;
   checkRingAndPool(options);
   checkInteger("options.depth", depth, 1, largestDepth);
@@ -119,6 +121,7 @@ function checkCopyOptions(options: CopyFileOptions): void {
   if (signal !== undefined) checkSignal(signal);
   if (onProgress !== undefined && typeof onProgress !== "function")
     throw invalidType("options.onProgress", "a function", onProgress);
+  return options;
 }
 
 /** The paths of a copy, under the names that its errors use. */
@@ -596,11 +599,11 @@ export async function copyFile(
   options: CopyFileOptions = {},
 ): Promise<CopyFileResult> {
   const paths = { path: pathOf("from", from), destination: pathOf("to", to) };
-  checkCopyOptions(options);
-  throwIfAborted(options.signal);
+  const given = copyOptions(options);
+  throwIfAborted(given.signal);
   try {
-    return await withRing(options, (ring) => copyPaths(paths, ring, options));
+    return await withRing(given, (ring) => copyPaths(paths, ring, given));
   } catch (error) {
-    throw error === options.signal?.reason ? error : named(error, paths);
+    throw error === given.signal?.reason ? error : named(error, paths);
   }
 }

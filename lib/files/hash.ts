@@ -31,8 +31,10 @@ export interface HashFileOptions extends RingAndPool {
 
 const encodings = ["hex", "base64", "base64url", "latin1"];
 
-function checkHashOptions(options: HashFileOptions): void {
-  checkOptions(options, ["ring", "pool", "algorithm", "encoding", "depth", "signal", "onProgress"]);
+/** The options, each read once and checked. */
+function hashOptions(given: HashFileOptions): HashFileOptions {
+  checkOptions(given, ["ring", "pool", "algorithm", "encoding", "depth", "signal", "onProgress"]);
+  const options = { ...given };
   const { algorithm = "sha256", encoding = "hex", depth = 1, signal, onProgress } = options;
   checkRingAndPool(options);
   if (typeof algorithm !== "string") throw invalidType("options.algorithm", "a string", algorithm);
@@ -42,6 +44,7 @@ function checkHashOptions(options: HashFileOptions): void {
   if (signal !== undefined) checkSignal(signal);
   if (onProgress !== undefined && typeof onProgress !== "function")
     throw invalidType("options.onProgress", "a function", onProgress);
+  return options;
 }
 
 function newHash(algorithm: string): Hash {
@@ -113,11 +116,11 @@ async function* chunksOf(
  * ```
  */
 export async function hashFile(path: string | URL, options: HashFileOptions = {}): Promise<string> {
-  checkHashOptions(options);
-  const { algorithm = "sha256", encoding = "hex", depth = 4, pool, signal, onProgress } = options;
+  const given = hashOptions(options);
+  const { algorithm = "sha256", encoding = "hex", depth = 4, pool, signal, onProgress } = given;
   const hash = newHash(algorithm);
   throwIfAborted(signal);
-  return await withRing(options, async (ring) => {
+  return await withRing(given, async (ring) => {
     await using file = await ring.open(path, "r", 0, { ...(signal && { signal }) });
     const stats = await file.stat();
     const { size } = stats;
