@@ -4,12 +4,12 @@ import { BufferPool } from "bun-uring";
 
 const source = readFileSync(import.meta.filename, "utf8").split("\n");
 
-/** The next process warning. */
+/** Resolves with the next process warning. */
 function nextWarning(): Promise<Error & { code?: string; detail?: string }> {
   return new Promise((resolve) => process.once("warning", resolve));
 }
 
-test("an acquire that has waited for 5 seconds warns once, and says who has the slots and where those here were acquired", async () => {
+test("an acquire that waits for 5 seconds warns once, with who holds the slots and where this thread acquired its own", async () => {
   using pool = new BufferPool({ count: 4, size: 4096, hugePages: false });
   using attached = BufferPool.attach(pool.share());
   using first = pool.tryAcquire();
@@ -18,7 +18,7 @@ test("an acquire that has waited for 5 seconds warns once, and says who has the 
   const token = pool.tryAcquire()?.handOver();
   expect([first?.slotIndex, second?.slotIndex, elsewhere?.slotIndex, token?.slotIndex]).toEqual([0, 1, 2, 3]);
 
-  // Who gave up meanwhile has not waited for long: it is who waits longest that counts.
+  // An aborted acquire does not count: the 5 seconds start with the oldest acquire that still waits.
   const aborted = new AbortController();
   const early = pool.acquire({ signal: aborted.signal }).catch((error: unknown) => error);
   await Bun.sleep(200);
@@ -39,8 +39,15 @@ test("an acquire that has waited for 5 seconds warns once, and says who has the 
     expect.stringMatching(/^The FixedBuffer of slot 0 .* was acquired here:$/),
     expect.stringMatching(/^The FixedBuffer of slot 1 .* was acquired here:$/),
   ]);
-  const places = Array.from(detail.matchAll(/acquire-warning\.test\.ts:(\d+)/g), ([, line]) => source[Number(line) - 1]);
-  expect(places).toEqual([expect.stringContaining("const waits ="), expect.stringContaining("using first ="), expect.stringContaining("using second =")]);
+  const places = Array.from(
+    detail.matchAll(/acquire-warning\.test\.ts:(\d+)/g),
+    ([, line]) => source[Number(line) - 1],
+  );
+  expect(places).toEqual([
+    expect.stringContaining("const waits ="),
+    expect.stringContaining("using first ="),
+    expect.stringContaining("using second ="),
+  ]);
 
   let more = 0;
   const count = () => more++;

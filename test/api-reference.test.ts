@@ -13,7 +13,7 @@ const documented: PublicSymbol = {
   throws: ["UringError EIO"],
   examples: ['```ts\nimport { Ring } from "bun-uring";\n```'],
   see: ["io_uring_prep_fsync(3)"],
-  untold: [],
+  undocumented: [],
   value: undefined,
 };
 
@@ -21,25 +21,29 @@ function lacking(part: Partial<PublicSymbol>): string[] {
   return lackingIn([{ ...documented, ...part }]);
 }
 
-test("a method with a summary, errors, an example, a manual page and all parameters lacks nothing", () => {
+test("a method with a summary, @throws, an example, a manual page and all parameters is documented completely", () => {
   expect(lacking({})).toEqual([]);
-  expect(lacking({ untold: ["options"] })).toEqual([]);
+  expect(lacking({ undocumented: ["options"] })).toEqual([]);
 });
 
-test("each missing part of a symbol's documentation is named", () => {
+test("each missing part of a symbol's documentation is reported", () => {
   expect(lacking({ summary: " " })).toEqual(["Ring.fsync lacks a summary"]);
   expect(lacking({ throws: [] })).toEqual(["Ring.fsync lacks @throws"]);
   expect(lacking({ examples: [] })).toEqual(["Ring.fsync lacks an @example"]);
   expect(lacking({ see: [] })).toEqual(["Ring.fsync lacks @see with the manual's page"]);
-  expect(lacking({ untold: ["file"] })).toEqual(["Ring.fsync lacks @param file"]);
+  expect(lacking({ undocumented: ["file"] })).toEqual(["Ring.fsync lacks @param file"]);
   expect(lacking({ name: "Ring", kind: "class", examples: [] })).toEqual(["Ring lacks an @example"]);
-  expect(lacking({ name: "Ring.constructor", kind: "constructor", throws: [] })).toEqual(["Ring.constructor lacks @throws"]);
-  expect(lacking({ name: "RingStats.waiting", kind: "property", summary: "", examples: [] })).toEqual(["RingStats.waiting lacks a summary"]);
+  expect(lacking({ name: "Ring.constructor", kind: "constructor", throws: [] })).toEqual([
+    "Ring.constructor lacks @throws",
+  ]);
+  expect(lacking({ name: "RingStats.waiting", kind: "property", summary: "", examples: [] })).toEqual([
+    "RingStats.waiting lacks a summary",
+  ]);
 });
 
-test('a constant needs a summary, with "Since Linux" if the oldest supported Linux lacks it', () => {
+test('a constant needs a summary, which says "Since Linux" if the oldest supported Linux lacks the constant', () => {
   const constant = { kind: "constant", summary: "What it is.", throws: [], examples: [], see: [] } as const;
-  const told = { ...constant, summary: "What it is. Since Linux 6.3." };
+  const dated = { ...constant, summary: "What it is. Since Linux 6.3." };
   const newest: Readonly<Record<string, number>> = {
     FALLOC_FL_UNSHARE_RANGE: 0x40,
     IORING_CQE_F_NOTIF: 8,
@@ -48,21 +52,21 @@ test('a constant needs a summary, with "Since Linux" if the oldest supported Lin
     STATX_ATTR_DAX: 0x200000,
     STATX_DIOALIGN: 0x2000,
   };
-  const untold = { ...constant, name: "constants.POLLIN", value: 1, summary: "" };
-  expect(lacking(untold)).toEqual(["constants.POLLIN lacks a summary"]);
+  const undocumented = { ...constant, name: "constants.POLLIN", value: 1, summary: "" };
+  expect(lacking(undocumented)).toEqual(["constants.POLLIN lacks a summary"]);
   for (const [ownName, value] of Object.entries(newest)) {
     const name = `constants.${ownName}`;
     expect(lacking({ ...constant, name, value })).toEqual([]);
-    expect(lacking({ ...constant, name, value: value * 2 })).toEqual([`${name} lacks since which Linux it is`]);
-    expect(lacking({ ...told, name, value: value * 2 })).toEqual([]);
+    expect(lacking({ ...constant, name, value: value * 2 })).toEqual([`${name} lacks "Since Linux"`]);
+    expect(lacking({ ...dated, name, value: value * 2 })).toEqual([]);
   }
 });
 
-test('an operation needs "Since Linux" if the oldest supported Linux lacks its request', () => {
+test('an operation needs "Since Linux" or "before Linux" if the oldest supported Linux lacks its request', () => {
   const versions = { ftruncate: "6.9", readv_fixed: "6.15", writev_fixed: "6.15" };
   for (const [request, version] of Object.entries(versions)) {
     const see = [`fsync(2), io_uring_prep_${request}(3)`];
-    const complaint = `Ring.fsync lacks since which Linux it is, ${version}`;
+    const complaint = `Ring.fsync lacks "Since Linux ${version}"`;
     expect(lacking({ see })).toEqual([complaint]);
     expect(lacking({ see, summary: "What it does. Since Linux 6.2." })).toEqual([complaint]);
     expect(lacking({ see, summary: `What it does. Since Linux ${version}.` })).toEqual([]);
@@ -71,7 +75,7 @@ test('an operation needs "Since Linux" if the oldest supported Linux lacks its r
   expect(lacking({ see: ["io_uring_prep_readv(3)"] })).toEqual([]);
 });
 
-test("each request that the oldest supported Linux lacks has a version in requirements.ts", () => {
+test("requirements.ts has the version of each request that the oldest supported Linux lacks", () => {
   const [prefix, highestOfOldest] = ["IORING_OP_", 48];
   const opcodes = Object.entries(uapi).filter(([name]) => name.startsWith(prefix));
   const newer = opcodes.filter(([, opcode]) => opcode > highestOfOldest).map(([name]) => name.slice(prefix.length));
@@ -79,7 +83,7 @@ test("each request that the oldest supported Linux lacks has a version in requir
   expect(newer.filter((name) => sinceOfRequest(name) === undefined)).toEqual([]);
 });
 
-test("members of classes, interfaces, object types and constants are found, and each overload", () => {
+test("symbolsOf() finds the members of classes, interfaces, object types and constants, and each overload", () => {
   const comment = { summary: [{ text: "What it is." }] };
   const inPlace: Reflection = { name: "__type", kind: 65536, children: [{ name: "whole", kind: 1024, comment }] };
   const literals: Reflection = {
@@ -95,7 +99,11 @@ test("members of classes, interfaces, object types and constants are found, and 
     name: "bun-uring",
     kind: 1,
     children: [
-      { name: "Probe", kind: 256, children: [{ name: "clone", kind: 1024, type: { type: "reflection", declaration: inPlace } }] },
+      {
+        name: "Probe",
+        kind: 256,
+        children: [{ name: "clone", kind: 1024, type: { type: "reflection", declaration: inPlace } }],
+      },
       {
         name: "Ring",
         kind: 128,
@@ -128,23 +136,37 @@ test("members of classes, interfaces, object types and constants are found, and 
   expect(symbols.slice(-3).map(({ value }) => value)).toEqual([undefined, 1, 2]);
 });
 
-test("each program in a comment is an example, with the oldest Linux that can run it", () => {
-  const symbol: PublicSymbol = { ...documented, summary: "Since Linux 6.9.", examples: ["```ts\none();\n```", "```ts\ntwo();\n```"] };
+test("each program in a doc comment becomes an example, with the oldest Linux that can run it", () => {
+  const symbol: PublicSymbol = {
+    ...documented,
+    summary: "Since Linux 6.9.",
+    examples: ["```ts\none();\n```", "```ts\ntwo();\n```"],
+  };
   expect(examplesOf([symbol, symbol])).toEqual([
     { name: "Ring.fsync", program: "one();\n", since: "6.9" },
     { name: "Ring.fsync-2", program: "two();\n", since: "6.9" },
   ]);
 });
 
-test("missing, obsolete and changed pages are named, and so are broken links", () => {
+test("missing, obsolete and outdated pages are reported, and so are broken links", () => {
   using made = new Folder();
   using there = new Folder();
   made.write("same.md", "# A heading, of `code`\n");
   there.write("same.md", "# A heading, of `code`\n");
-  made.write("new.md", "[it](same.md#a-heading-of-code), [not](same.md#no), [nor](none.md), [outside](https://example.org/)\n");
+  made.write(
+    "new.md",
+    "[it](same.md#a-heading-of-code), [not](same.md#no), [nor](none.md), [outside](https://example.org/)\n",
+  );
   made.write("changed.md", "one\n");
   there.write("changed.md", "two\n");
   there.write("old.md", "");
-  expect(differencesOf(made.path, there.path)).toEqual(["changed.md would be made otherwise", "new.md is missing", "old.md is there, and would not be made"]);
-  expect(brokenLinksOf(made.path)).toEqual(["new.md links to same.md#no, which is not there", "new.md links to none.md, which is not there"]);
+  expect(differencesOf(made.path, there.path)).toEqual([
+    "changed.md is out of date",
+    "new.md is missing",
+    "old.md is obsolete",
+  ]);
+  expect(brokenLinksOf(made.path)).toEqual([
+    "new.md links to same.md#no, which does not exist",
+    "new.md links to none.md, which does not exist",
+  ]);
 });

@@ -11,7 +11,7 @@ import { shared } from "./support/rings.ts";
 
 const POLLIN = 1;
 
-/** A text in memory that the kernel may read. */
+/** Copies a text into memory that the kernel may read. */
 function memoryOf(text: string): Uint8Array {
   const bytes = shared(text.length);
   bytes.set(Buffer.from(text));
@@ -31,7 +31,11 @@ test("the operations of a chain run one after the other, however long each takes
           const byte = String.fromCharCode(65 + index);
           expected.fill(byte, position, position + 10);
           const write = () => ring.write(file, memoryOf(byte.repeat(10)), { position });
-          return [[write], [write, () => ring.nop()], [() => ring.timeout(0.1), write], [write, () => ring.fsync(file)]][kind] ?? [];
+          return (
+            [[write], [write, () => ring.nop()], [() => ring.timeout(0.1), write], [write, () => ring.fsync(file)]][
+              kind
+            ] ?? []
+          );
         });
         await Promise.all(ring.chain(operations));
         expect(readFileSync(path).toString("latin1")).toBe(expected.toString("latin1"));
@@ -40,7 +44,7 @@ test("the operations of a chain run one after the other, however long each takes
     );
   }));
 
-test("what comes after a failure is not done, and rejects with ECANCELED and the failure as its cause", () =>
+test("operations after a failed one do not run, and reject with ECANCELED and the failure as their cause", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "as it was");
@@ -60,7 +64,11 @@ test("what comes after a failure is not done, and rejects with ECANCELED and the
     const failure = second?.status === "rejected" ? second.reason : undefined;
     expect(failure).toMatchObject({ code: "EBADF", syscall: "write" });
     expect(
-      rest.map((result) => (result.status === "rejected" ? [result.reason.code, result.reason.syscall, result.reason.cause === failure] : result)),
+      rest.map((result) =>
+        result.status === "rejected"
+          ? [result.reason.code, result.reason.syscall, result.reason.cause === failure]
+          : result,
+      ),
     ).toEqual([
       ["ECANCELED", "write", true],
       ["ECANCELED", "unlinkat", true],
@@ -69,15 +77,20 @@ test("what comes after a failure is not done, and rejects with ECANCELED and the
     expect(ring.inFlight).toBe(0);
   }));
 
-test("an error that the kernel finds before it begins the chain is the cause of all cancellations, those before it too", () =>
+test("an error found before the kernel starts the chain is the cause of all cancellations, earlier ones included", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "as it was");
     await using ring = new Ring();
     using ends = pipe();
-    // The kernel looks at a splice's flags when it prepares the chain: nothing of that is begun.
+    // The kernel checks a splice's flags while it prepares the chain, and then starts none of its operations.
     const results = await Promise.allSettled(
-      ring.chain([() => ring.unlink(path), () => ring.nop(), () => ring.splice(ends.readFd, ends.writeFd, 1, { flags: 0x1000 }), () => ring.nop()]),
+      ring.chain([
+        () => ring.unlink(path),
+        () => ring.nop(),
+        () => ring.splice(ends.readFd, ends.writeFd, 1, { flags: 0x1000 }),
+        () => ring.nop(),
+      ]),
     );
     const reasons = results.map((result) => (result.status === "rejected" ? result.reason : undefined));
     expect(reasons.map(({ code }) => code)).toEqual(["ECANCELED", "ECANCELED", "EINVAL", "ECANCELED"]);
@@ -85,7 +98,7 @@ test("an error that the kernel finds before it begins the chain is the cause of 
     expect(existsSync(path)).toBe(true);
   }));
 
-test("a chain ends with a short read, and says so", () =>
+test("a short read ends the chain, and the error of the next operation says so", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "ten bytes.");
@@ -98,7 +111,7 @@ test("a chain ends with a short read, and says so", () =>
     expect(existsSync(path)).toBe(true);
   }));
 
-test("a signal ends its operation and what comes after, not what came before", () =>
+test("an abort ends its own operation and the later ones, but not the earlier ones", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "as it was");
@@ -120,7 +133,7 @@ test("a signal ends its operation and what comes after, not what came before", (
     expect(readFileSync(path, "latin1")).toBe("AS it was");
   }));
 
-test("an operation that was aborted before its turn is cancelled when that comes", () =>
+test("an operation aborted before its turn rejects at once, and is cancelled when its turn comes", () =>
   leavingNothing(async () => {
     using gate = sockets();
     using never = sockets();
@@ -128,19 +141,22 @@ test("an operation that was aborted before its turn is cancelled when that comes
     await using ring = new Ring({ pool });
     const buffer = await pool.acquire();
     const controller = new AbortController();
-    const [poll, read] = ring.chain([() => ring.poll(gate.readFd, POLLIN), () => ring.readFixed(never.readFd, buffer, { signal: controller.signal })]);
-    await ring.nop(); // the chain is in the kernel's hands
+    const [poll, read] = ring.chain([
+      () => ring.poll(gate.readFd, POLLIN),
+      () => ring.readFixed(never.readFd, buffer, { signal: controller.signal }),
+    ]);
+    await ring.nop(); // by now the kernel has the chain
     controller.abort();
     expect((await thrown(() => read)).name).toBe("AbortError");
     buffer.release();
     expect(pool.available).toBe(0);
     writeSync(gate.writeFd, "x");
     expect(await poll).toBe(POLLIN);
-    (await pool.acquire()).release(); // it comes with the read's completion
+    (await pool.acquire()).release(); // the read's completion frees the slot
     expect(ring.inFlight).toBe(0);
   }));
 
-test("a chain that waits for room in the ring stays together, and may lose its end to a signal", () =>
+test("a chain that waits for room in the ring is submitted as one, without the end that an abort has cut off", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "as it was");
@@ -169,7 +185,7 @@ test("a chain that waits for room in the ring stays together, and may lose its e
     expect([ring.inFlight, ring.stats().waiting]).toEqual([0, 0]);
   }));
 
-test("chains and single operations beyond the ring's size all run, chains in their order", () =>
+test("more chains and single operations than the ring has room for all run, and each chain keeps its order", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring({ entries: 8, cqEntries: 16 });
@@ -177,7 +193,10 @@ test("chains and single operations beyond the ring's size all run, chains in the
     const file = await ring.open(path, "r+");
     const chains = times(500);
     const results = Array.from({ length: chains }, (_, chain) => {
-      const writes = Array.from({ length: 1 + (chain % 8) }, (_, index) => () => ring.write(file, memoryOf(String(index)), { position: chain }));
+      const writes = Array.from(
+        { length: 1 + (chain % 8) },
+        (_, index) => () => ring.write(file, memoryOf(String(index)), { position: chain }),
+      );
       return [...ring.chain(writes), ring.nop()];
     });
     await Promise.all(results.flat());
@@ -186,7 +205,7 @@ test("chains and single operations beyond the ring's size all run, chains in the
     expect(ring.inFlight).toBe(0);
   }));
 
-test("a ring that closes ends its chains, those in the kernel and those that wait", () =>
+test("close() ends all chains, both those in the kernel and those that wait for room", () =>
   leavingNothing(async () => {
     using never = sockets();
     using pool = new BufferPool({ count: 4, size: 4096 });
@@ -206,7 +225,7 @@ test("a ring that closes ends its chains, those in the kernel and those that wai
     expect(pool.available).toBe(4);
   }));
 
-test("a chain with something wrong in it is refused as a whole, and nothing of it is started", () =>
+test("a chain with an invalid operation is rejected as a whole, and none of its operations start", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "as it was");
@@ -225,7 +244,11 @@ test("a chain with something wrong in it is refused as a whole, and nothing of i
       [[fixed, () => ring.readFixed(file, buffer, { offset: 5000 })], "ERR_OUT_OF_RANGE", "5000"],
       [[fixed, () => ring.open("")], "ERR_INVALID_ARG_VALUE", "path"],
       [[write, () => undefined], "ERR_INVALID_ARG_VALUE", "operations[1] must start one request of this ring, not 0"],
-      [[write, () => Promise.all([write(), write()])], "ERR_INVALID_ARG_VALUE", "operations[1] must start one request of this ring, not 2"],
+      [
+        [write, () => Promise.all([write(), write()])],
+        "ERR_INVALID_ARG_VALUE",
+        "operations[1] must start one request of this ring, not 2",
+      ],
       [[write, () => other.nop()], "ERR_INVALID_ARG_VALUE", "not 0"],
       [[write, () => ring.chain([write])], "ERR_INVALID_ARG_VALUE", "within another"],
       [[write, () => file.chmod(0o600)], "ERR_INVALID_ARG_VALUE", "fchmod is not one request"],
@@ -238,7 +261,9 @@ test("a chain with something wrong in it is refused as a whole, and nothing of i
       expect([error.code, error.message]).toEqual([code, expect.stringContaining(shown)]);
       expect(ring.inFlight).toBe(0);
     }
-    expect(await thrown(() => link([write, () => ring.nop({ signal: AbortSignal.abort() })]))).toMatchObject({ name: "AbortError" });
+    expect(await thrown(() => link([write, () => ring.nop({ signal: AbortSignal.abort() })]))).toMatchObject({
+      name: "AbortError",
+    });
     expect(link([])).toEqual([]);
     await ring.nop();
     expect(readFileSync(path, "latin1")).toBe("as it was");
@@ -250,7 +275,7 @@ test("a chain with something wrong in it is refused as a whole, and nothing of i
     }
   }));
 
-test("a chain that loses its end while its file waits to close leaves the ring's count right", () =>
+test("the ring's counts stay right if an abort cuts off a chain's end while the chain's file waits to close", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     using never = sockets();
@@ -259,17 +284,19 @@ test("a chain that loses its end while its file waits to close leaves the ring's
     const occupied = new AbortController();
     const occupying = [1, 2].map(() => thrown(() => ring.poll(never.readFd, POLLIN, { signal: occupied.signal })));
     const controller = new AbortController();
-    const chain = Promise.allSettled(ring.chain([() => ring.nop({ signal: controller.signal }), () => ring.fdatasync(file)]));
+    const chain = Promise.allSettled(
+      ring.chain([() => ring.nop({ signal: controller.signal }), () => ring.fdatasync(file)]),
+    );
     const closing = file.close();
     controller.abort();
-    expect([ring.inFlight, ring.stats().waiting]).toEqual([3, 1]); // the file's close
+    expect([ring.inFlight, ring.stats().waiting]).toEqual([3, 1]); // the request that waits is the file's close
     occupied.abort();
     await Promise.all([...occupying, chain, closing]);
     await ring.nop();
     expect([ring.inFlight, ring.stats().waiting]).toEqual([0, 0]);
   }));
 
-test("a ring that is closed while a chain is built runs none of it, and gives its slots back", () =>
+test("a ring that is closed while a chain is built runs none of the chain, and frees its slots", () =>
   leavingNothing(async () => {
     using never = sockets();
     using pool = new BufferPool({ count: 1, size: 4096 });
@@ -289,16 +316,20 @@ test("a ring that is closed while a chain is built runs none of it, and gives it
     expect(pool.available).toBe(1);
   }));
 
-test("what takes several requests is no operation of a chain", async () => {
+test("a method that takes several requests cannot be an operation of a chain", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   const file = await ring.open(folder.write("file", "content"), "r+");
-  expect(await thrown(() => ring.chain([() => file.readFile(), () => file.truncate()]))).toMatchObject({ code: "ERR_INVALID_ARG_VALUE" });
-  expect(await thrown(() => ring.chain([() => ring.nop(), () => file.read(Buffer.alloc(10), 20)]))).toMatchObject({ code: "ERR_OUT_OF_RANGE" });
+  expect(await thrown(() => ring.chain([() => file.readFile(), () => file.truncate()]))).toMatchObject({
+    code: "ERR_INVALID_ARG_VALUE",
+  });
+  expect(await thrown(() => ring.chain([() => ring.nop(), () => file.read(Buffer.alloc(10), 20)]))).toMatchObject({
+    code: "ERR_OUT_OF_RANGE",
+  });
   expect(await file.readFile("utf8")).toBe("content");
 });
 
-test("who waits for all of a chain hears of what failed, also where a RingFile's method takes longer to reject than what was cancelled", () =>
+test("Promise.all() of a chain rejects with what failed, even if a RingFile's method rejects after the cancellations", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "content");
@@ -308,7 +339,11 @@ test("who waits for all of a chain hears of what failed, also where a RingFile's
       "the first": () => ring.chain([() => file.write("x"), () => ring.nop(), () => ring.fsync(file)]),
       "the second": () => ring.chain([() => ring.nop(), () => file.writev([Buffer.from("x")]), () => ring.nop()]),
       "within the caller's own functions": () =>
-        ring.chain([async () => await file.write("x").then(({ bytesWritten }) => bytesWritten), () => ring.nop(), () => ring.nop()]),
+        ring.chain([
+          async () => await file.write("x").then(({ bytesWritten }) => bytesWritten),
+          () => ring.nop(),
+          () => ring.nop(),
+        ]),
     };
     for (const [which, link] of Object.entries(chains)) {
       const { code } = await uringError(() => Promise.all<unknown>(link()));
@@ -316,7 +351,7 @@ test("who waits for all of a chain hears of what failed, also where a RingFile's
     }
   }));
 
-test("an operation that starts a second request after an await is refused, and leaves the rest of the chain as it is", () =>
+test("an operation that starts a second request after an await rejects, and the rest of the chain runs", () =>
   leavingNothing(async () => {
     await using ring = new Ring();
     const [first, second] = await Promise.allSettled(
@@ -331,20 +366,22 @@ test("an operation that starts a second request after an await is refused, and l
     expect(first).toMatchObject({ status: "rejected", reason: { code: "ERR_INVALID_ARG_VALUE" } });
     if (first.status === "rejected") expect(String(first.reason)).toContain("timeout");
     expect(second.status).toBe("fulfilled");
-    // What comes of an operation may start others.
+    // Callbacks on an operation's result may start other requests.
     for (const done of ring.chain([() => ring.nop(), () => ring.nop()])) await done.then(() => ring.nop());
     expect(ring.inFlight).toBe(0);
   }));
 
-test("an abort that makes room for what waits behind lets it go on", () =>
+test("an abort that makes room lets the requests queued after it proceed", () =>
   leavingNothing(async () => {
     using ends = pipe();
     await using ring = new Ring({ entries: 4, cqEntries: 4 });
     const reads = Array.from({ length: 3 }, () => ring.read(ends.readFd, shared(1)));
     const stop = new AbortController();
-    const chain = Promise.allSettled(ring.chain([() => ring.nop({ signal: stop.signal }), () => ring.nop(), () => ring.nop()]));
+    const chain = Promise.allSettled(
+      ring.chain([() => ring.nop({ signal: stop.signal }), () => ring.nop(), () => ring.nop()]),
+    );
     const behind = ring.nop();
-    await Promise.resolve(); // submitted, as far as there is room
+    await Promise.resolve(); // the requests that there is room for are submitted now
     stop.abort(new Error("enough"));
     await behind;
     expect((await chain).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
@@ -352,13 +389,13 @@ test("an abort that makes room for what waits behind lets it go on", () =>
     await Promise.all(reads);
   }));
 
-test("a closed ring links nothing", async () => {
+test("chain() of a closed ring fails with EBADF", async () => {
   const ring = new Ring();
   await ring.close();
   expect((await uringError(() => ring.chain([() => ring.nop()]))).code).toBe("EBADF");
 });
 
-test("a durable write is all of the bytes, then on stable storage", () =>
+test("writeDurably() writes all of the bytes, and then syncs them to stable storage", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
@@ -372,14 +409,20 @@ test("a durable write is all of the bytes, then on stable storage", () =>
     expect(readFileSync(path, "latin1")).toBe("ASisrable");
   }));
 
-test("a durable write reports what the write reports, or else what the sync does", () =>
+test("writeDurably() rejects with the write's error, or else with the sync's", () =>
   leavingNothing(async () => {
     await using ring = new Ring();
     await using full = await ring.open("/dev/full", "w");
-    expect(await uringError(() => full.writeDurably(Buffer.from("x")))).toMatchObject({ code: "ENOSPC", syscall: "write" });
+    expect(await uringError(() => full.writeDurably(Buffer.from("x")))).toMatchObject({
+      code: "ENOSPC",
+      syscall: "write",
+    });
     using ends = pipe();
     await using fifo = await ring.open(`/proc/self/fd/${ends.writeFd}`, "w");
-    expect(await uringError(() => fifo.writeDurably(Buffer.from("x")))).toMatchObject({ code: "EINVAL", syscall: "fdatasync" });
+    expect(await uringError(() => fifo.writeDurably(Buffer.from("x")))).toMatchObject({
+      code: "EINVAL",
+      syscall: "fdatasync",
+    });
     await using closed = await ring.open("/dev/full", "w");
     await closed.close();
     expect((await uringError(() => closed.writeDurably(Buffer.from("x")))).code).toBe("EBADF");

@@ -20,17 +20,23 @@ const parts = 64;
 const slots = 48;
 const program = new URL("./programs/list-descriptors.ts", import.meta.url).pathname;
 
-/** Eventfds of whoever started this process, and Bun's own. */
-const inherited = new Set(ownDescriptors().flatMap(({ identity }) => (identity.startsWith("eventfd ") ? [identity] : [])));
+/** The eventfds that this process has inherited from its parent, and Bun's own. */
+const inherited = new Set(
+  ownDescriptors().flatMap(({ identity }) => (identity.startsWith("eventfd ") ? [identity] : [])),
+);
 
-/** Reads without end, and has all that a ring can have open: it is to go on so whatever children do. */
+/**
+ * Runs `body` while 300 loops read without a pause, on a ring that has every kind of descriptor open that a ring can
+ * have. Whatever the children that `body` starts do, each read must return the right bytes, and no descriptor may be
+ * lost.
+ */
 async function withReads(body: (folder: Folder, reads: { readonly right: number }) => Promise<void>): Promise<void> {
   await leavingNothing(async () => {
     using folder = new Folder();
     using ends = sockets();
     const path = folder.write("file", numbered(parts * partBytes));
     using pool = new BufferPool({ count: slots, size: partBytes });
-    using attached = BufferPool.attach(pool.share()); // has a descriptor of the registration for itself
+    using attached = BufferPool.attach(pool.share()); // holds its own descriptor of the registration
     const done = { right: 0, wrong: 0, isOver: false };
     {
       await using ring = new Ring({ pool });
@@ -42,7 +48,9 @@ async function withReads(body: (folder: Folder, reads: { readonly right: number 
       });
       const fixed = async (file: RingFile, part: number) => {
         using buffer = await pool.acquire();
-        buffer.bytes.fill(0xff); // by the processor: a page that a child shared would be another one from here on
+        // The processor writes here. If a fork had made this page copy-on-write, the write would replace it in this
+        // process, and the kernel would still read into the old page.
+        buffer.bytes.fill(0xff);
         const bytesRead = await ring.readFixed(file, buffer, { position: part * partBytes });
         return buffer.bytes.slice(0, bytesRead);
       };
@@ -60,7 +68,9 @@ async function withReads(body: (folder: Folder, reads: { readonly right: number 
           else done.wrong++;
         }
       };
-      const lanes = Array.from({ length: 300 }, (_, first) => files[first % 2]).map((file, first) => (file === undefined ? undefined : lane(file, first)));
+      const lanes = Array.from({ length: 300 }, (_, first) => files[first % 2]).map((file, first) =>
+        file === undefined ? undefined : lane(file, first),
+      );
       const before = { rings: ringFds(), files: fdsUnder(folder.path) };
       try {
         await body(folder, done);
@@ -77,12 +87,12 @@ async function withReads(body: (folder: Folder, reads: { readonly right: number 
   });
 }
 
-/** Waits until so many more reads have gone right. */
+/** Waits until `count` more reads have returned the right bytes. */
 async function more(reads: { readonly right: number }, count: number): Promise<void> {
   for (const goal = reads.right + count; reads.right < goal; ) await new Promise(setImmediate);
 }
 
-/** Starts a program and resolves when it has ended well. */
+/** Ways to start a program. Each returns, or resolves, when the program has ended. */
 const starts: Record<string, (command: readonly [string, ...string[]]) => unknown> = {
   "Bun.spawn": (command) => Bun.spawn([...command], { stdio: ["ignore", "ignore", "inherit"] }).exited,
   "Bun.spawnSync": (command) => Bun.spawnSync([...command]),
@@ -103,17 +113,21 @@ function isDescriptors(value: unknown): value is Descriptor[] {
   return Array.isArray(value) && value.every((one) => typeof one === "object" && one !== null && "identity" in one);
 }
 
-// How Bun starts a child does not depend on the kernel; what a fork does to a ring may.
+// Emulated processors run the bare fork only: what a fork does to a ring may depend on the kernel, but how Bun starts a
+// child does not.
 for (const [name, run] of Object.entries(starts))
   (name.startsWith("a bare fork") ? test : needs("a processor that is not emulated"))(
-    `a child by ${name} inherits no ring, eventfd or file of this process, and disturbs none of its reads`,
+    `a child started by ${name} inherits no ring, eventfd or file of this process, and disturbs none of its reads`,
     () =>
       withReads(async (folder, reads) => {
         const note = `${folder.path}/note`;
         for (let child = 0; child < times(3); child++) {
-          const mine = ownDescriptors().filter(({ identity }) => /^anon_inode:\[io_uring\]$|^eventfd /.test(identity) && !inherited.has(identity));
+          const mine = ownDescriptors().filter(
+            ({ identity }) => /^anon_inode:\[io_uring\]$|^eventfd /.test(identity) && !inherited.has(identity),
+          );
           const files = ownDescriptors().filter(({ identity }) => identity.startsWith(folder.path));
-          expect([mine.length > 1, files.length]).toEqual([true, 2]); // the ring and its eventfd, and where pools have rings theirs
+          // `mine` are the ring, its eventfd, and the pools' rings if pools have any.
+          expect([mine.length > 1, files.length]).toEqual([true, 2]);
           expect([...mine, ...files].filter(({ closesOnExec }) => !closesOnExec)).toEqual([]);
           await run([process.execPath, program, note]);
           const found: unknown = JSON.parse(readFileSync(note, "utf8"));
@@ -127,19 +141,19 @@ for (const [name, run] of Object.entries(starts))
       }),
   );
 
-test("a child by a bare fork that lives on with all of it, and ends, takes no page from reads that are in flight, and cancels and closes nothing", () =>
+test("a forked child that ends without an exec takes no page from reads in flight, and cancels and closes nothing", () =>
   withReads(async (_, reads) => {
     for (let child = 0; child < times(20); child++) {
       using gate = pipe();
       const forked = fork(gate.readFd);
-      await more(reads, 300); // while it shares all of the memory that is not pinned
+      await more(reads, 300); // while the child shares all memory that is not pinned
       writeSync(gate.writeFd, "x");
       expect(forked.wait()).toBe(0);
     }
   }));
 
 for (const [kind, flags] of Object.entries(kinds))
-  test(`a ${kind} RawRing goes on over a fork, with reads in flight at that moment and after it`, () =>
+  test(`a ${kind} RawRing keeps working across a fork, with reads that are submitted before and after it`, () =>
     leavingNothing(() => {
       using folder = new Folder();
       const path = folder.write("file", numbered(parts * partBytes));
@@ -152,7 +166,8 @@ for (const [kind, flags] of Object.entries(kinds))
         const fd = openSync(path, flagsOfOpen);
         for (let round = 0; round < times(10); round++) {
           memory.fill(0xff);
-          for (let index = 0; index < parts; index++) whenRoom(ring, () => ring.prepReadFixed(fd, part(index), index * partBytes, 0, index));
+          for (let index = 0; index < parts; index++)
+            whenRoom(ring, () => ring.prepReadFixed(fd, part(index), index * partBytes, 0, index));
           if (round % 2 === 0) ring.submit();
           const forked = fork(gate.readFd);
           memory[0] = memory[0] ?? 0;

@@ -1,4 +1,7 @@
-/** Two copies of the library in one process, as when two packages bring one each: their objects cannot be mixed, and errors say that it is so. */
+/**
+ * Two copies of the library in one process, as when two packages each bring their own. Each copy rejects the other's
+ * objects, and the errors say why.
+ */
 
 import { afterAll, expect, test } from "bun:test";
 import { cpSync } from "node:fs";
@@ -17,7 +20,7 @@ function foreign(kind: string): string {
   return `a ${kind} of another copy of bun-uring: this process has loaded ${folder.path}/other/lib and ${here}lib, whose objects cannot be mixed`;
 }
 
-test("a pool, a slot, a file, a ring of another copy is named as that, with where both are", async () => {
+test("errors identify a pool, slot, file or ring of another copy, and name the folders of both copies", async () => {
   using otherPool = new other.BufferPool({ count: 1, size: 4096 });
   await using otherRing = new other.Ring({ pool: otherPool });
   await using otherFile = await otherRing.open(path);
@@ -38,10 +41,12 @@ test("a pool, a slot, a file, a ring of another copy is named as that, with wher
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toContain(`, not ${foreign(kind)}`);
   }
-  expect((await thrown(() => new Ring(otherPool as never))).message).toBe(`options must be an object, not ${foreign("BufferPool")}; have it load only one`);
+  expect((await thrown(() => new Ring(otherPool as never))).message).toBe(
+    `options must be an object, not ${foreign("BufferPool")}; have it load only one`,
+  );
 });
 
-test("what belongs to this copy, and what is something else, is not", async () => {
+test("errors do not mention another copy for this copy's own objects, or for any other value", async () => {
   using pool = new BufferPool({ count: 1, size: 4096 });
   await using ring = new Ring();
   expect((await thrown(() => new Ring({ pool: ring as never }))).message).toBe(
@@ -49,6 +54,10 @@ test("what belongs to this copy, and what is something else, is not", async () =
   );
   const imitation = { [Symbol.for("bun-uring.copy")]: 1 };
   expect((await thrown(() => new Ring({ pool: imitation as never }))).message).toEndWith("not an instance of Object");
-  expect((await thrown(() => new Ring(pool as never))).message).toBe("options must be an object, as in `new Ring({ pool })`, not an instance of BufferPool");
-  expect((await thrown(() => new BufferPool(ring as never))).message).toBe("options must be an object, not an instance of Ring");
+  expect((await thrown(() => new Ring(pool as never))).message).toBe(
+    "options must be an object, as in `new Ring({ pool })`, not an instance of BufferPool",
+  );
+  expect((await thrown(() => new BufferPool(ring as never))).message).toBe(
+    "options must be an object, not an instance of Ring",
+  );
 });

@@ -32,13 +32,13 @@ import { leavingNothing } from "./support/resources.ts";
 const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE } = constants;
 const chunkBytes = 2 ** 18;
 
-/** Descriptors that are open on a folder's files. */
+/** How many descriptors are open on files in a folder. */
 function filesOpen({ path }: { path: string }): number {
   return readdirSync("/proc/self/fd").filter((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`).startsWith(path);
     } catch {
-      return false; // that of this very listing
+      return false; // the descriptor of this directory listing, which is closed by now
     }
   }).length;
 }
@@ -47,7 +47,7 @@ function same(one: string, other: string | Uint8Array): boolean {
   return Buffer.compare(readFileSync(one), typeof other === "string" ? readFileSync(other) : other) === 0;
 }
 
-/** Copies, and checks what is promised of every copy that ends well. */
+/** Copies, and checks what holds for every successful copy. */
 async function copyAndCheck(from: string, to: string, options: CopyFileOptions = {}) {
   const steps: CopyProgress[] = [];
   const result = await copyFile(from, to, { ...options, onProgress: (progress) => steps.push(progress) });
@@ -56,13 +56,25 @@ async function copyAndCheck(from: string, to: string, options: CopyFileOptions =
   expect(statSync(to).mode).toBe(statSync(from).mode);
   expect(steps[0]?.copiedBytes).toBe(0);
   expect(steps.at(-1)).toEqual({ copiedBytes: result.copiedBytes, totalBytes: result.copiedBytes });
-  for (const [index, { copiedBytes }] of steps.entries()) expect(copiedBytes).toBeGreaterThanOrEqual(steps[index - 1]?.copiedBytes ?? 0);
+  for (const [index, { copiedBytes }] of steps.entries())
+    expect(copiedBytes).toBeGreaterThanOrEqual(steps[index - 1]?.copiedBytes ?? 0);
   return { ...result, steps: steps.length };
 }
 
-const sizes = [0, 1, 4095, 4096, 4097, chunkBytes - 1, chunkBytes, chunkBytes + 1, 3 * chunkBytes, 9 * chunkBytes + 12_345];
+const sizes = [
+  0,
+  1,
+  4095,
+  4096,
+  4097,
+  chunkBytes - 1,
+  chunkBytes,
+  chunkBytes + 1,
+  3 * chunkBytes,
+  9 * chunkBytes + 12_345,
+];
 
-test("files of every odd size are copied with their permissions, and nothing of the copy is left", async () => {
+test("files of any size are copied with their permissions, and the copy leaves no resources behind", async () => {
   using folder = new Folder();
   await leavingNothing(async () => {
     for (const [index, size] of sizes.entries()) {
@@ -74,37 +86,46 @@ test("files of every odd size are copied with their permissions, and nothing of 
   expect(filesOpen(folder)).toBe(0);
 });
 
-test("any size goes through slots of any size and number, however many chunks are to be in flight", async () => {
+test("files of any size are copied through slots of any size and number, at any depth", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.nat(40_000), fc.integer({ min: 500, max: 9000 }), fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 20 }), async (...given) => {
-      const [size, slotBytes, count, depth] = given;
-      using folder = new Folder();
-      const { path } = folder.random("file", size);
-      using pool = new BufferPool({ count, size: slotBytes });
-      await using ring = new Ring({ pool });
-      await copyAndCheck(path, `${folder.path}/with-ring`, { ring, pool, depth });
-      await copyAndCheck(path, `${folder.path}/with-pool`, { pool, depth });
-      expect([ring.inFlight, pool.available]).toEqual([0, count]);
-    }),
+    fc.asyncProperty(
+      fc.nat(40_000),
+      fc.integer({ min: 500, max: 9000 }),
+      fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 1, max: 20 }),
+      async (...given) => {
+        const [size, slotBytes, count, depth] = given;
+        using folder = new Folder();
+        const { path } = folder.random("file", size);
+        using pool = new BufferPool({ count, size: slotBytes });
+        await using ring = new Ring({ pool });
+        await copyAndCheck(path, `${folder.path}/with-ring`, { ring, pool, depth });
+        await copyAndCheck(path, `${folder.path}/with-pool`, { pool, depth });
+        expect([ring.inFlight, pool.available]).toEqual([0, count]);
+      },
+    ),
     { numRuns: times(60) },
   );
 });
 
-needs("a processor that is not emulated")("64 MiB are copied as they are, chunk after chunk", async () => {
-  using folder = new Folder();
-  const { path } = folder.random("file", 2 ** 26);
-  const { method, steps } = await copyAndCheck(path, `${folder.path}/copy`, { durable: true });
-  if (method === "read_write") expect(steps).toBe(2 ** 26 / chunkBytes + 1);
-});
+needs("a processor that is not emulated")(
+  "64 MiB are copied unchanged, with a progress report for each chunk",
+  async () => {
+    using folder = new Folder();
+    const { path } = folder.random("file", 2 ** 26);
+    const { method, steps } = await copyAndCheck(path, `${folder.path}/copy`, { durable: true });
+    if (method === "read_write") expect(steps).toBe(2 ** 26 / chunkBytes + 1);
+  },
+);
 
-test("file: URLs are paths", async () => {
+test("file: URLs are accepted as paths", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("a file", 5000);
   await copyFile(pathToFileURL(path), pathToFileURL(`${folder.path}/a copy`));
   expect(same(`${folder.path}/a copy`, content)).toBe(true);
 });
 
-test("a destination that exists is cut off, filled, and gets the source's permissions", async () => {
+test("an existing destination is truncated, filled, and given the source's permissions", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 300_000);
   chmodSync(path, 0o640);
@@ -115,7 +136,7 @@ test("a destination that exists is cut off, filled, and gets the source's permis
   }
 });
 
-test("a link to nothing is followed, and created", async () => {
+test("a dangling link as the destination is followed, and its target created", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 5000);
   symlinkSync("target", `${folder.path}/link`);
@@ -123,7 +144,7 @@ test("a link to nothing is followed, and created", async () => {
   expect(readdirSync(folder.path).sort()).toEqual(["file", "link", "target"]);
 });
 
-test("copying a file onto itself, by whatever name, does nothing", async () => {
+test("copying a file onto itself, under any of its names, does nothing", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 100_000);
   linkSync(path, `${folder.path}/hard`);
@@ -136,7 +157,7 @@ test("copying a file onto itself, by whatever name, does nothing", async () => {
   expect([same(path, content), filesOpen(folder)]).toEqual([true, 0]);
 });
 
-test("COPYFILE_EXCL creates, and refuses what exists without touching it", async () => {
+test("COPYFILE_EXCL creates a new destination, and fails without touching an existing one", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 5000);
   await copyAndCheck(path, `${folder.path}/new`, { mode: COPYFILE_EXCL | COPYFILE_FICLONE });
@@ -146,7 +167,7 @@ test("COPYFILE_EXCL creates, and refuses what exists without touching it", async
   expect(same(old.path, old.content)).toBe(true);
 });
 
-test("what is no file, or not there, is refused with both paths, and nothing is created or left open", async () => {
+test("a missing or non-regular file fails with both paths in the error, and nothing is created or left open", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 5000);
   mkdirSync(`${folder.path}/folder`);
@@ -172,14 +193,16 @@ test("what is no file, or not there, is refused with both paths, and nothing is 
   expect([same(path, content), filesOpen(folder)]).toEqual([true, 0]);
 });
 
-test("a reflink that is demanded and impossible is an error; what it created is gone", async () => {
+test("COPYFILE_FICLONE_FORCE fails if a reflink is impossible, and the new destination is removed", async () => {
   using folder = new Folder();
-  const error = await uringError(() => copyFile("/proc/version", `${folder.path}/copy`, { mode: COPYFILE_FICLONE_FORCE }));
+  const error = await uringError(() =>
+    copyFile("/proc/version", `${folder.path}/copy`, { mode: COPYFILE_FICLONE_FORCE }),
+  );
   expect(["EXDEV", "EOPNOTSUPP", "EINVAL"]).toContain(error.code);
   expect([error.dest, readdirSync(folder.path)]).toEqual([`${folder.path}/copy`, []]);
 });
 
-test("what cannot be copied leaves a destination that was there as it was, and says why", () =>
+test("a copy that cannot start leaves an existing destination unchanged, and its error says why", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const from = folder.write("from", "new".repeat(10_000));
@@ -205,7 +228,7 @@ test("what cannot be copied leaves a destination that was there as it was, and s
     await copyAndCheck(from, to, { ring, pool });
   }));
 
-test("a copy that fails removes what it created, and not what somebody has put in its place", async () => {
+test("a failed copy removes the file that it created, but not a file that has replaced it", async () => {
   using folder = new Folder();
   const from = folder.write("from", new Uint8Array(10_000));
   const to = `${folder.path}/to`;
@@ -217,10 +240,12 @@ test("a copy that fails removes what it created, and not what somebody has put i
   expect(readFileSync(to, "utf8")).toBe("theirs");
 });
 
-test("a file that the kernel makes up is copied to its end, though its size is 0", async () => {
+test("a file that the kernel generates is copied to its end, although its size is 0", async () => {
   using folder = new Folder();
   const steps: CopyProgress[] = [];
-  const { copiedBytes } = await copyFile("/proc/version", `${folder.path}/copy`, { onProgress: (progress) => steps.push(progress) });
+  const { copiedBytes } = await copyFile("/proc/version", `${folder.path}/copy`, {
+    onProgress: (progress) => steps.push(progress),
+  });
   expect(same(`${folder.path}/copy`, readFileSync("/proc/version"))).toBe(true);
   expect(steps).toEqual([
     { copiedBytes: 0, totalBytes: 0 },
@@ -243,7 +268,7 @@ for (const [name, change, expected] of [
   ["shrinks", (path: string) => truncateSync(path, 9 * chunkBytes + 5), 9 * chunkBytes + 5],
   ["becomes empty", (path: string) => truncateSync(path, 0), 0],
 ] as const) {
-  test(`a source that ${name} meanwhile is copied up to its end`, async () => {
+  test(`a source that ${name} during the copy is copied up to its new end`, async () => {
     using folder = new Folder();
     const { path } = folder.random("file", 20 * chunkBytes);
     using pool = new BufferPool({ count: 2, size: chunkBytes });
@@ -257,7 +282,7 @@ for (const [name, change, expected] of [
   });
 }
 
-test("a source that is cut off behind what was copied leaves a copy that ends where it does", async () => {
+test("if the source is truncated to less than was copied, the copy keeps the bytes copied so far", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("file", 20 * chunkBytes);
   using pool = new BufferPool({ count: 2, size: chunkBytes });
@@ -271,7 +296,7 @@ test("a source that is cut off behind what was copied leaves a copy that ends wh
 });
 
 needs("a test folder without reflinks")(
-  "an abort at any moment leaves nothing in flight, every slot free, no file open, and no destination that was not there before",
+  "an abort at any moment leaves nothing in flight, every slot free, no file open, and no new destination",
   async () => {
     using folder = new Folder();
     const { path, content } = folder.random("file", 60 * chunkBytes);
@@ -280,49 +305,58 @@ needs("a test folder without reflinks")(
     const copy = `${folder.path}/copy`;
     const outcomes = { aborted: 0, copied: 0 };
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 0, max: 62 }), fc.nat(3), fc.boolean(), fc.boolean(), async (progressCount, delayMs, shared, existed) => {
-        if (existed) folder.write("copy", "old");
-        else rmSync(copy, { force: true });
-        const controller = new AbortController();
-        const reason = new Error("enough");
-        let count = 0;
-        const onProgress = () => {
-          if (count++ === progressCount) setTimeout(() => controller.abort(reason), delayMs);
-        };
-        try {
-          await copyFile(path, copy, { ...(shared ? { ring, pool } : {}), signal: controller.signal, onProgress });
-          expect(same(copy, content)).toBe(true);
-          outcomes.copied++;
-        } catch (error) {
-          expect(error).toBe(reason);
-          expect(existsSync(copy)).toBe(existed);
-          outcomes.aborted++;
-        }
-        expect([ring.inFlight, pool.available, filesOpen(folder)]).toEqual([0, 4, 0]);
-      }),
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: 62 }),
+        fc.nat(3),
+        fc.boolean(),
+        fc.boolean(),
+        async (progressCount, delayMs, shared, existed) => {
+          if (existed) folder.write("copy", "old");
+          else rmSync(copy, { force: true });
+          const controller = new AbortController();
+          const reason = new Error("enough");
+          let count = 0;
+          const onProgress = () => {
+            if (count++ === progressCount) setTimeout(() => controller.abort(reason), delayMs);
+          };
+          try {
+            await copyFile(path, copy, { ...(shared ? { ring, pool } : {}), signal: controller.signal, onProgress });
+            expect(same(copy, content)).toBe(true);
+            outcomes.copied++;
+          } catch (error) {
+            expect(error).toBe(reason);
+            expect(existsSync(copy)).toBe(existed);
+            outcomes.aborted++;
+          }
+          expect([ring.inFlight, pool.available, filesOpen(folder)]).toEqual([0, 4, 0]);
+        },
+      ),
       { numRuns: times(60), examples: [[0, 0, true, false]] },
     );
     expect(outcomes.aborted).toBeGreaterThan(0);
   },
 );
 
-needs("a test folder without reflinks")("an abort ends the wait for a slot; one before the start touches nothing", async () => {
-  using folder = new Folder();
-  const { path } = folder.random("file", 5000);
-  using pool = new BufferPool({ count: 1, size: 4096 });
-  const buffer = await pool.acquire();
-  const reason = new Error("enough");
-  const controller = new AbortController();
-  const copying = copyFile(path, `${folder.path}/copy`, { pool, signal: controller.signal });
-  while (pool.stats().waiting === 0) await Bun.sleep(1);
-  controller.abort(reason);
-  expect(await thrown(() => copying)).toBe(reason);
-  expect([pool.stats().waiting, existsSync(`${folder.path}/copy`)]).toEqual([0, false]);
-  buffer.release();
-  const old = folder.random("old", 100);
-  expect(await thrown(() => copyFile(path, old.path, { signal: AbortSignal.abort(reason) }))).toBe(reason);
-  expect(same(old.path, old.content)).toBe(true);
-});
+needs("a test folder without reflinks")(
+  "an abort ends the wait for a slot, and an abort before the start touches nothing",
+  async () => {
+    using folder = new Folder();
+    const { path } = folder.random("file", 5000);
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    const buffer = await pool.acquire();
+    const reason = new Error("enough");
+    const controller = new AbortController();
+    const copying = copyFile(path, `${folder.path}/copy`, { pool, signal: controller.signal });
+    while (pool.stats().waiting === 0) await Bun.sleep(1);
+    controller.abort(reason);
+    expect(await thrown(() => copying)).toBe(reason);
+    expect([pool.stats().waiting, existsSync(`${folder.path}/copy`)]).toEqual([0, false]);
+    buffer.release();
+    const old = folder.random("old", 100);
+    expect(await thrown(() => copyFile(path, old.path, { signal: AbortSignal.abort(reason) }))).toBe(reason);
+    expect(same(old.path, old.content)).toBe(true);
+  },
+);
 
 test("many copies at once share a pool of two slots", async () => {
   using folder = new Folder();
@@ -335,7 +369,7 @@ test("many copies at once share a pool of two slots", async () => {
   expect([pool.available, filesOpen(folder)]).toEqual([2, 0]);
 });
 
-test("what onProgress throws ends the copy", async () => {
+test("an exception in onProgress ends the copy, which rejects with it", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 20 * chunkBytes);
   using pool = new BufferPool({ count: 2, size: chunkBytes });
@@ -349,39 +383,45 @@ test("what onProgress throws ends the copy", async () => {
   }
 });
 
-needs("a test folder without reflinks")("closing the ring ends the copy with an error, and leaves no file open", async () => {
-  using folder = new Folder();
-  const { path } = folder.random("file", 60 * chunkBytes);
-  using pool = new BufferPool({ count: 4, size: chunkBytes });
-  const ring = new Ring({ pool });
-  let closing: Promise<void> | undefined;
-  const onProgress = ({ copiedBytes }: CopyProgress) => {
-    if (copiedBytes > 0) closing ??= ring.close();
-  };
-  const error = await uringError(() => copyFile(path, `${folder.path}/copy`, { ring, pool, onProgress }));
-  expect(["EBADF", "ECANCELED"]).toContain(error.code);
-  await closing;
-  expect([pool.available, filesOpen(folder), existsSync(`${folder.path}/copy`)]).toEqual([4, 0, false]);
-});
+needs("a test folder without reflinks")(
+  "closing the ring ends the copy with an error, and leaves no file open",
+  async () => {
+    using folder = new Folder();
+    const { path } = folder.random("file", 60 * chunkBytes);
+    using pool = new BufferPool({ count: 4, size: chunkBytes });
+    const ring = new Ring({ pool });
+    let closing: Promise<void> | undefined;
+    const onProgress = ({ copiedBytes }: CopyProgress) => {
+      if (copiedBytes > 0) closing ??= ring.close();
+    };
+    const error = await uringError(() => copyFile(path, `${folder.path}/copy`, { ring, pool, onProgress }));
+    expect(["EBADF", "ECANCELED"]).toContain(error.code);
+    await closing;
+    expect([pool.available, filesOpen(folder), existsSync(`${folder.path}/copy`)]).toEqual([4, 0, false]);
+  },
+);
 
-needs("mounts of tmpfs")("a full file system is an error with both paths; what the copy created is gone, what was there stays", async () => {
-  using mount = new Mount("tmpfs", smallest.tmpfs);
-  using folder = new Folder();
-  // The last chunk fits in part, and its write is short.
-  const { path } = folder.random("file", 1_100_000);
-  using pool = new BufferPool({ count: 4, size: 250_000 });
-  await using ring = new Ring({ pool });
-  for (const existed of [false, true]) {
-    const to = `${mount.path}/copy`;
-    if (existed) writeFileSync(to, "old");
-    const error = await uringError(() => copyFile(path, to, { ring, pool }));
-    expect([error.code, error.syscall, error.path, error.dest]).toEqual(["ENOSPC", "write_fixed", path, to]);
-    expect([ring.inFlight, pool.available, existsSync(to)]).toEqual([0, 4, existed]);
-  }
-});
+needs("mounts of tmpfs")(
+  "a full file system fails the copy with both paths in the error; a new destination is removed, an existing one stays",
+  async () => {
+    using mount = new Mount("tmpfs", smallest.tmpfs);
+    using folder = new Folder();
+    // Only part of the last chunk fits, so its write is short.
+    const { path } = folder.random("file", 1_100_000);
+    using pool = new BufferPool({ count: 4, size: 250_000 });
+    await using ring = new Ring({ pool });
+    for (const existed of [false, true]) {
+      const to = `${mount.path}/copy`;
+      if (existed) writeFileSync(to, "old");
+      const error = await uringError(() => copyFile(path, to, { ring, pool }));
+      expect([error.code, error.syscall, error.path, error.dest]).toEqual(["ENOSPC", "write_fixed", path, to]);
+      expect([ring.inFlight, pool.available, existsSync(to)]).toEqual([0, 4, existed]);
+    }
+  },
+);
 
 for (const kind of ["btrfs", "xfs"] as const) {
-  needs(`mounts of ${kind}`)(`on ${kind} the two files share their blocks`, async () => {
+  needs(`mounts of ${kind}`)(`on ${kind} the source and the copy share their blocks`, async () => {
     using mount = new Mount(kind, smallest[kind]);
     const from = `${mount.path}/file`;
     writeFileSync(from, Buffer.alloc(20 * 2 ** 20 + 5, 7));
@@ -407,7 +447,7 @@ for (const kind of ["btrfs", "xfs"] as const) {
 
 for (const kind of ["xfs", "btrfs"] as const)
   needs(`mounts of ${kind}`)(
-    `on ${kind} a source that becomes shorter before its blocks are shared leaves nothing of the old destination behind its end`,
+    `on ${kind}, if the source shrinks before its blocks are shared, nothing of the old destination follows its end`,
     async () => {
       using mount = new Mount(kind, smallest[kind]);
       const [from, to] = [`${mount.path}/from`, `${mount.path}/to`];
@@ -423,53 +463,61 @@ for (const kind of ["xfs", "btrfs"] as const)
     },
   );
 
-needs("a test folder without reflinks")("a copy that is tried again at once, before the aborted one has ended, has its file", async () => {
-  using folder = new Folder();
-  const { path, content } = folder.random("file", 128 * chunkBytes);
-  const to = `${folder.path}/copy`;
-  for (let round = 0; round < times(20); round++) {
-    rmSync(to, { force: true });
+needs("a test folder without reflinks")(
+  "a copy that is retried at once, before the aborted one has ended, keeps its file",
+  async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 128 * chunkBytes);
+    const to = `${folder.path}/copy`;
+    for (let round = 0; round < times(20); round++) {
+      rmSync(to, { force: true });
+      const stop = new AbortController();
+      const { promise: again, resolve } = Promise.withResolvers<unknown>();
+      const onProgress = ({ copiedBytes }: CopyProgress) => {
+        if (copiedBytes < 16 * chunkBytes || stop.signal.aborted) return;
+        stop.abort();
+        resolve(copyFile(path, to));
+      };
+      const first = thrown(() => copyFile(path, to, { signal: stop.signal, onProgress }));
+      await again;
+      expect((await first).name).toBe("AbortError");
+      expect(Buffer.compare(readFileSync(to), content)).toBe(0);
+    }
     const stop = new AbortController();
-    const { promise: again, resolve } = Promise.withResolvers<unknown>();
-    const onProgress = ({ copiedBytes }: CopyProgress) => {
-      if (copiedBytes < 16 * chunkBytes || stop.signal.aborted) return;
-      stop.abort();
-      resolve(copyFile(path, to));
+    rmSync(to);
+    const copies = [1, 2, 3].map(() =>
+      thrown(() => copyFile(path, to, { signal: stop.signal, onProgress: () => stop.abort() })),
+    );
+    await Promise.all(copies);
+    expect(existsSync(to)).toBe(false); // if all of them fail, the last one removes the file
+  },
+);
+
+needs("mounts of xfs")(
+  "a copy lets timers and sockets run, even if the page cache completes every read and write at once",
+  async () => {
+    using mount = new Mount("xfs", smallest.xfs);
+    using folder = new Folder();
+    const { path } = folder.random("file", 128 * chunkBytes);
+    const turns = new Set<number>();
+    let turn = 0;
+    const count = () => {
+      turn++;
+      immediate = setImmediate(count);
     };
-    const first = thrown(() => copyFile(path, to, { signal: stop.signal, onProgress }));
-    await again;
-    expect((await first).name).toBe("AbortError");
-    expect(Buffer.compare(readFileSync(to), content)).toBe(0);
-  }
-  const stop = new AbortController();
-  rmSync(to);
-  const copies = [1, 2, 3].map(() => thrown(() => copyFile(path, to, { signal: stop.signal, onProgress: () => stop.abort() })));
-  await Promise.all(copies);
-  expect(existsSync(to)).toBe(false); // of those that all fail the last removes it
-});
+    let immediate = setImmediate(count);
+    const onProgress = () => {
+      turns.add(turn);
+      Bun.sleepSync(1); // longer than the ring may settle completions in one turn
+    };
+    await copyFile(path, `${mount.path}/copy`, { onProgress });
+    clearImmediate(immediate);
+    // A turn copies eight chunks, the default depth, and two turns may begin within one iteration of the event loop.
+    expect(turns.size).toBeGreaterThanOrEqual(128 / 16);
+  },
+);
 
-needs("mounts of xfs")("timers and sockets have their turns while the page cache has and takes everything at once", async () => {
-  using mount = new Mount("xfs", smallest.xfs);
-  using folder = new Folder();
-  const { path } = folder.random("file", 128 * chunkBytes);
-  const turns = new Set<number>();
-  let turn = 0;
-  const count = () => {
-    turn++;
-    immediate = setImmediate(count);
-  };
-  let immediate = setImmediate(count);
-  const onProgress = () => {
-    turns.add(turn);
-    Bun.sleepSync(1); // longer than a turn's share
-  };
-  await copyFile(path, `${mount.path}/copy`, { onProgress });
-  clearImmediate(immediate);
-  // Eight chunks a turn, of which two may begin within one iteration of the event loop.
-  expect(turns.size).toBeGreaterThanOrEqual(128 / 16);
-});
-
-test("arguments and options that are wrong are refused, with the value, and nothing is touched", async () => {
+test("invalid arguments and options are rejected with the value in the error, and nothing is touched", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 100);
   await using ring = new Ring();
@@ -499,15 +547,21 @@ test("arguments and options that are wrong are refused, with the value, and noth
   expect(readdirSync(folder.path)).toEqual(["file"]);
 });
 
-needs("a test folder without reflinks")("a pool that the ring does not have is an error, and what was created is gone", async () => {
-  using folder = new Folder();
-  const { path } = folder.random("file", 100);
-  await using ring = new Ring();
-  using pool = new BufferPool({ count: 1, size: 4096 });
-  const error = await thrown(() => copyFile(path, `${folder.path}/copy`, { ring, pool }));
-  expect([error.code, error.message]).toEqual(["ERR_INVALID_ARG_VALUE", expect.stringContaining("this ring does not have")]);
-  expect([pool.available, readdirSync(folder.path)]).toEqual([1, ["file"]]);
-});
+needs("a test folder without reflinks")(
+  "a pool that the ring does not have fails the copy, and the new destination is removed",
+  async () => {
+    using folder = new Folder();
+    const { path } = folder.random("file", 100);
+    await using ring = new Ring();
+    using pool = new BufferPool({ count: 1, size: 4096 });
+    const error = await thrown(() => copyFile(path, `${folder.path}/copy`, { ring, pool }));
+    expect([error.code, error.message]).toEqual([
+      "ERR_INVALID_ARG_VALUE",
+      expect.stringContaining("this ring does not have"),
+    ]);
+    expect([pool.available, readdirSync(folder.path)]).toEqual([1, ["file"]]);
+  },
+);
 
 const program = new URL("../examples/copy.ts", import.meta.url).pathname;
 
@@ -521,16 +575,19 @@ function start(...args: string[]) {
   return Bun.spawn([process.execPath, program, ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 }
 
-needs("a processor that is not emulated")("the example copies, and says how much, how and how long; where nobody looks it draws no bar", async () => {
-  using folder = new Folder();
-  const { path, content } = folder.random("file", 3_000_000);
-  const { exitCode, stdout, stderr } = await outcomeOf(start("--durable", path, `${folder.path}/copy`));
-  expect([exitCode, stderr]).toEqual([0, ""]);
-  expect(stdout).toMatch(/^3000000 bytes, (read_write|reflink), \d+\.\d{3} s, \d+ MB\/s\n$/);
-  expect(same(`${folder.path}/copy`, content)).toBe(true);
-});
+needs("a processor that is not emulated")(
+  "the example copies, reports how much, how and how long, and draws no progress bar if stderr is not a terminal",
+  async () => {
+    using folder = new Folder();
+    const { path, content } = folder.random("file", 3_000_000);
+    const { exitCode, stdout, stderr } = await outcomeOf(start("--durable", path, `${folder.path}/copy`));
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/^3000000 bytes, (read_write|reflink), \d+\.\d{3} s, \d+ MB\/s\n$/);
+    expect(same(`${folder.path}/copy`, content)).toBe(true);
+  },
+);
 
-needs("a processor that is not emulated")("the example draws a bar on a terminal", async () => {
+needs("a processor that is not emulated")("the example draws a progress bar on a terminal", async () => {
   using folder = new Folder();
   const { path } = folder.random("file", 30_000_000);
   let shown = "";
@@ -555,11 +612,11 @@ for (const [name, status] of [
   ["SIGTERM", 143],
 ] as const) {
   needs("a test folder without reflinks", "a processor that is not emulated")(
-    `${name} ends the example with status ${status}, and leaves nothing half copied`,
+    `${name} ends the example with status ${status}, and leaves no partial copy`,
     async () => {
       using folder = new Folder();
       const copy = `${folder.path}/copy`;
-      // Many times larger than what can be copied before the signal comes, and takes nothing on the disk.
+      // A sparse file: many times larger than what can be copied before the signal comes, but almost empty on the disk.
       const path = folder.write("file", "x");
       truncateSync(path, 2 ** 40);
       const interrupted = start(path, copy);
@@ -573,18 +630,23 @@ for (const [name, status] of [
   );
 }
 
-needs("a processor that is not emulated")("the example's errors name the files, with status 1; nonsense is refused with the usage and status 2", async () => {
-  using folder = new Folder();
-  const failed = await outcomeOf(start(`${folder.path}/absent`, `${folder.path}/copy`));
-  expect([failed.exitCode, failed.stdout, failed.stderr]).toEqual([
-    1,
-    "",
-    expect.stringContaining(`copy: ENOENT: no such file or directory, open '${folder.path}/absent' -> '${folder.path}/copy'`),
-  ]);
-  const help = await outcomeOf(start("--help"));
-  expect([help.exitCode, help.stderr, help.stdout]).toEqual([0, "", expect.stringContaining("--durable")]);
-  for (const args of [[], ["a"], ["a", "b", "c"], ["--nonsense", "a", "b"]]) {
-    const { exitCode, stdout, stderr } = await outcomeOf(start(...args));
-    expect([exitCode, stdout, stderr]).toEqual([2, "", expect.stringContaining("Usage: ")]);
-  }
-});
+needs("a processor that is not emulated")(
+  "the example's errors name the files, with status 1; invalid arguments print the usage, with status 2",
+  async () => {
+    using folder = new Folder();
+    const failed = await outcomeOf(start(`${folder.path}/absent`, `${folder.path}/copy`));
+    expect([failed.exitCode, failed.stdout, failed.stderr]).toEqual([
+      1,
+      "",
+      expect.stringContaining(
+        `copy: ENOENT: no such file or directory, open '${folder.path}/absent' -> '${folder.path}/copy'`,
+      ),
+    ]);
+    const help = await outcomeOf(start("--help"));
+    expect([help.exitCode, help.stderr, help.stdout]).toEqual([0, "", expect.stringContaining("--durable")]);
+    for (const args of [[], ["a"], ["a", "b", "c"], ["--nonsense", "a", "b"]]) {
+      const { exitCode, stdout, stderr } = await outcomeOf(start(...args));
+      expect([exitCode, stdout, stderr]).toEqual([2, "", expect.stringContaining("Usage: ")]);
+    }
+  },
+);

@@ -13,7 +13,7 @@ import { TestWorker } from "./support/workers.ts";
 const setsId = 0o6000;
 const modeOf = (path: string) => statSync(path).mode & 0o7777;
 
-/** Copies as root or as an ordinary user, and checks what is promised of each copy's permissions. */
+/** Copies as root or as an ordinary user, and checks the permissions of each copy. */
 async function copiesIn(path: string, who: "root" | "user"): Promise<CopiedModes[]> {
   chmodSync(path, 0o777);
   const { stdout, stderr, exitCode } = await run("copy-modes", { args: [path, who] });
@@ -26,19 +26,22 @@ async function copiesIn(path: string, who: "root" | "user"): Promise<CopiedModes
     const { from, old, isTheirs, cp } = copy;
     const expected = isTheirs && who === "user" ? cp : from & ~setsId;
     expect(copy).toMatchObject({ ours: expected, isSame: true });
-    // Where cp has none of the source's setuid and setgid, the copy has none either.
+    // A new copy has neither setuid nor setgid, whether by cp or by this library.
     if (old === -1) expect([cp & setsId, Number(copy.ours) & setsId]).toEqual([0, 0]);
   }
   return copies;
 }
 
-needs("cp of GNU coreutils")("a copy has its source's permissions without setuid and setgid, which cp drops too", async () => {
-  using folder = new Folder();
-  expect((await copiesIn(folder.path, "root")).length).toBeGreaterThan(0);
-});
+needs("cp of GNU coreutils")(
+  "a copy gets its source's permissions without setuid and setgid, which cp drops as well",
+  async () => {
+    using folder = new Folder();
+    expect((await copiesIn(folder.path, "root")).length).toBeGreaterThan(0);
+  },
+);
 
 needs("cp of GNU coreutils", "root")(
-  "an ordinary user's copy over a file of somebody else's leaves that its permissions, as cp does, and does not fail",
+  "an ordinary user's copy over another user's file succeeds, and leaves that file the permissions that cp leaves it",
   async () => {
     using folder = new Folder();
     const copies = await copiesIn(folder.path, "user");
@@ -51,16 +54,16 @@ for (const kind of ["btrfs", "xfs"] as const) {
     "cp of GNU coreutils",
     "root",
     `mounts of ${kind}`,
-  )(`on ${kind} that holds for reflinks as well, also of files that their owner may only read`, async () => {
+  )(`on ${kind} the same holds for reflinks, including those of files that their owner may only read`, async () => {
     for (const who of ["root", "user"] as const) {
       using mount = new Mount(kind, smallest[kind]);
-      chmodSync(dirname(mount.path), 0o711); // it is in a folder of root's own
+      chmodSync(dirname(mount.path), 0o711); // lets the user reach the mount, which is in a folder that belongs to root
       for (const { method } of await copiesIn(mount.path, who)) expect(method).toBe("reflink");
     }
   });
 }
 
-/** Every permission that anybody could see meanwhile. */
+/** Runs `act`, and returns all permissions of a file that another thread saw meanwhile. */
 async function seenWhile(path: string, act: () => Promise<unknown>): Promise<number[]> {
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const watcher = new TestWorker<number[]>("mode-watcher", { path, stop });
@@ -78,32 +81,37 @@ const places = [
 ] as const;
 
 for (const { place, needed, make } of places) {
-  needs(...needed)(`on ${place} a copy is at no moment more permissive than its source, new or over an old one`, async () => {
-    using folder = make();
-    const from = `${folder.path}/from`;
-    await Bun.write(from, new Uint8Array(8 * 2 ** 20).fill(7));
-    for (const permissions of [0o600, 0o640, 0o444, 0o4755])
-      for (const old of [undefined, 0o644, 0o666, 0o4777]) {
-        chmodSync(from, permissions);
-        const to = `${folder.path}/to-${permissions}-${old ?? "new"}`;
-        if (old !== undefined) {
-          await Bun.write(to, "old");
-          chmodSync(to, old);
+  needs(...needed)(
+    `on ${place} a copy is never more permissive than its source, whether new or over an existing file`,
+    async () => {
+      using folder = make();
+      const from = `${folder.path}/from`;
+      await Bun.write(from, new Uint8Array(8 * 2 ** 20).fill(7));
+      for (const permissions of [0o600, 0o640, 0o444, 0o4755])
+        for (const old of [undefined, 0o644, 0o666, 0o4777]) {
+          chmodSync(from, permissions);
+          const to = `${folder.path}/to-${permissions}-${old ?? "new"}`;
+          if (old !== undefined) {
+            await Bun.write(to, "old");
+            chmodSync(to, old);
+          }
+          const atProgress: number[] = [];
+          const onProgress = () => {
+            atProgress.push(modeOf(to));
+          };
+          const seen = await seenWhile(to, () => copyFile(from, to, { onProgress }));
+          const wider = (modes: number[]) =>
+            modes.filter((mode) => (mode & ~(permissions & ~setsId)) !== 0).map((mode) => mode.toString(8));
+          expect([permissions, old, wider(atProgress)]).toEqual([permissions, old, []]);
+          // The watcher sees the old permissions until the copy changes them.
+          expect([permissions, old, wider(seen.filter((mode) => mode !== old))]).toEqual([permissions, old, []]);
+          expect(modeOf(to)).toBe(permissions & ~setsId);
         }
-        const atProgress: number[] = [];
-        const onProgress = () => {
-          atProgress.push(modeOf(to));
-        };
-        const seen = await seenWhile(to, () => copyFile(from, to, { onProgress }));
-        const wider = (modes: number[]) => modes.filter((mode) => (mode & ~(permissions & ~setsId)) !== 0).map((mode) => mode.toString(8));
-        expect([permissions, old, wider(atProgress)]).toEqual([permissions, old, []]);
-        expect([permissions, old, wider(seen.filter((mode) => mode !== old))]).toEqual([permissions, old, []]); // as it was before is seen first
-        expect(modeOf(to)).toBe(permissions & ~setsId);
-      }
-  });
+    },
+  );
 }
 
-test("a new copy is its owner's alone until it is complete, whatever its source allows", async () => {
+test("until it is complete, a new copy is accessible to its owner alone, whatever its source allows", async () => {
   using folder = new Folder();
   const { path, content } = folder.random("from", 8 * 2 ** 20);
   const to = `${folder.path}/to`;
@@ -127,7 +135,7 @@ test("a new copy is its owner's alone until it is complete, whatever its source 
   }
 });
 
-test("what was there and has not been replaced gets its permissions back when the copy fails; of what has, the content is the source's, and so are they at most", async () => {
+test("a failed copy restores a destination's permissions if no content was replaced, and else leaves them narrowed", async () => {
   using folder = new Folder();
   const { path } = folder.random("from", 4 * 2 ** 20);
   chmodSync(path, 0o600);

@@ -14,7 +14,7 @@ const POLLIN = 1;
 const rounds = times(300);
 
 for (const way of ["polls", "reads"])
-  test(`${way} of an eventfd that another thread writes to all come: there the kernel may signal no ring`, () =>
+  test(`all ${way} of an eventfd that another thread writes to complete, even if the kernel signals no ring`, () =>
     leavingNothing(async () => {
       const fd = eventfd(0, EFD_CLOEXEC);
       const word = new Int32Array(new SharedArrayBuffer(4));
@@ -25,7 +25,7 @@ for (const way of ["polls", "reads"])
         const bytes = shared(8);
         for (let round = 0; round < rounds; round++) {
           const comes = way === "polls" ? ring.poll(fd, POLLIN) : ring.read(fd, bytes);
-          await Promise.resolve(); // submitted
+          await Promise.resolve(); // by now a microtask has submitted the request
           Atomics.store(word, 0, 1);
           Atomics.notify(word, 0);
           await comes;

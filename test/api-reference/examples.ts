@@ -1,4 +1,4 @@
-/** The examples of doc comments, as programs: type-checked in one go, and run one by one. */
+/** Runs the examples of doc comments as programs: tsc checks all of them together, then each one runs. */
 import { mkdirSync, symlinkSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
@@ -12,25 +12,31 @@ const root = new URL("../../", import.meta.url).pathname;
 const dependencies = join(root, "node_modules");
 
 interface Example {
-  /** "Ring.readFixed", and where there are several "Ring.readFixed-2". */
+  /** "Ring.readFixed"; a symbol's second example is "Ring.readFixed-2". */
   readonly name: string;
   readonly program: string;
-  /** The oldest Linux that can run it; undefined: any. */
+  /** The oldest Linux that can run it, or undefined if every supported one can. */
   readonly since: string | undefined;
 }
 
-/** The programs in code fences, as they stand. */
+/** The programs in the code fences of doc comments, unchanged. */
 export function examplesOf(symbols: readonly PublicSymbol[]): Example[] {
   const seen = new Set<string>();
   return symbols.flatMap((symbol) => {
-    if (seen.has(symbol.name)) return []; // overloads have one comment
+    if (seen.has(symbol.name)) return []; // overloads share one doc comment
     seen.add(symbol.name);
-    const programs = symbol.examples.flatMap((example) => Array.from(example.matchAll(/^```ts\n(.*?)^```$/gms), ([, program = ""]) => program));
-    return programs.map((program, index) => ({ name: `${symbol.name}${index === 0 ? "" : `-${index + 1}`}`, program, since: sinceOf(symbol) }));
+    const programs = symbol.examples.flatMap((example) =>
+      Array.from(example.matchAll(/^```ts\n(.*?)^```$/gms), ([, program = ""]) => program),
+    );
+    return programs.map((program, index) => ({
+      name: `${symbol.name}${index === 0 ? "" : `-${index + 1}`}`,
+      program,
+      since: sinceOf(symbol),
+    }));
   });
 }
 
-/** A folder in which programs find the library, and the files that examples read. */
+/** Makes a folder in which programs find the library and the files that examples read. */
 function folderOfExamples(): Folder {
   const folder = new Folder();
   folder.write("package.json", '{ "type": "module" }');
@@ -41,7 +47,7 @@ function folderOfExamples(): Folder {
   return folder;
 }
 
-/** The errors that tsc finds in the examples. */
+/** The errors that tsc reports for the examples, one per line. */
 async function typeErrorsOf(examples: readonly Example[]): Promise<string[]> {
   using folder = new Folder();
   for (const { name, program } of examples) folder.write(`${name}.ts`, program);
@@ -49,27 +55,47 @@ async function typeErrorsOf(examples: readonly Example[]): Promise<string[]> {
     "tsconfig.json",
     JSON.stringify({
       extends: join(root, "tsconfig.json"),
-      compilerOptions: { noUnusedLocals: false, paths: { "bun-uring": [join(root, "lib/index.ts")] }, typeRoots: [dependencies, join(dependencies, "@types")] },
+      compilerOptions: {
+        noUnusedLocals: false,
+        paths: { "bun-uring": [join(root, "lib/index.ts")] },
+        typeRoots: [dependencies, join(dependencies, "@types")],
+      },
       include: [".", join(root, "lib/uring/*.d.ts")],
     }),
   );
-  const { exitCode, stdout, stderr } = await execute([process.execPath, join(dependencies, ".bin/tsc"), "--project", folder.path]);
+  const { exitCode, stdout, stderr } = await execute([
+    process.execPath,
+    join(dependencies, ".bin/tsc"),
+    "--project",
+    folder.path,
+  ]);
   return exitCode === 0 ? [] : `${stdout}${stderr}`.trim().split("\n");
 }
 
-/** Why an example fails: it has to end with exit code 0 and without a warning. */
+/**
+ * Runs an example and returns why it failed, if it did. An example must exit with code 0. Unless it is a test, it must
+ * also print nothing to stderr.
+ */
 async function failuresOf({ name, program }: Example): Promise<string[]> {
   using folder = folderOfExamples();
   const path = folder.write(program.includes("bun:test") ? "example.test.ts" : "example.ts", program);
   const command = [process.execPath, ...(program.includes("bun:test") ? ["test"] : []), path];
-  const child = Bun.spawn(command, { cwd: folder.path, stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: 30_000 });
+  const child = Bun.spawn(command, {
+    cwd: folder.path,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: 30_000,
+  });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   await child.exited;
   const isSilent = program.includes("bun:test") || stderr === "";
-  return child.exitCode === 0 && isSilent ? [] : [`${name} ended with ${child.exitCode ?? child.signalCode}:\n${stdout}${stderr}`];
+  return child.exitCode === 0 && isSilent
+    ? []
+    : [`${name} ended with ${child.exitCode ?? child.signalCode}:\n${stdout}${stderr}`];
 }
 
-/** What is wrong with the examples, and how many the kernel is too old for. */
+/** Checks the examples. Returns what is wrong with them, and how many were skipped because this kernel is too old. */
 export async function checkExamples(examples: readonly Example[]): Promise<{ wrong: string[]; skipped: number }> {
   const wrong = await typeErrorsOf(examples);
   let skipped = 0;

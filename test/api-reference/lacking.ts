@@ -1,19 +1,27 @@
-/** What the documentation of a public symbol has to have. */
+/** Checks that the documentation of each public symbol has all required parts. */
 import { since } from "../../lib/errors/requirements.ts";
 import type { PublicSymbol } from "./symbols.ts";
 
-/** Never throw: they need no @throws. */
-const neverThrow: ReadonlySet<string> = new Set(["BufferPool.close", "BufferPool.stats", "Ring.ref", "Ring.stats", "Ring.unref", "openHandles", "probe"]);
+/** Functions and methods that never throw, and so need no @throws. */
+const neverThrow: ReadonlySet<string> = new Set([
+  "BufferPool.close",
+  "BufferPool.stats",
+  "Ring.ref",
+  "Ring.stats",
+  "Ring.unref",
+  "openHandles",
+  "probe",
+]);
 
-/** Make no system call: they need no manual page. */
+/** Methods that make no system call, and so need no manual page. */
 const withoutManual: ReadonlySet<string> = new Set(["Ring.ref", "Ring.stats", "Ring.unref"]);
 
-/** Classes whose methods are about system calls. */
+/** Classes whose methods correspond to system calls. */
 const ofSystemCalls = /^(?:RawRing|Ring|RingFile)\./;
 
 /**
- * The highest value that each family of constants has in Linux 6.1, the oldest supported. Newer constants are higher.
- * A name belongs to the first family whose prefix it has.
+ * The highest value of each family of constants in Linux 6.1, the oldest supported version. Newer constants are higher.
+ * A name belongs to the first family whose prefix it has: the more specific prefix comes first.
  */
 const highestOfOldest: Readonly<Record<string, number>> = {
   FALLOC_FL_: 0x40,
@@ -24,17 +32,20 @@ const highestOfOldest: Readonly<Record<string, number>> = {
   STATX_: 0x2000,
 };
 
-/** Versions of Linux by request, in upper case: both vectored fixed transfers came with the same one. */
+/** The Linux version that introduced each request, by name in upper case. WRITEV_FIXED came with READV_FIXED. */
 const requests = new Map<string, string>(Object.entries({ ...since, WRITEV_FIXED: since.READV_FIXED }));
 
 const sinceLinux = /(?:Since|[Bb]efore) Linux (\d+\.\d+)/;
 
-/** Which Linux has brought a symbol, if the oldest supported has not. */
+/** The Linux version that introduced a symbol, or undefined if the oldest supported Linux has it. */
 export function sinceOf({ summary, throws }: PublicSymbol): string | undefined {
   return /Since Linux (\d+\.\d+)/.exec([summary, ...throws].join("\n"))?.[1];
 }
 
-/** Which Linux has brought a request, "FTRUNCATE" or "ftruncate", if the oldest supported has not. */
+/**
+ * The Linux version that introduced a request, "FTRUNCATE" or "ftruncate", or undefined if the oldest supported Linux
+ * has it.
+ */
 export function sinceOfRequest(name: string): string | undefined {
   return requests.get(name.toUpperCase());
 }
@@ -55,12 +66,12 @@ function isCall({ name, kind }: PublicSymbol): boolean {
   return (kind === "method" || kind === "function") && !/\.\[(?:asyncD|d)ispose\]$/.test(name);
 }
 
-/** What is wrong with a symbol's documentation. */
+/** The parts that a symbol's documentation lacks. */
 function lackingOf(symbol: PublicSymbol): string[] {
-  const { name, kind, summary, throws, examples, see, untold } = symbol;
+  const { name, kind, summary, throws, examples, see, undocumented } = symbol;
   const lacking: string[] = [];
   if (summary.trim() === "") lacking.push("a summary");
-  if (isNewer(symbol) && sinceOf(symbol) === undefined) lacking.push("since which Linux it is");
+  if (isNewer(symbol) && sinceOf(symbol) === undefined) lacking.push('"Since Linux"');
   if (kind === "class" && examples.length === 0) lacking.push("an @example");
   if (kind === "constructor" && throws.length === 0) lacking.push("@throws");
   if (!isCall(symbol)) return lacking;
@@ -69,13 +80,13 @@ function lackingOf(symbol: PublicSymbol): string[] {
   if (throws.length === 0 && !neverThrow.has(name)) lacking.push("@throws");
   const needsManual = ofSystemCalls.test(name) && !withoutManual.has(name);
   if (see.length === 0 && needsManual) lacking.push("@see with the manual's page");
-  const toldElsewhere = /Arguments\s+(?:and\s+errors\s+)?are\s+those\s+of/.test(summary);
-  const unknown = untold.filter((parameter) => parameter !== "options");
-  if (unknown.length > 0 && !toldElsewhere) lacking.push(`@param ${unknown.join(", ")}`);
+  const refersElsewhere = /Arguments\s+(?:and\s+errors\s+)?are\s+those\s+of/.test(summary);
+  const missing = undocumented.filter((parameter) => parameter !== "options");
+  if (missing.length > 0 && !refersElsewhere) lacking.push(`@param ${missing.join(", ")}`);
   for (const [, request = ""] of see.join().matchAll(/io_uring_prep_(\w+)\(3\)/g)) {
     const version = sinceOfRequest(request);
-    const isTold = version === undefined || sinceLinux.exec(summary)?.[1] === version;
-    if (!isTold) lacking.push(`since which Linux it is, ${version}`);
+    const isStated = version === undefined || sinceLinux.exec(summary)?.[1] === version;
+    if (!isStated) lacking.push(`"Since Linux ${version}"`);
   }
   return lacking;
 }

@@ -1,8 +1,8 @@
 /**
- * Makes the pages of docs/api from the doc comments, if those are complete and their examples are right.
+ * Generates the pages of docs/api from the doc comments. Fails if those are incomplete or their examples do not work.
  *
- *     npm run docs              makes them
- *     npm run docs -- --check   requires that those that are there are what would be made
+ *     npm run docs              generates the pages
+ *     npm run docs -- --check   fails if the existing pages are not up to date
  */
 import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -23,7 +23,16 @@ using folder = new Folder();
 const made = join(folder.path, "api");
 const json = join(folder.path, "api.json");
 const typedoc = join(docs, "node_modules/typedoc/bin/typedoc");
-const { exitCode, stdout, stderr } = await execute([process.execPath, typedoc, "--options", join(docs, "typedoc.json"), "--out", made, "--json", json]);
+const { exitCode, stdout, stderr } = await execute([
+  process.execPath,
+  typedoc,
+  "--options",
+  join(docs, "typedoc.json"),
+  "--out",
+  made,
+  "--json",
+  json,
+]);
 if (exitCode !== 0) fail("TypeDoc failed", [stdout, stderr]);
 
 const project: Reflection = await Bun.file(json).json();
@@ -31,21 +40,21 @@ const symbols = symbolsOf(project);
 const examples = examplesOf(symbols);
 fail("documentation is missing", lackingIn(symbols));
 const { wrong, skipped } = await checkExamples(examples);
-fail("examples are wrong", wrong);
+fail("examples do not work", wrong);
 fail("links are broken", brokenLinksOf(made));
 
 if (values.check) {
-  fail("docs/api is not what `npm run docs` makes", differencesOf(made, api));
+  fail("docs/api is out of date: run `npm run docs`", differencesOf(made, api));
 } else {
   rmSync(api, { recursive: true, force: true });
   cpSync(made, api, { recursive: true });
 }
-const newerNeeded = skipped === 0 ? "" : `, of which ${skipped} were not run: this kernel is too old for them`;
+const newerNeeded = skipped === 0 ? "" : `, of which ${skipped} were not run because this kernel is too old`;
 console.log(
   `docs: ${filesOf(made).length} pages${values.check ? " are up to date" : ""}, ${symbols.length} symbols, ${examples.length} examples${newerNeeded}`,
 );
 
-/** Ends the program where something is wrong. */
+/** Ends the program with exit code 1 if anything is wrong. */
 function fail(what: string, wrong: readonly string[]): void {
   if (wrong.length === 0) return;
   console.error(`docs: ${what}:\n${wrong.map((line) => `  ${line}`).join("\n")}`);

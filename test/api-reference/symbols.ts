@@ -1,4 +1,4 @@
-/** The symbols of the public API with their doc comments, from TypeDoc's JSON. */
+/** Extracts the symbols of the public API, with their doc comments, from TypeDoc's JSON. */
 
 /** TypeDoc's ReflectionKind: https://typedoc.org/api/enums/Models.ReflectionKind.html */
 const kinds: Readonly<Record<number, Kind>> = {
@@ -13,9 +13,18 @@ const kinds: Readonly<Record<number, Kind>> = {
   2097152: "type",
 };
 
-export type Kind = "constant" | "function" | "class" | "interface" | "constructor" | "property" | "method" | "accessor" | "type";
+export type Kind =
+  | "constant"
+  | "function"
+  | "class"
+  | "interface"
+  | "constructor"
+  | "property"
+  | "method"
+  | "accessor"
+  | "type";
 
-/** One public name, or an overload of it. */
+/** A public name, or one overload of it. */
 export interface PublicSymbol {
   /** "Ring.readFixed", "Probe.clone.whole", "constants.POLLIN". */
   readonly name: string;
@@ -24,9 +33,9 @@ export interface PublicSymbol {
   readonly throws: readonly string[];
   readonly examples: readonly string[];
   readonly see: readonly string[];
-  /** Parameters without a description. */
-  readonly untold: readonly string[];
-  /** The number that a constant is. */
+  /** Names of the parameters without a description. */
+  readonly undocumented: readonly string[];
+  /** The value of a numeric constant. */
   readonly value: number | undefined;
 }
 
@@ -39,7 +48,7 @@ interface Comment {
   readonly blockTags?: readonly { readonly tag: string; readonly content: readonly Part[] }[];
 }
 
-/** The part of TypeDoc's JSON that is used here. */
+/** The part of TypeDoc's JSON that this file uses. */
 export interface Reflection {
   readonly name: string;
   readonly kind: number;
@@ -63,7 +72,8 @@ function textOf(parts: readonly Part[]): string {
 }
 
 function symbolOf(name: string, kind: Kind, { comment, parameters = [], type }: Reflection): PublicSymbol {
-  const tagged = (wanted: string) => (comment?.blockTags ?? []).filter(({ tag }) => tag === wanted).map(({ content }) => textOf(content));
+  const tagged = (wanted: string) =>
+    (comment?.blockTags ?? []).filter(({ tag }) => tag === wanted).map(({ content }) => textOf(content));
   return {
     name,
     kind,
@@ -71,26 +81,26 @@ function symbolOf(name: string, kind: Kind, { comment, parameters = [], type }: 
     throws: tagged("@throws"),
     examples: tagged("@example"),
     see: tagged("@see"),
-    untold: parameters.filter((parameter) => parameter.comment === undefined).map((parameter) => parameter.name),
+    undocumented: parameters.filter((parameter) => parameter.comment === undefined).map((parameter) => parameter.name),
     value: typeof type?.value === "number" ? type.value : undefined,
   };
 }
 
-/** The members of a property's type, `{ … }`, or of a constant's, `Readonly<{ … }>`. */
+/** The members of a property's type `{ … }` or of a constant's type `Readonly<{ … }>`. */
 function membersInType(kind: Kind, type: Type | undefined): readonly Reflection[] {
   if (kind === "property") return type?.declaration?.children ?? [];
   if (kind === "constant") return type?.typeArguments?.[0]?.declaration?.children ?? [];
   return [];
 }
 
-/** A declaration and its members, down to the last. The members of a constant are constants, not properties. */
+/** A declaration and, recursively, its members. The members of a constant are constants, not properties. */
 export function symbolsOf(reflection: Reflection, prefix = "", kind = kinds[reflection.kind]): PublicSymbol[] {
   const { children = [], signatures, getSignature, type } = reflection;
-  if (kind === undefined) return children.flatMap((child) => symbolsOf(child)); // the project, and modules
+  if (kind === undefined) return children.flatMap((child) => symbolsOf(child)); // the project or a module
   const name = `${prefix}${reflection.name}`;
   const memberKind = kind === "constant" ? kind : undefined;
   return [
-    ...(signatures ?? [getSignature ?? reflection]).map((said) => symbolOf(name, kind, said)),
+    ...(signatures ?? [getSignature ?? reflection]).map((overload) => symbolOf(name, kind, overload)),
     ...children.flatMap((member) => symbolsOf(member, `${name}.`)),
     ...membersInType(kind, type).flatMap((member) => symbolsOf(member, `${name}.`, memberKind)),
   ];
