@@ -30,6 +30,7 @@ function signature(value: unknown): string {
 
 function exported(name: string, value: unknown): string {
   if (typeof value === "number" || typeof value === "bigint") return `${name} = ${value}${typeof value === "bigint" ? "n" : ""}`;
+  if (typeof value === "object") return `${name} = Object.freeze(${JSON.stringify(value)})`;
   if (!isClass(value)) return `${name} = ${signature(value)}() => refuse("${name}")`;
   const statics = Object.entries(Object.getOwnPropertyDescriptors(value)).filter(([, { value: method }]) => typeof method === "function");
   const methods = statics.map(([key, { value: method }]) => `static ${signature(method)}${key}() { refuse("${name}.${key}"); }`);

@@ -65,9 +65,9 @@ describe("under Bun", () => {
 
   test("the bundle has every public name that the sources have, with the same constants", async () => {
     // Classes and functions differ by their text, which bundling changes.
-    const listed = `Object.entries(all).map(([name, value]) => name + " is " + (typeof value === "function" ? "a function" : value)).sort()`;
+    const listed = `Object.entries(all).map(([name, value]) => name + " is " + (typeof value === "function" ? "a function" : JSON.stringify(value))).sort()`;
     const found: string[] = JSON.parse((await installed.bun("-e", `import * as all from "bun-uring"; console.log(JSON.stringify(${listed}))`)).stdout);
-    const expected = Object.entries(library).map(([name, value]) => `${name} is ${typeof value === "function" ? "a function" : value}`);
+    const expected = Object.entries(library).map(([name, value]) => `${name} is ${typeof value === "function" ? "a function" : JSON.stringify(value)}`);
     const missing = expected.filter((line) => !found.includes(line));
     const added = found.filter((line) => !expected.includes(line));
     expect({ missing, added }).toEqual({ missing: [], added: [] });
