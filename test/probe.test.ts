@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import { BufferPool, constants, probe } from "bun-uring";
 import { maySkipSignals } from "../lib/uring/kernel.ts";
+import { opcodeNames } from "../lib/uring/probe.ts";
 import * as uapi from "../lib/uring/uapi.ts";
-import { featureNames, opcodeNames } from "../lib/uring/uapi-names.ts";
 import { run } from "./support/programs.ts";
 import { countedKb, leavingNothing, pinnedKb } from "./support/resources.ts";
 
@@ -28,8 +28,8 @@ test("probe()'s names of opcodes and features match the constants", () => {
   const numbers = (names: Readonly<Record<string, number>>, prefix: string) =>
     Object.entries(names).filter(([name]) => name.startsWith(prefix));
   for (const [name, opcode] of numbers(uapi, "IORING_OP_")) expect(`IORING_OP_${opcodeNames[opcode]}`).toBe(name);
-  expect(Object.fromEntries(numbers(constants, "IORING_FEAT_"))).toEqual(
-    Object.fromEntries(featureNames.map((name, bit) => [`IORING_FEAT_${name}`, 1 << bit])),
+  expect(numbers(constants, "IORING_FEAT_").map(([, bit]) => bit)).toEqual(
+    Array.from({ length: 18 }, (_, bit) => 1 << bit),
   );
 });
 

@@ -118,7 +118,10 @@ function createMemoryFile(resolve: Pointer, name: string): number {
   const { dlsym } = linkSymbols({ dlsym: { args: ["ptr", "ptr"], returns: "ptr", ptr: resolve } }).symbols;
   const address = dlsym(null, Buffer.from("memfd_create\0"));
   if (address === null) return -1;
-  return linkSymbols({ create: { args: ["ptr", "u32"], returns: "i32", ptr: address } }).symbols.create(Buffer.from(`${name}\0`), MFD_CLOEXEC);
+  return linkSymbols({ create: { args: ["ptr", "u32"], returns: "i32", ptr: address } }).symbols.create(
+    Buffer.from(`${name}\0`),
+    MFD_CLOEXEC,
+  );
 }
 
 function compileFile(source: string) {
@@ -153,15 +156,30 @@ function lackOfDescriptors(): string | undefined {
 function uncompiled(error: unknown, packaged: string | undefined): UringError {
   const code = property(error, "code");
   const shim = packaged === undefined ? "the C shim" : `the C shim ${packaged}`;
-  if (code === "ERR_FFI_CC_DISABLED") return unavailable(code, "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
-  if (packaged === undefined ? code === "ERR_MODULE_NOT_FOUND" : !process.getBuiltinModule("node:fs").existsSync(packaged))
+  if (code === "ERR_FFI_CC_DISABLED")
+    return unavailable(code, "cc", "the C compiler of bun:ffi is switched off", remedies.compilerOff.hint, error);
+  if (
+    packaged === undefined ? code === "ERR_MODULE_NOT_FOUND" : !process.getBuiltinModule("node:fs").existsSync(packaged)
+  )
     return unavailable("ENOENT", "cc", `${shim} is not there`, remedies.noShim.hint, error);
   const lack = lackOfDescriptors();
   if (lack !== undefined) return new UringError(lack, "cc", { cause: error });
   const syscall = property(error, "syscall");
   if (code !== undefined && syscall !== undefined)
-    return unavailable(code, syscall, `${shim} could not be written to a temporary file`, hintFor(code, syscall) ?? remedies.noTemporaryFile.hint, error);
-  return unavailable("ENOEXEC", "cc", `${shim} could not be compiled`, "Please report this, with the version of Bun.", error);
+    return unavailable(
+      code,
+      syscall,
+      `${shim} could not be written to a temporary file`,
+      hintFor(code, syscall) ?? remedies.noTemporaryFile.hint,
+      error,
+    );
+  return unavailable(
+    "ENOEXEC",
+    "cc",
+    `${shim} could not be compiled`,
+    "Please report this, with the version of Bun.",
+    error,
+  );
 }
 
 /**
@@ -191,19 +209,31 @@ function compile(resolve: Pointer) {
 
 function load(): Loaded {
   if (process.platform !== "linux")
-    throw unavailable("EOPNOTSUPP", "io_uring_setup", `io_uring is Linux's, and this is ${process.platform}`, remedies.notLinux.hint);
+    throw unavailable(
+      "EOPNOTSUPP",
+      "io_uring_setup",
+      `io_uring is Linux's, and this is ${process.platform}`,
+      remedies.notLinux.hint,
+    );
   // Older ones pass numbers to compiled code in another way, and crash.
   if (!Bun.semver.satisfies(Bun.version, `>=${oldest.bun}`))
-    throw unavailable("EOPNOTSUPP", "cc", `Bun >=${oldest.bun} is needed, and this is ${Bun.version}`, remedies.oldBun.hint);
+    throw unavailable(
+      "EOPNOTSUPP",
+      "cc",
+      `Bun >=${oldest.bun} is needed, and this is ${Bun.version}`,
+      remedies.oldBun.hint,
+    );
   const resolve = symbolResolver();
   const library = compile(resolve);
   const table = pointer(library.symbols.bun_uring_start(undefined, root, resolve));
   const unloaded = text(read.ptr(table, 0));
   const lack = unloaded === undefined ? undefined : lackOfDescriptors();
   if (lack !== undefined) throw new UringError(lack, "dlopen");
-  if (unloaded !== undefined) throw unavailable("ENOENT", "dlopen", `liburing.so.2 could not be loaded (${unloaded})`, remedies.noLiburing.hint);
+  if (unloaded !== undefined)
+    throw unavailable("ENOENT", "dlopen", `liburing.so.2 could not be loaded (${unloaded})`, remedies.noLiburing.hint);
   const missing = text(read.ptr(table, 8));
-  if (missing !== undefined) throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, remedies.oldLiburing.hint);
+  if (missing !== undefined)
+    throw unavailable("ENOSYS", "dlsym", `${missing} was not found`, remedies.oldLiburing.hint);
   root.library = library;
   const names = namesAt(read.ptr(table, 16));
   const addresses = pointer(read.ptr(table, 24));

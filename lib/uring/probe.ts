@@ -4,9 +4,9 @@ import { process } from "../base/globals.ts";
 import { readProc } from "../base/machine.ts";
 import { refusing } from "../errors/refusal.ts";
 import { UringError } from "../errors/uring-error.ts";
+import { constants } from "./constants.ts";
 import { cloneAbility, clonesOf, isConclusive, type Kernel, kernel } from "./kernel.ts";
 import { type Memlock, memlock } from "./memlock.ts";
-import { featureNames, opcodeNames } from "./uapi-names.ts";
 
 /** What `probe()` returns: plain data. */
 export interface Probe {
@@ -53,9 +53,21 @@ export interface Probe {
   readonly seccomp: number;
 }
 
+/** IORING_OP_* up to Linux 7.1, by number and without the prefix. */
+export const opcodeNames: readonly string[] = (
+  "NOP READV WRITEV FSYNC READ_FIXED WRITE_FIXED POLL_ADD POLL_REMOVE SYNC_FILE_RANGE SENDMSG RECVMSG TIMEOUT TIMEOUT_REMOVE ACCEPT " +
+  "ASYNC_CANCEL LINK_TIMEOUT CONNECT FALLOCATE OPENAT CLOSE FILES_UPDATE STATX READ WRITE FADVISE MADVISE SEND RECV OPENAT2 EPOLL_CTL SPLICE " +
+  "PROVIDE_BUFFERS REMOVE_BUFFERS TEE SHUTDOWN RENAMEAT UNLINKAT MKDIRAT SYMLINKAT LINKAT MSG_RING FSETXATTR SETXATTR FGETXATTR GETXATTR SOCKET " +
+  "URING_CMD SEND_ZC SENDMSG_ZC READ_MULTISHOT WAITID FUTEX_WAIT FUTEX_WAKE FUTEX_WAITV FIXED_FD_INSTALL FTRUNCATE BIND LISTEN RECV_ZC " +
+  "EPOLL_WAIT READV_FIXED WRITEV_FIXED PIPE NOP128 URING_CMD128"
+).split(" ");
+
+const feature = "IORING_FEAT_";
+const featureBits = Object.entries(constants).filter(([name]) => name.startsWith(feature));
+
 function namesOf({ features, opcodes }: Kernel): Pick<Probe, "features" | "opcodes"> {
   return {
-    features: featureNames.filter((_, bit) => (features & (1 << bit)) !== 0),
+    features: featureBits.filter(([, bit]) => (features & bit) !== 0).map(([name]) => name.slice(feature.length)),
     opcodes: opcodeNames.filter((_, opcode) => opcodes.has(opcode)),
   };
 }

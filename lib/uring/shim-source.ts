@@ -49,7 +49,10 @@ function withTemporaryFile<Result>(use: (path: string) => Result): Result {
  * @param createMemoryFile - memfd_create(2): a descriptor, or -1
  * @throws what node:fs says where there is no place for it
  */
-export function withShimFile<Result>(createMemoryFile: (name: string) => number, use: (path: string) => Result): Result {
+export function withShimFile<Result>(
+  createMemoryFile: (name: string) => number,
+  use: (path: string) => Result,
+): Result {
   const { existsSync, fstatSync, writeSync } = process.getBuiltinModule("node:fs");
   if (!existsSync(descriptors)) return withTemporaryFile(use);
   const name = `bun-uring-shim-${Bun.hash(shimText)}`;
