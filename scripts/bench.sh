@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the benchmarks measure beside bun-uring, then runs them: see bench/main.ts --help.
+# Installs the programs that the benchmarks compare bun-uring with, then runs the benchmarks: see bench/main.ts --help.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
 missing=

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests in every environment of test/compat/, and prints the table. Arguments go to test/compat/run.ts.
-# Needs Debian, as root: emulators to boot other kernels with, file systems and a client to test with, and apt-get to fetch those.
+# Needs Debian and root: it installs emulators to boot other kernels, and file systems and an HTTP client for the tests.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
 

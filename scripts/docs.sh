@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes docs/api from the doc comments; with --check requires that it is what would be made: see test/api-reference/main.ts.
-# TypeDoc needs an older TypeScript than the project has: it is installed in a folder of its own, docs/node_modules.
+# Generates docs/api from the doc comments. With --check it only checks that docs/api is up to date: see
+# test/api-reference/main.ts. TypeDoc needs an older TypeScript than the project, so it is installed in
+# docs/node_modules.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
 

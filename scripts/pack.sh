@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes dist/, which is what users get of lib/, and the package.json that goes with it: run by npm before it packs, and to put package.json back after that.
+# npm runs this before it packs, to build dist/ from lib/ and to replace package.json by the one for users, and again
+# after it has packed, to restore package.json.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
 case ${1-} in

@@ -1,6 +1,7 @@
 /**
- * Makes dist/, what users get of lib/: one bundle, the declarations of what is public with their doc comments, and a stub for all that is not Bun.
- * Then puts the package's package.json in the place of the repository's, which scripts/pack.sh brings back when npm has packed.
+ * Builds dist/, which users get instead of lib/: a bundle of the library, a bundle of the command, the declarations of
+ * the public names with their doc comments, and a stub for runtimes other than Bun. Then it replaces the repository's
+ * package.json by the package's. scripts/pack.sh restores the former after npm has packed.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -14,7 +15,7 @@ const lib = join(root, "lib");
 const dist = join(root, "dist");
 const library = "bun-uring.js";
 
-/** Leaves out those files of lib, by their paths in it, and has the bundle import `path` in their place. */
+/** A plugin that leaves some files of lib out of a bundle: the bundle imports `path` instead of them. */
 function external(isExternal: (file: string) => boolean, path: string): BunPlugin {
   return {
     name: path,
@@ -27,10 +28,18 @@ function external(isExternal: (file: string) => boolean, path: string): BunPlugi
 }
 
 async function bundle(entry: string, naming: string, plugin: BunPlugin): Promise<void> {
-  await Bun.build({ entrypoints: [join(root, entry)], outdir: dist, naming, target: "bun", minify: { syntax: true }, plugins: [plugin], throw: true });
+  await Bun.build({
+    entrypoints: [join(root, entry)],
+    outdir: dist,
+    naming,
+    target: "bun",
+    minify: { syntax: true },
+    plugins: [plugin],
+    throw: true,
+  });
 }
 
-/** Replaces what has to be there. */
+/** Replaces text in a file of dist. Throws if the pattern does not match. */
 function edit(file: string, pattern: RegExp, replacement: string): void {
   const path = join(dist, file);
   const text = readFileSync(path, "utf8");
@@ -38,10 +47,17 @@ function edit(file: string, pattern: RegExp, replacement: string): void {
   writeFileSync(path, text.replace(pattern, replacement));
 }
 
-/** Without indentation, in lines that an error's excerpt can show. Bun takes it as it is for `// @bun`. */
+/**
+ * Removes indentation, and keeps lines short enough for the excerpt that an error shows. The comment `// @bun` makes
+ * Bun load the file as it is.
+ */
 async function tighten(file: string): Promise<void> {
   const path = join(dist, file);
-  const { code } = await transform(readFileSync(path, "utf8"), { minifyWhitespace: true, lineLimit: 120, target: "esnext" });
+  const { code } = await transform(readFileSync(path, "utf8"), {
+    minifyWhitespace: true,
+    lineLimit: 120,
+    target: "esnext",
+  });
   writeFileSync(path, code.replace(/^(#!.*\n)?/, "$1// @bun\n"));
 }
 
@@ -51,29 +67,43 @@ async function bundles(): Promise<void> {
     library,
     external((file) => file === "uring/shim-source.ts", "./shim-source.js"),
   );
-  // What only the doctor looks at and says is with it: programs need not load it. Of what shares nothing it has a copy; all else it has to find among the public names.
-  const copied = /^(doctor\/.*|base\/(assert|globals|machine|timers)|errors\/(errno|hints|refusal|remedies|requirements)|uring\/memlock)\.ts$/;
+  // Modules that only the doctor uses are bundled with it, so that programs do not load them. The other modules in this
+  // pattern have no state to share, so the doctor has its own copy. Everything else it imports from the library, so
+  // that has to be a public name there.
+  const copied =
+    /^(doctor\/.*|base\/(assert|globals|machine|timers)|errors\/(errno|hints|refusal|remedies|requirements)|uring\/memlock)\.ts$/;
   await bundle(
     "bin/bun-uring.ts",
     "cli.js",
     external((file) => !copied.test(file), `./${library}`),
   );
-  // The next bundler has to see that this is required.
+  // A user's bundler has to recognize this as a require() call.
   edit(library, /__require\("\.\/shim-source\.js"\)/, 'require("./shim-source.js")');
   await tighten(library);
   await tighten("cli.js");
   const source = readFileSync(join(lib, "uring/shim-source.ts"), "utf8").replaceAll("../../c/", "../c/");
-  writeFileSync(join(dist, "shim-source.js"), new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(source));
+  writeFileSync(
+    join(dist, "shim-source.js"),
+    new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(source),
+  );
 }
 
 function declarations(): void {
-  const { exitCode, stdout } = Bun.spawnSync([process.execPath, join(root, "node_modules/.bin/tsc"), "-p", "scripts/declarations.json"], { cwd: root });
+  const { exitCode, stdout } = Bun.spawnSync(
+    [process.execPath, join(root, "node_modules/.bin/tsc"), "-p", "scripts/declarations.json"],
+    { cwd: root },
+  );
   if (exitCode !== 0) throw new Error(stdout.toString());
   prune(dist);
 }
 
 function manifest(): void {
-  const { scripts: _, devDependencies: __, allowScripts: ___, ...kept } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const {
+    scripts: _,
+    devDependencies: __,
+    allowScripts: ___,
+    ...kept
+  } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   kept.exports["."].bun = `./dist/${library}`;
   kept.bin["bun-uring"] = "dist/cli.js";
   kept.files = ["dist", "c"];

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing for the demo and the tests: node_modules, with the bun binary, and liburing's runtime library.
-# Needs npm or Bun. Quick when there is nothing to do.
+# Installs what is missing for the demo and the tests: node_modules, with the bun binary, and liburing's runtime
+# library. Needs npm or Bun. Does nothing if nothing is missing.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
 
@@ -16,7 +16,7 @@ if ! cmp -s package-lock.json "$stamp" || ! "$bun" --version >/dev/null 2>&1; th
     echo "setup: neither npm nor bun is on the PATH; install one of them first" >&2
     exit 1
   fi
-  # With install scripts switched off, the binary has not been put where the package's launcher looks for it.
+  # If install scripts are switched off, the binary is not yet where the package's launcher expects it.
   if ! "$bun" --version >/dev/null 2>&1; then
     for binary in node_modules/@oven/bun-linux-*/bin/bun; do
       if "$binary" --version >/dev/null 2>&1; then cp -f "$binary" node_modules/bun/bin/bun.exe && break; fi
@@ -28,7 +28,7 @@ fi
 
 bun=$(pwd)/$bun
 
-# Loads the library as bun-uring will.
+# Loads the library as bun-uring does.
 has_liburing() {
   "$bun" -e 'require("bun:ffi").dlopen("liburing.so.2", { io_uring_setup: { args: ["u32", "u64"], returns: "i32" } })' >/dev/null 2>&1
 }
@@ -45,7 +45,7 @@ elif command -v apk >/dev/null 2>&1; then
 elif command -v pacman >/dev/null 2>&1; then
   install="pacman --sync --noconfirm liburing"
 else
-  echo "setup: liburing.so.2 (2.3 or newer) is missing, and none of apt-get, dnf, apk and pacman is here to install it" >&2
+  echo "setup: liburing.so.2 (2.3 or newer) is missing, and there is no apt-get, dnf, apk or pacman to install it" >&2
   exit 1
 fi
 if [ "$(id -u)" != 0 ]; then
@@ -58,4 +58,4 @@ case $install in
   apt-get*) DEBIAN_FRONTEND=noninteractive $install >&2 || { apt-get update >&2 && DEBIAN_FRONTEND=noninteractive $install >&2; } ;;
   *) $install >&2 ;;
 esac
-has_liburing || { echo "setup: liburing.so.2 is installed, but does not load, or is older than 2.3" >&2; exit 1; }
+has_liburing || { echo "setup: liburing.so.2 is installed, but it does not load or is older than 2.3" >&2; exit 1; }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Everything that the tests do, thousands of times: each part prints one line of figures. Arguments name parts, "soak"; default all.
-# BUN_URING_TEST_SEED repeats a run; BUN_URING_SOAK_SECONDS says how long the soak test is: 600 by default, and where CI is set 60.
+# Repeats what the tests do thousands of times. Each part prints one line of figures. Arguments are names of parts, such
+# as "soak"; the default is all of them. BUN_URING_TEST_SEED repeats a run. BUN_URING_SOAK_SECONDS is the duration of
+# the soak test: by default 600, or 60 if CI is set.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
 [ $# -gt 0 ] || set -- slots memlock late-landing terminate dropped calls soak

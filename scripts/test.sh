@@ -1,5 +1,5 @@
 #!/bin/sh
-# Type check, lint, tests. Arguments go to `bun test`.
+# Runs the type check, the linter and the tests. Arguments go to `bun test`.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/.."
 bun=node_modules/.bin/bun

@@ -10,14 +10,19 @@ import type { CopierJob } from "./workers/jobs.ts";
 
 const random = new Random(21);
 
-/** Ends Workers in the middle of what they do; nothing of it may be left. */
+/** Terminates Workers in the middle of their work, of which nothing may be left. */
 async function terminateAmid(act: CopierJob["act"], path: string, from: string): Promise<void> {
   await leavingNothing(async () => {
     for (let index = 0; index < times(12); index++) {
-      const worker = new TestWorker<string>("copier", { act, from, to: `${path}/copy-${index % 3}` } satisfies CopierJob);
+      const worker = new TestWorker<string>("copier", {
+        act,
+        from,
+        to: `${path}/copy-${index % 3}`,
+      } satisfies CopierJob);
       await worker.answer();
       const before = ringFds();
-      while (ringFds() === before && act !== "readable" && act !== "writable") await Bun.sleep(1); // the first one has begun
+      // Waits until the first copy or hash has started.
+      while (ringFds() === before && act !== "readable" && act !== "writable") await Bun.sleep(1);
       await Bun.sleep(random.fraction() * 20);
       await worker.terminate();
       expect([act, index, fdsUnder(path)]).toEqual([act, index, 0]);
@@ -28,24 +33,27 @@ async function terminateAmid(act: CopierJob["act"], path: string, from: string):
 const acts = ["copyFile", "durable", "hashFile", "readable", "writable"] as const;
 
 for (const act of acts) {
-  test(`Workers that are terminated amid ${act} leave no descriptor and no ring`, async () => {
+  test(`Workers that are terminated during ${act} leave no descriptor and no ring`, async () => {
     using folder = new Folder();
     await terminateAmid(act, folder.path, folder.random("file", 2 ** 23).path);
   });
 }
 
 for (const kind of ["btrfs", "xfs"] as const) {
-  needs(`mounts of ${kind}`)(`Workers that are terminated amid reflinks on ${kind} leave no descriptor, and the file system can be unmounted`, async () => {
-    using folder = new Folder();
-    using mount = new Mount(kind, smallest[kind]);
-    const from = `${mount.path}/file`;
-    await Bun.write(from, folder.random("file", 2 ** 23).content);
-    for (const act of ["copyFile", "durable", "hashFile"] as const) await terminateAmid(act, mount.path, from);
-  });
+  needs(`mounts of ${kind}`)(
+    `Workers that are terminated during reflinks on ${kind} leave no descriptor, and the file system can be unmounted`,
+    async () => {
+      using folder = new Folder();
+      using mount = new Mount(kind, smallest[kind]);
+      const from = `${mount.path}/file`;
+      await Bun.write(from, folder.random("file", 2 ** 23).content);
+      for (const act of ["copyFile", "durable", "hashFile"] as const) await terminateAmid(act, mount.path, from);
+    },
+  );
 }
 
 for (const kind of ["btrfs", "xfs"] as const) {
-  const name = `a Worker that is terminated during a reflink on ${kind} waits for it, and leaves no descriptor`;
+  const name = `a Worker that is terminated during a reflink on ${kind} ends after the reflink, and leaves no descriptor`;
   needs(`mounts of ${kind}`)(name, () =>
     leavingNothing(async () => {
       using mount = new Mount(kind, smallest[kind]);
@@ -55,7 +63,7 @@ for (const kind of ["btrfs", "xfs"] as const) {
       await Bun.write(job.from, "content");
       const worker = new TestWorker<string>("copier", job);
       expect([await worker.answer(), await worker.answer()]).toEqual(["begins", "frozen"]);
-      while (fdsUnder(mount.path) < 4) await Bun.sleep(1); // the reflink has its own two
+      while (fdsUnder(mount.path) < 4) await Bun.sleep(1); // until the reflink has opened its own two
       const left = worker.terminate().then(() => fdsUnder(mount.path));
       expect(await Promise.race([left, Bun.sleep(200).then(() => "it waits")])).toBe("it waits");
       thaw();

@@ -19,15 +19,15 @@ interface Place {
 
 class Poison extends Error {}
 
-/** What a getter, or a method that a program has put in the place of another, may do in the midst of a call. */
+/** What a getter, or a method that a program has replaced, may do in the middle of a call. */
 const deeds: Record<string, (place: Place, value: unknown) => unknown> = {
   throws: () => {
     throw new Poison("poison");
   },
-  "throws no Error": () => {
+  "throws undefined": () => {
     throw undefined;
   },
-  "starts something": ({ ring }, value) => {
+  "starts an operation": ({ ring }, value) => {
     ring.nop().catch(() => undefined);
     return value;
   },
@@ -35,7 +35,7 @@ const deeds: Record<string, (place: Place, value: unknown) => unknown> = {
     try {
       for (const one of ring.chain([() => ring.nop(), () => ring.nop()])) one.catch(() => undefined);
     } catch {
-      // within a chain
+      // The call is part of a chain, where this is refused.
     }
     return value;
   },
@@ -47,7 +47,7 @@ const deeds: Record<string, (place: Place, value: unknown) => unknown> = {
     try {
       file.close().catch(() => undefined);
     } catch {
-      // within a chain
+      // The call is part of a chain, where this is refused.
     }
     return value;
   },
@@ -60,12 +60,12 @@ const deeds: Record<string, (place: Place, value: unknown) => unknown> = {
   "is an object": () => ({ valueOf: () => 1 }),
 };
 
-/** The same options, of which one has a getter. */
+/** A copy of the options in which one has a getter. */
 function poisoned(options: Record<string, unknown>, key: string, deed: () => unknown): Record<string, unknown> {
   return Object.defineProperty({ ...options }, key, { get: deed, enumerable: true, configurable: true });
 }
 
-/** A signal that is a real one, with a property of its own. */
+/** A real signal with one property replaced. */
 function oddSignal(key: string, deed: () => unknown): AbortController {
   const controller = new AbortController();
   const isMethod = typeof Reflect.get(controller.signal, key) === "function";
@@ -73,17 +73,18 @@ function oddSignal(key: string, deed: () => unknown): AbortController {
   return controller;
 }
 
-/** A view with a property of its own. */
+/** A view with one property replaced. */
 function oddView(key: string, deed: () => unknown): Uint8Array {
   return Object.defineProperty(shared(64), key, { get: deed });
 }
 
 type Start = (place: Place, options: Record<string, unknown>) => Promise<unknown>;
 
-// The types are what is wrong here: programs in JavaScript have none.
-const untyped = (call: unknown, self: object, ...values: unknown[]) => Promise.resolve(Reflect.apply(call as (...values: unknown[]) => unknown, self, values));
+// Calls with values of any type, as a program in JavaScript can make them.
+const untyped = (call: unknown, self: object, ...values: unknown[]) =>
+  Promise.resolve(Reflect.apply(call as (...values: unknown[]) => unknown, self, values));
 
-/** Operations, and the options that they look at. */
+/** Operations, and the options that they read. */
 const operations: Record<string, { readonly start: Start; readonly options: Record<string, unknown> }> = {
   readFixed: {
     start: ({ ring, file, buffer }, options) => untyped(ring.readFixed, ring, file, buffer, options),
@@ -93,14 +94,27 @@ const operations: Record<string, { readonly start: Start; readonly options: Reco
     start: ({ ring, file, buffer }, options) => untyped(ring.writeFixed, ring, file, buffer, options),
     options: { offset: 1, length: 10, dsync: false, append: false },
   },
-  readvFixed: { start: ({ ring, file, buffer }, options) => untyped(ring.readvFixed, ring, file, [buffer], options), options: { position: 0 } },
+  readvFixed: {
+    start: ({ ring, file, buffer }, options) => untyped(ring.readvFixed, ring, file, [buffer], options),
+    options: { position: 0 },
+  },
   "a part of readvFixed": {
-    start: ({ ring, file, buffer }, part) => untyped(ring.readvFixed, ring, file, [Object.defineProperty(part, "buffer", { value: buffer })]),
+    start: ({ ring, file, buffer }, part) =>
+      untyped(ring.readvFixed, ring, file, [Object.defineProperty(part, "buffer", { value: buffer })]),
     options: { offset: 0, length: 5 },
   },
-  read: { start: ({ ring, file }, options) => untyped(ring.read, ring, file, shared(10), options), options: { position: 0 } },
-  write: { start: ({ ring, file }, options) => untyped(ring.write, ring, file, shared(10), options), options: { position: undefined } },
-  writev: { start: ({ ring, file }, options) => untyped(ring.writev, ring, file, [shared(10), shared(5)], options), options: { position: 3n } },
+  read: {
+    start: ({ ring, file }, options) => untyped(ring.read, ring, file, shared(10), options),
+    options: { position: 0 },
+  },
+  write: {
+    start: ({ ring, file }, options) => untyped(ring.write, ring, file, shared(10), options),
+    options: { position: undefined },
+  },
+  writev: {
+    start: ({ ring, file }, options) => untyped(ring.writev, ring, file, [shared(10), shared(5)], options),
+    options: { position: 3n },
+  },
   "RingFile.read": {
     start: ({ file }, options) => {
       Reflect.deleteProperty(options, "signal");
@@ -109,9 +123,18 @@ const operations: Record<string, { readonly start: Start; readonly options: Reco
     options: { buffer: Buffer.alloc(5), offset: 0, length: 5, position: null },
   },
   fsync: { start: ({ ring, file }, options) => untyped(ring.fsync, ring, file, options), options: {} },
-  statx: { start: ({ ring, file }, options) => untyped(ring.statx, ring, file, options), options: { mask: 1, flags: 0 } },
-  fallocate: { start: ({ ring, file }, options) => untyped(ring.fallocate, ring, file, 10, options), options: { position: 0, mode: 0 } },
-  open: { start: ({ ring, path }, options) => untyped(ring.open, ring, path, "r", 0, options).then((file) => file), options: { direct: false } },
+  statx: {
+    start: ({ ring, file }, options) => untyped(ring.statx, ring, file, options),
+    options: { mask: 1, flags: 0 },
+  },
+  fallocate: {
+    start: ({ ring, file }, options) => untyped(ring.fallocate, ring, file, 10, options),
+    options: { position: 0, mode: 0 },
+  },
+  open: {
+    start: ({ ring, path }, options) => untyped(ring.open, ring, path, "r", 0, options).then((file) => file),
+    options: { direct: false },
+  },
   nop: { start: ({ ring }, options) => untyped(ring.nop, ring, options), options: {} },
   timeout: { start: ({ ring }, options) => untyped(ring.timeout, ring, 1, options), options: {} },
 };
@@ -120,7 +143,9 @@ const names = Object.keys(operations);
 const signalKeys = ["aborted", "reason", "throwIfAborted", "addEventListener", "removeEventListener", "onabort"];
 const viewKeys = ["length", "byteLength", "byteOffset", "buffer", "subarray", "constructor"];
 
-/** One call that something is wrong with: as `how` says, a getter of an option, of the signal, or of the memory. */
+/**
+ * One call. `how` says where the hostile getter or method is: in an option, in the signal, in the memory, or nowhere.
+ */
 const calls = fc.record({
   name: fc.constantFrom(...names),
   how: fc.constantFrom("option", "signal", "view", "nothing"),
@@ -130,14 +155,14 @@ const calls = fc.record({
   linked: fc.boolean(),
 });
 
-test("whatever throws, closes or changes types while an operation is made or settled fails that operation alone: all settle, nothing stays in flight, and close ends", async () => {
+test("a getter or method that throws, closes things or returns another type fails only its own operation: every promise settles, nothing stays in flight, and close() resolves", async () => {
   using folder = new Folder();
   const path = folder.write("file", Buffer.alloc(10_000, "x"));
   await leavingNothing(async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(calls, { minLength: 1, maxLength: 12 }), async (steps) => {
         using pool = new BufferPool({ count: slotCount, size: slotBytes });
-        const ring = new Ring({ pool, entries: 2, cqEntries: 4 }); // most of it waits for room
+        const ring = new Ring({ pool, entries: 2, cqEntries: 4 }); // most operations wait for room
         const file = await ring.open(path, "r+");
         const buffer = await pool.acquire();
         const place = { ring, pool, file, buffer, path };
@@ -151,22 +176,27 @@ test("whatever throws, closes or changes types while an operation is made or set
           const controller = how === "signal" ? oddSignal(signalKeys[key] ?? "aborted", act) : new AbortController();
           if (when === "at once") controller.abort(new Poison("aborted"));
           if (when === "later") aborts.push(controller);
-          if (how === "view") return untyped(ring.read, ring, file, oddView(viewKeys[key] ?? "length", act), { position: 0 });
-          return start(place, how === "option" ? poisoned({ ...options }, wanted, act) : { ...options, signal: controller.signal });
+          if (how === "view")
+            return untyped(ring.read, ring, file, oddView(viewKeys[key] ?? "length", act), { position: 0 });
+          return start(
+            place,
+            how === "option" ? poisoned({ ...options }, wanted, act) : { ...options, signal: controller.signal },
+          );
         };
         for (const step of steps) {
           try {
             if (step.linked) outcomes.push(...ring.chain([() => start(step), () => ring.nop()]));
             else outcomes.push(start(step));
           } catch (error) {
-            // Only a chain that could not be started says so at once.
+            // Only a chain that cannot be started throws synchronously.
             if (!step.linked) throw error;
           }
         }
         for (const controller of aborts) controller.abort(new Poison("aborted later"));
         await Promise.allSettled(outcomes);
-        // The kernel may not be done with what was aborted; and when it is, a signal's method may close the ring.
-        while (!ring.closed && ring.inFlight > 0) await ring.nop().catch((error: unknown) => expect(error).toMatchObject({ code: "ECANCELED" }));
+        // The kernel may not be done with aborted requests. When it is, a method of a signal may still close the ring.
+        while (!ring.closed && ring.inFlight > 0)
+          await ring.nop().catch((error: unknown) => expect(error).toMatchObject({ code: "ECANCELED" }));
         if (!ring.closed) expect(ring.stats()).toMatchObject({ inFlight: 0, waiting: 0 });
         await ring.close();
         expect(ring.stats()).toMatchObject({ inFlight: 0, waiting: 0 });

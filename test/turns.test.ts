@@ -9,12 +9,12 @@ function turnsOfThree(): Turns {
   return new Turns(words, { participantLimit: 0, turn: 1, passes: 2, waits: 3, firstWaiting: 4, stride: 4 });
 }
 
-/** Releases until somebody has a turn. */
+/** Notes as many releases as it takes until the longest waiter has a turn. */
 function pass(turns: Turns): void {
   for (let releases = 0; releases < 129; releases++) turns.notePass();
 }
 
-test("anybody may take the last slot until one has waited through many releases; then it is the turn of the one who has waited longest", () => {
+test("any participant may take the last slot until another has waited through 128 releases; then the longest waiter has a turn", () => {
   const turns = turnsOfThree();
   turns.setWaiting(second, true);
   turns.setWaiting(third, true);
@@ -22,13 +22,18 @@ test("anybody may take the last slot until one has waited through many releases;
   expect([first, second, third].map((participant) => turns.mayTakeLast(participant))).toEqual([true, true, true]);
   turns.notePass();
   expect([first, second, third].map((participant) => turns.mayTakeLast(participant))).toEqual([false, true, false]);
-  expect([turns.end(first), turns.end(third), turns.end(second), turns.end(second)]).toEqual([false, false, true, false]);
+  expect([turns.end(first), turns.end(third), turns.end(second), turns.end(second)]).toEqual([
+    false,
+    false,
+    true,
+    false,
+  ]);
   expect(turns.mayTakeLast(first)).toBe(true);
-  pass(turns); // the second waits for more, and so behind the third
+  pass(turns); // the second waits again, and now the third has waited longer
   expect([first, second, third].map((participant) => turns.mayTakeLast(participant))).toEqual([false, false, true]);
 });
 
-test("a turn of one who does not wait any more is nobody's", () => {
+test("a turn lapses when its participant stops waiting", () => {
   const turns = turnsOfThree();
   turns.setWaiting(second, true);
   pass(turns);
@@ -38,7 +43,7 @@ test("a turn of one who does not wait any more is nobody's", () => {
   expect(turns.end(second)).toBe(false);
 });
 
-test("releases while nobody waits give nobody a turn", () => {
+test("releases give nobody a turn while nobody waits", () => {
   const turns = turnsOfThree();
   pass(turns);
   expect([first, second, third].map((participant) => turns.mayTakeLast(participant))).toEqual([true, true, true]);

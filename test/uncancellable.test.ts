@@ -6,7 +6,10 @@ import { fdsOf, ringFds } from "./support/resources.ts";
 
 const warning = /bun-uring: closing a ring waits for (a request|1 requests) that the kernel cannot cancel\n/g;
 
-/** While it closes, and in the end. Who waits in the kernel can be seen from outside only. */
+/**
+ * What each kind reports while it closes (`state`) and at the end (`outcome`). A kind without a state blocks in the
+ * kernel while it closes, so it can be observed only from outside.
+ */
 const ring = {
   state: { settled: "no", inFlight: 1, held: 1, rings: 2, pinned: true },
   outcome: { written: 4096, inFlight: 0, rings: 0, files: 0 },
@@ -26,7 +29,7 @@ const kinds: Record<string, { state?: object; outcome: object }> = {
 
 // Emulated, with one processor, Linux 7 reports RCU stalls before these programs have begun.
 needs("mounts of FUSE", "a processor that is not emulated")(
-  "close() of a Ring, with fake timers as well, of each kind of RawRing, and terminate() of a Worker warn once, after 5 s, that a request cannot be cancelled, wait for it, and end as ever",
+  "Ring.close(), also under fake timers, RawRing.close() of each kind and Worker.terminate() warn once, after 5 s, about a request that cannot be cancelled, and wait until it completes",
   async () => {
     await using files = await FaultyFiles.mount();
     const closings = Object.entries(kinds).map(async ([kind, { state, outcome }], index) => {
@@ -38,7 +41,7 @@ needs("mounts of FUSE", "a processor that is not emulated")(
       program.tell("close\n");
       await program.untilError("cannot cancel\n");
       return {
-        /** Some time later it still waits, and has not warned again. */
+        /** Checks that some time later it still waits. */
         async stillWaits() {
           expect({ rings: ringFds(program.pid), files: fdsOf(files.of(name), program.pid) }).toEqual(before);
           if (state === undefined) return;
@@ -48,13 +51,21 @@ needs("mounts of FUSE", "a processor that is not emulated")(
         async ends() {
           const { exitCode, stdout, stderr } = await program.outcome();
           const told = state === undefined ? "" : `state ${JSON.stringify(state)}\n`;
-          expect({ kind, exitCode, stdout }).toEqual({ kind, exitCode: 0, stdout: `reading\n${told}outcome ${JSON.stringify(outcome)}\n` });
-          expect({ kind, others: stderr.replaceAll(warning, ""), warnings: stderr.match(warning)?.length }).toEqual({ kind, others: "", warnings: 1 });
+          expect({ kind, exitCode, stdout }).toEqual({
+            kind,
+            exitCode: 0,
+            stdout: `reading\n${told}outcome ${JSON.stringify(outcome)}\n`,
+          });
+          expect({ kind, others: stderr.replaceAll(warning, ""), warnings: stderr.match(warning)?.length }).toEqual({
+            kind,
+            others: "",
+            warnings: 1,
+          });
         },
       };
     });
     const waiting = await Promise.all(closings);
-    await Bun.sleep(1500); // long enough for whatever would warn every second
+    await Bun.sleep(1500); // long enough to notice a warning that repeats every second
     for (const { stillWaits } of waiting) await stillWaits();
     files.release();
     for (const { ends } of waiting) await ends();

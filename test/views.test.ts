@@ -1,4 +1,4 @@
-/** What a program's views say of themselves is not believed: their bounds are the engine's. */
+/** The library takes the bounds of a program's views from the engine, not from the views' own properties. */
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
@@ -33,19 +33,23 @@ class Lying extends Uint8Array<SharedArrayBuffer> {
 }
 
 function withOwnProperties(bytes: Uint8Array): Uint8Array {
-  return Object.defineProperties(bytes, Object.fromEntries(Object.entries(lies).map(([name, value]) => [name, { value }])));
+  return Object.defineProperties(
+    bytes,
+    Object.fromEntries(Object.entries(lies).map(([name, value]) => [name, { value }])),
+  );
 }
 
-/** Views of `length` bytes of a memory from `offset` on, which say that they are three pages from its beginning. */
+/** Views of `length` bytes at `offset` of a memory, which claim to be three pages from its beginning. */
 const liars: Record<string, (memory: SharedArrayBuffer, offset: number, length: number) => Uint8Array> = {
-  "a subclass with getters": (memory, offset, length) => new Lying(memory, offset, length),
+  "a subclass's getters": (memory, offset, length) => new Lying(memory, offset, length),
   "own properties": (memory, offset, length) => withOwnProperties(new Uint8Array(memory, offset, length)),
-  "a prototype that was replaced": (memory, offset, length) =>
+  "a replaced prototype": (memory, offset, length) =>
     Object.setPrototypeOf(
       new Uint8Array(memory, offset, length),
       Object.create(Uint8Array.prototype, { length: { value: lies.length }, byteLength: { value: lies.byteLength } }),
     ),
-  "a Buffer": (memory, offset, length) => withOwnProperties(Object.setPrototypeOf(new Uint8Array(memory, offset, length), Buffer.prototype)),
+  "a Buffer's own properties": (memory, offset, length) =>
+    withOwnProperties(Object.setPrototypeOf(new Uint8Array(memory, offset, length), Buffer.prototype)),
 };
 
 /** A ring whose first buffer is the whole memory of three pages, filled with ones. */
@@ -62,8 +66,8 @@ function zeroed(all: Uint8Array): [first: number, end: number] {
 }
 
 for (const [kind, make] of Object.entries(liars)) {
-  describe(`of a view that lies by ${kind}`, () => {
-    test("reads and writes keep to the real bounds, the first time and again", () => {
+  describe(`with wrong bounds from ${kind},`, () => {
+    test("reads and writes keep to the view's real bounds, the first time and later", () => {
       const { ring, memory, all } = three();
       using _ring = ring;
       const bytes = make(memory, page, 512);
@@ -77,30 +81,38 @@ for (const [kind, make] of Object.entries(liars)) {
       }
     });
 
-    needs("READV_FIXED (Linux 6.15)")("vectored reads and writes do", () => {
+    needs("READV_FIXED (Linux 6.15)")("vectored reads and writes keep to the views' real bounds", () => {
       const { ring, memory, all } = three();
       using _ring = ring;
       const parts = [make(memory, page, 512), make(memory, 2 * page, 100)];
       ring.prepReadvFixed(zeros, parts, 0, 0, 7);
       expect(resultOf(ring)).toBe(612);
-      expect([zeroed(all), all.indexOf(1, page), all.indexOf(1, 2 * page)]).toEqual([[page, 2 * page + 100], page + 512, 2 * page + 100]);
+      expect([zeroed(all), all.indexOf(1, page), all.indexOf(1, 2 * page)]).toEqual([
+        [page, 2 * page + 100],
+        page + 512,
+        2 * page + 100,
+      ]);
       ring.prepWritevFixed(sink, parts, 0, 0, 7);
       expect(resultOf(ring)).toBe(612);
     });
 
-    test("registrations and updates take no more than it has", async () => {
+    test("registrations and updates cover only the view's real bytes", async () => {
       const { ring, memory, all } = three();
       using _ring = ring;
       ring.updateBuffers(1, [make(memory, page, page)]);
       ring.prepReadFixed(zeros, all.subarray(page, 2 * page), 0, 1, 7);
       expect(resultOf(ring)).toBe(page);
-      expect((await thrown(() => ring.prepReadFixed(zeros, all, 0, 1, 7))).message).toContain("within the registered buffer 1, 4096 bytes");
+      expect((await thrown(() => ring.prepReadFixed(zeros, all, 0, 1, 7))).message).toContain(
+        "within the registered buffer 1, 4096 bytes",
+      );
       ring.unregisterBuffers();
       ring.registerBuffers([make(memory, page, page)]);
-      expect((await thrown(() => ring.prepReadFixed(zeros, all, 0, 0, 7))).message).toContain("within the registered buffer 0, 4096 bytes");
+      expect((await thrown(() => ring.prepReadFixed(zeros, all, 0, 0, 7))).message).toContain(
+        "within the registered buffer 0, 4096 bytes",
+      );
     });
 
-    test("what lies outside the buffer is refused with the real bounds", async () => {
+    test("a view outside its registered buffer is refused, and the error names the real bounds", async () => {
       const { ring, memory } = three();
       using _ring = ring;
       ring.updateBuffers(1, [new Uint8Array(memory, 0, page)]);
@@ -111,7 +123,7 @@ for (const [kind, make] of Object.entries(liars)) {
   });
 }
 
-test("Proxies, other objects with the prototype, other views and nothing at all are refused, at the first look and after a real one", async () => {
+test("Proxies, objects that only have a view's prototype, other views and non-objects are refused, before and after a valid view", async () => {
   const { ring, memory } = three();
   using _ring = ring;
   const real = new Uint8Array(memory, 0, 512);
@@ -128,7 +140,10 @@ test("Proxies, other objects with the prototype, other views and nothing at all 
   for (let time = 0; time < 2; time++) {
     for (const other of others) {
       const bytes = other as Uint8Array;
-      for (const use of [() => ring.prepReadFixed(zeros, bytes, 0, 0, 7), () => ring.prepWriteFixed(sink, bytes, 0, 0, 7)])
+      for (const use of [
+        () => ring.prepReadFixed(zeros, bytes, 0, 0, 7),
+        () => ring.prepWriteFixed(sink, bytes, 0, 0, 7),
+      ])
         expect(await thrown(use)).toBeInstanceOf(TypeError);
       if (other !== null) expect(await thrown(() => ring.updateBuffers(1, [bytes]))).toBeInstanceOf(TypeError);
     }
@@ -137,7 +152,7 @@ test("Proxies, other objects with the prototype, other views and nothing at all 
   }
 });
 
-test("a view that grows with its memory is looked at each time", async () => {
+test("the length of a view that grows with its memory is read for each request", async () => {
   const memory = new SharedArrayBuffer(page, { maxByteLength: 4 * page });
   const growing = new Uint8Array(memory);
   using ring = new RawRing({ entries: 8 });
@@ -151,7 +166,7 @@ test("a view that grows with its memory is looked at each time", async () => {
   expect(resultOf(ring)).toBe(2 * page);
 });
 
-test("properties that a known view is given later change nothing", () => {
+test("properties that are added to a view after its first use change nothing", () => {
   const { ring, memory, all } = three();
   using _ring = ring;
   const bytes = new Uint8Array(memory, page, 512);
@@ -163,18 +178,24 @@ test("properties that a known view is given later change nothing", () => {
   expect([resultOf(ring), ...zeroed(all)]).toEqual([512, page, page + 512]);
 });
 
-needs("6 GiB of memory")("4 GiB, which as a request's length would be 0, are refused", async () => {
+needs("6 GiB of memory")("a view of 4 GiB, whose length would be 0 in a request, is refused", async () => {
   using ring = new RawRing({ entries: 2 });
   ring.registerSparseBuffers(1);
   const bytes = new Uint8Array(new SharedArrayBuffer(2 ** 32));
-  for (const use of [() => ring.prepReadFixed(zeros, bytes, 0, 0, 1), () => ring.prepWriteFixed(sink, bytes, 0, 0, 1)]) {
+  for (const use of [
+    () => ring.prepReadFixed(zeros, bytes, 0, 0, 1),
+    () => ring.prepWriteFixed(sink, bytes, 0, 0, 1),
+  ]) {
     const error = await thrown(use);
-    expect([error instanceof RangeError, error.message]).toEqual([true, expect.stringContaining("at most 2147479552 bytes long")]);
+    expect([error instanceof RangeError, error.message]).toEqual([
+      true,
+      expect.stringContaining("at most 2147479552 bytes long"),
+    ]);
   }
   expect(ring.submit()).toBe(0);
 });
 
-test("lists that change while they are read are read once: tags, descriptors, parts", async () => {
+test("an element of a list of tags or descriptors is read once, so its getter cannot change it after the check", async () => {
   const { ring, memory } = three();
   using _ring = ring;
   let reads = 0;
@@ -192,7 +213,7 @@ test("lists that change while they are read are read once: tags, descriptors, pa
   expect(reads).toBe(1);
 });
 
-test("a handle's memory is as long as the engine says, and a token's numbers are read once", async () => {
+test("attach() takes the lengths of a handle's memories from the engine, and receive() reads a token's numbers once", async () => {
   using pool = new BufferPool({ count: 2, size: page, hugePages: false });
   const handle = pool.share();
   const short = Object.defineProperty(new SharedArrayBuffer(page), "byteLength", { value: 2 * page });

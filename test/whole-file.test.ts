@@ -12,7 +12,7 @@ import { shared } from "./support/rings.ts";
 
 const largest = 2 ** 32;
 
-test("readFile refuses what no Buffer can hold, with Node's code, before it reads any of it", () =>
+test("readFile() refuses a file that no Buffer can hold, with Node's error code, before it reads any of it", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "");
@@ -26,11 +26,11 @@ test("readFile refuses what no Buffer can hold, with Node's code, before it read
       "ERR_FS_FILE_TOO_LARGE",
       `File size (${64 * 2 ** 30}) is greater than ${largest} bytes, the largest Buffer`,
     ]);
-    expect(ring.stats().submitted - before).toBe(1); // it was asked for its size
+    expect(ring.stats().submitted - before).toBe(1); // the request for the file's size
     expect((await file.read(Buffer.alloc(1))).bytesRead).toBe(1);
   }));
 
-test("readFile takes what is left of such a file", () =>
+test("readFile() reads the rest of a file that is larger than any Buffer, if a Buffer can hold the rest", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     const path = folder.write("file", "");
@@ -42,7 +42,7 @@ test("readFile takes what is left of such a file", () =>
     expect((await file.readFile()).toString("latin1")).toBe("\0\0\0\0\0end");
   }));
 
-test("readFile takes memory of once the file's size, and gives an ordinary Buffer", async () => {
+test("readFile() uses memory for one copy of the file, and returns an ordinary Buffer", async () => {
   using folder = new Folder();
   const { stdout, stderr } = await run("whole-file", { args: [`${folder.path}/file`, "384"] });
   expect(stderr).toBe("");
@@ -52,13 +52,14 @@ test("readFile takes memory of once the file's size, and gives an ordinary Buffe
   expect(tookMiB).toBeLessThan(384 + 64);
 });
 
-test("readFile gives all there is of a file that grows or shrinks while it is read", () =>
+test("readFile() returns all that there is of a file that grows or shrinks meanwhile", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
     const { path, content } = folder.random("file", 3_500_000);
     await using file = await ring.open(path, "r+");
-    // The size is known after a request of its own; what comes behind it in the same tick is there before the last piece is read.
+    // readFile() asks for the size with a request of its own. The write that is queued after it in the same tick has
+    // taken effect before the last piece is read.
     const reading = file.readFile();
     const growing = file.write(Buffer.from("more"), 0, 4, content.length);
     const whole = await reading;
@@ -73,14 +74,14 @@ test("readFile gives all there is of a file that grows or shrinks while it is re
     expect([file, again].map(({ closed }) => closed)).toEqual([false, false]);
   }));
 
-test("readFile takes few requests also of a file that has grown a lot since it was asked for its size", () =>
+test("readFile() needs few requests even if the file has grown a lot since its size was read", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
     const path = folder.write("file", "0123456789");
     await using file = await ring.open(path);
     const more = Buffer.alloc(5_000_000, "more");
-    // Grows behind the size's request, and before the first read.
+    // The file grows after the request for its size, and before the first read.
     const growing = file.stat().then(() => appendFileSync(path, more));
     const before = ring.stats().submitted;
     const whole = await file.readFile();
@@ -89,7 +90,7 @@ test("readFile takes few requests also of a file that has grown a lot since it w
     expect(ring.stats().submitted - before).toBeLessThan(200);
   }));
 
-test("of a file that several calls read at its own position at once each byte goes to one of them", () =>
+test("if several calls read a file at its own position at once, each byte goes to exactly one of them", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
@@ -102,11 +103,16 @@ test("of a file that several calls read at its own position at once each byte go
     await Promise.all([...reads, ...buffers.slice(0, 20).map((buffer) => file.read(buffer))]);
     const pieces = [...(await whole), ...buffers];
     const seen = new Uint8Array(words);
-    for (const piece of pieces) for (let at = 0; at < piece.length; at += 4) seen[piece.readUInt32LE(at)] = (seen[piece.readUInt32LE(at)] ?? 0) + 1;
-    expect([pieces.reduce((sum, { length }) => sum + length, 0), seen.every((count) => count === 1)]).toEqual([4 * words, true]);
+    for (const piece of pieces)
+      for (let at = 0; at < piece.length; at += 4)
+        seen[piece.readUInt32LE(at)] = (seen[piece.readUInt32LE(at)] ?? 0) + 1;
+    expect([pieces.reduce((sum, { length }) => sum + length, 0), seen.every((count) => count === 1)]).toEqual([
+      4 * words,
+      true,
+    ]);
   }));
 
-test("of several whole writes at once nothing is lost", () =>
+test("concurrent writeFile(), appendFile(), write() and writev() calls lose nothing, and each call's data stays in order", () =>
   leavingNothing(async () => {
     using folder = new Folder();
     await using ring = new Ring();
@@ -121,9 +127,11 @@ test("of several whole writes at once nothing is lost", () =>
     ]);
     const found = readFileSync(path, "latin1").split("\n").slice(0, -1);
     expect(found.toSorted()).toEqual(
-      [...["a", "b", "c"].flatMap(lines), ...Array.from({ length: 2000 }, (_, index) => `d${index}\n`)].map((line) => line.trim()).toSorted(),
+      [...["a", "b", "c"].flatMap(lines), ...Array.from({ length: 2000 }, (_, index) => `d${index}\n`)]
+        .map((line) => line.trim())
+        .toSorted(),
     );
-    // Each call's own are in order.
+    // The lines of each call are in order.
     for (const name of "abcd") {
       const own = found.filter((line) => line.startsWith(name)).map((line) => Number(line.slice(1)));
       expect(own).toEqual(own.toSorted((a, b) => a - b));
@@ -131,7 +139,7 @@ test("of several whole writes at once nothing is lost", () =>
   }));
 
 for (const size of [0, 1, 65_535, 65_536, 65_537, 2 ** 20 - 1, 2 ** 20, 2 ** 20 + 1, 3 * 2 ** 20, 3_456_789]) {
-  test(`readFile gives all of ${size} bytes, from the own position on, and leaves that at the end`, async () => {
+  test(`readFile() returns all of ${size} bytes from the file's own position, and leaves the position at the end`, async () => {
     using folder = new Folder();
     await using ring = new Ring();
     const { path, content } = folder.random("file", size);
@@ -145,7 +153,7 @@ for (const size of [0, 1, 65_535, 65_536, 65_537, 2 ** 20 - 1, 2 ** 20, 2 ** 20 
   });
 }
 
-test("an abort ends writeFile of an iterable between two parts, and before there is anything to do", async () => {
+test("an abort ends writeFile() of an iterable between two parts, even if the next part is empty", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   const path = folder.write("file", "");
@@ -157,11 +165,14 @@ test("an abort ends writeFile of an iterable between two parts, and before there
     yield "";
     yield "two ";
   })();
-  expect(await thrown(() => file.writeFile(parts, { signal: controller.signal }))).toMatchObject({ code: "ABORT_ERR", cause: new Error("enough") });
+  expect(await thrown(() => file.writeFile(parts, { signal: controller.signal }))).toMatchObject({
+    code: "ABORT_ERR",
+    cause: new Error("enough"),
+  });
   expect(readFileSync(path, "latin1")).toBe("one ");
 });
 
-test("flush has writeFile and appendFile wait for the storage, where there is one", async () => {
+test("with flush, writeFile() and appendFile() wait until the data is on storage, and a device without storage is no error", async () => {
   using folder = new Folder();
   await using ring = new Ring();
   await using file = await ring.open(folder.write("file", ""), "w");
@@ -179,7 +190,7 @@ test("flush has writeFile and appendFile wait for the storage, where there is on
 });
 
 for (const way of ["detached", "made shorter"])
-  test(`memory that is ${way} while it is written fails the write, and is not left out without a word`, () =>
+  test(`memory that is ${way} during its write fails the write instead of being left out silently`, () =>
     leavingNothing(async () => {
       using ends = pipe();
       await using ring = new Ring();
@@ -190,7 +201,7 @@ for (const way of ["detached", "made shorter"])
         (error: unknown) => error,
       );
       const piece = shared(65536);
-      let readBytes = await ring.read(ends.readFd, piece); // a part of it is on its way
+      let readBytes = await ring.read(ends.readFd, piece); // from here on a part of it is in the pipe
       if (way === "detached") memory.transfer();
       else memory.resize(10);
       let failed = false;
@@ -199,7 +210,7 @@ for (const way of ["detached", "made shorter"])
       });
       while (!failed) readBytes += await Promise.race([ring.read(ends.readFd, piece), end.then(() => 0)]);
       const outcome = await end;
-      // Older kernels take all of it as one request.
+      // On older kernels all of it is one request, which is already in flight.
       if (outcome === "all") for (; readBytes < 2 ** 20; readBytes += await ring.read(ends.readFd, piece));
       else expect(outcome).toMatchObject({ code: "ERR_INVALID_STATE" });
     }));

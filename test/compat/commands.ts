@@ -1,10 +1,20 @@
 /** Runs commands for the compatibility table. */
 
-/** A command's standard output; that it fails throws, with what it said. */
-export async function output(command: readonly string[], env: Readonly<Record<string, string>> = {}, cwd?: string): Promise<string> {
-  const child = Bun.spawn([...command], { env: { ...process.env, ...env }, stdout: "pipe", stderr: "pipe", ...(cwd === undefined ? {} : { cwd }) });
+/** Runs a command and returns its standard output. If it fails, throws an error with its standard error. */
+export async function output(
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  cwd?: string,
+): Promise<string> {
+  const child = Bun.spawn([...command], {
+    env: { ...process.env, ...env },
+    stdout: "pipe",
+    stderr: "pipe",
+    ...(cwd === undefined ? {} : { cwd }),
+  });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-  if ((await child.exited) !== 0) throw new Error(`compat: ${command.join(" ")} exited with ${child.exitCode}:\n${stderr.trim()}`);
+  if ((await child.exited) !== 0)
+    throw new Error(`compat: ${command.join(" ")} exited with ${child.exitCode}:\n${stderr.trim()}`);
   return stdout;
 }
 
@@ -15,10 +25,21 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.exit(1);
   });
 
-/** All that a command prints, whatever it exits with; killed, and its children with it, after `limitMs`. */
-export async function session(command: readonly string[], env: Readonly<Record<string, string>>, limitMs: number): Promise<string> {
+/**
+ * Runs a command and returns everything that it prints, whatever its exit code. After `limitMs` the command and its
+ * children are killed.
+ */
+export async function session(
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+  limitMs: number,
+): Promise<string> {
   const seconds = String(Math.ceil(limitMs / 1000));
-  const child = Bun.spawn(["timeout", "--signal=KILL", seconds, "sh", "-c", 'exec "$@" 2>&1', "sh", ...command], { env, stdin: "ignore", stdout: "pipe" });
+  const child = Bun.spawn(["timeout", "--signal=KILL", seconds, "sh", "-c", 'exec "$@" 2>&1', "sh", ...command], {
+    env,
+    stdin: "ignore",
+    stdout: "pipe",
+  });
   running.add(child);
   const printed = await child.stdout.text();
   running.delete(child);

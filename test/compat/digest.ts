@@ -1,4 +1,4 @@
-/** A file's digest as the example defines it, by node:crypto. */
+/** A file's digest as examples/checksum.ts defines it, computed with node:crypto. */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -7,7 +7,7 @@ const chunkBytes = 2 ** 20;
 const root = new URL("../../", import.meta.url).pathname;
 const known = new Map<string, string>();
 
-/** The SHA-256 over the SHA-256s of the file's chunks. A relative path is the repository's. */
+/** The SHA-256 of the SHA-256s of the file's chunks. A relative path is relative to the repository. */
 export function digestOf(path: string): string {
   const file = resolve(root, path);
   let digest = known.get(file);

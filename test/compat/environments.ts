@@ -1,4 +1,4 @@
-/** The environments of the compatibility table: what each is made of, and how the tests run there. */
+/** The environments of the compatibility table: what each consists of, and how the tests run there. */
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { session } from "./commands.ts";
@@ -9,17 +9,17 @@ import { copyPackage, makeRoot, packageFolder } from "./root.ts";
 /** One row of the table. */
 export interface Environment {
   readonly name: string;
-  /** "all" tests, or those of the library where it is refused with this error's code. */
+  /** "all" tests, or test/refused/ for an environment that refuses the library with this error code. */
   readonly suite: "all" | "EPERM" | "ENOSYS" | "ENOENT" | "EOPNOTSUPP";
-  /** The bun that runs there, on this machine: what the example hashes. */
+  /** The path on this machine of the bun that runs there. The example hashes this file. */
   readonly bun: string;
-  /** Runs session.sh there, in a folder of its own; returns what it printed. */
+  /** Runs session.sh there, with an empty folder to use, and returns everything that it printed. */
   run(folder: string): Promise<string>;
 }
 
-/** The oldest Bun that works: engines in package.json says so as well. */
+/** The oldest Bun that works, as in `engines` of package.json. */
 const oldestBun = "1.4.0";
-/** The newest that does not. */
+/** The newest Bun that does not work. */
 const tooOldBun = "1.3.14";
 const limitMs = 15 * 60_000;
 
@@ -28,24 +28,42 @@ const under = new URL("../programs/under.ts", import.meta.url).pathname;
 /** The Bun of package.json. */
 const ownBun = process.execPath;
 
-/** Of sessions on this kernel. `npm test` has repeated there, in full, what is repeated. */
+/**
+ * The environment variables of sessions on this machine's kernel. They repeat less, because `npm test` runs all
+ * repetitions there.
+ */
 function environment(more: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", NO_COLOR: "1", BUN_URING_TEST_EFFORT: "0.2", ...more };
+  return {
+    PATH: process.env["PATH"] ?? "",
+    HOME: process.env["HOME"] ?? "",
+    NO_COLOR: "1",
+    BUN_URING_TEST_EFFORT: "0.2",
+    ...more,
+  };
 }
 
-/** The tests on this machine's kernel, in the repository as it is. */
-function here(name: string, suite: Environment["suite"], options: { bun?: string; libraries?: string; under?: readonly string[] } = {}): Environment {
+/** Runs the tests on this machine's kernel, in the repository itself. */
+function here(
+  name: string,
+  suite: Environment["suite"],
+  options: { bun?: string; libraries?: string; under?: readonly string[] } = {},
+): Environment {
   const { bun = ownBun, libraries, under: restrictions } = options;
   const restricted = restrictions === undefined ? [] : [ownBun, under, ...restrictions, "--"];
   return {
     name,
     suite,
     bun,
-    run: () => session([...restricted, "sh", sessionScript, bun, suite], environment(libraries === undefined ? {} : { LD_LIBRARY_PATH: libraries }), limitMs),
+    run: () =>
+      session(
+        [...restricted, "sh", sessionScript, bun, suite],
+        environment(libraries === undefined ? {} : { LD_LIBRARY_PATH: libraries }),
+        limitMs,
+      ),
   };
 }
 
-/** The tests in a virtual machine. */
+/** Runs the tests in a virtual machine. */
 function machine(
   name: string,
   debian: Debian,
@@ -69,8 +87,13 @@ function machine(
   };
 }
 
-/** The tests in a root folder that has nothing but what they need. */
-function slimRoot(name: string, debian: Debian, liburing: string | undefined, suite: Environment["suite"]): Environment {
+/** Runs the tests in a root folder that has nothing but what they need. */
+function slimRoot(
+  name: string,
+  debian: Debian,
+  liburing: string | undefined,
+  suite: Environment["suite"],
+): Environment {
   return {
     name,
     suite,
@@ -80,12 +103,16 @@ function slimRoot(name: string, debian: Debian, liburing: string | undefined, su
       await makeRoot(root, debian, ownBun, "amd64", liburing);
       const enter = `for name in dev proc sys; do mount --rbind "/$name" "$1/$name" || exit; done
 exec chroot "$1" /usr/bin/busybox sh -c '/usr/bin/busybox --install -s /usr/bin; exec sh ${packageFolder}/test/compat/session.sh /usr/bin/bun ${suite}'`;
-      return session(["unshare", "--mount", "sh", "-c", enter, "sh", root], environment({ PATH: "/usr/bin:/usr/sbin:/bin:/sbin", TMPDIR: "/tmp" }), limitMs);
+      return session(
+        ["unshare", "--mount", "sh", "-c", enter, "sh", root],
+        environment({ PATH: "/usr/bin:/usr/sbin:/bin:/sbin", TMPDIR: "/tmp" }),
+        limitMs,
+      );
     },
   };
 }
 
-/** The tests as a user who is nobody, and may lock what users may by default. */
+/** Runs the tests as an unprivileged user who may lock 8 MiB, the default. */
 function ordinaryUser(name: string): Environment {
   return {
     name,
@@ -103,16 +130,24 @@ function ordinaryUser(name: string): Environment {
       chmodSync(bun, 0o755);
       const script = join(copy, "test/compat/session.sh");
       const restrictions = ["--user", String(2 ** 20 + process.pid), "--memlock-bytes", String(8 * 2 ** 20), "--"];
-      return session([ownBun, under, ...restrictions, "sh", script, bun, "all"], environment({ HOME: home, TMPDIR: home }), limitMs);
+      return session(
+        [ownBun, under, ...restrictions, "sh", script, bun, "all"],
+        environment({ HOME: home, TMPDIR: home }),
+        limitMs,
+      );
     },
   };
 }
 
-/** All of them, those that take longest first. */
+/** All environments, the slowest first. */
 export async function environments(debian: Debian): Promise<Environment[]> {
-  const libraries = async (release: string) => join(await debian.unpacked("liburing2", "amd64", release), "usr/lib/x86_64-linux-gnu");
+  const libraries = async (release: string) =>
+    join(await debian.unpacked("liburing2", "amd64", release), "usr/lib/x86_64-linux-gnu");
   const image = (which: "oldest" | "newest", version: string, architecture: Architecture) =>
-    debian.find(which, new RegExp(`^linux-image-(${version}\\.[\\w.]*(?:-\\d+)?)(?:\\+deb\\d+)?-cloud-${architecture}$`));
+    debian.find(
+      which,
+      new RegExp(`^linux-image-(${version}\\.[\\w.]*(?:-\\d+)?)(?:\\+deb\\d+)?-cloud-${architecture}$`),
+    );
   const [armBun, oldBun, refusedBun, newestVersion] = await Promise.all([
     bunBinary(Bun.version, "linux-aarch64"),
     bunBinary(oldestBun, "linux-x64"),
@@ -131,8 +166,10 @@ export async function environments(debian: Debian): Promise<Environment[]> {
     here("liburing 2.9", "all", { libraries: await libraries("trixie") }),
     here("liburing, newest", "all", { libraries: await libraries("sid") }),
     here("Bun, oldest", "all", { bun: oldBun }),
-    // Where package.json's is the newest, "this machine" has run it.
-    ...(newestVersion === Bun.version ? [] : [here("Bun, newest", "all", { bun: await bunBinary(newestVersion, "linux-x64") })]),
+    // If package.json has the newest Bun, "this machine" runs it already.
+    ...(newestVersion === Bun.version
+      ? []
+      : [here("Bun, newest", "all", { bun: await bunBinary(newestVersion, "linux-x64") })]),
     slimRoot("slim root", debian, await debian.unpacked("liburing2", "amd64", "trixie"), "all"),
     ordinaryUser("user, 8 MiB memlock"),
     here("refused: seccomp", "EPERM", { under: ["--refuse", "EPERM"] }),

@@ -1,4 +1,6 @@
-/** Virtual machines: a Debian kernel, and a root folder packed into an initramfs on the spot. Processors are emulated. */
+/**
+ * Virtual machines with a Debian kernel, and an initramfs packed from a root folder. Their processors are emulated.
+ */
 import { chmodSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { output, session } from "./commands.ts";
@@ -6,12 +8,13 @@ import type { Architecture, Debian } from "./packages.ts";
 import { packageFolder } from "./root.ts";
 
 const emulators: Readonly<Record<Architecture, readonly string[]>> = {
-  // `max` was unstable, and so were two processors; emulated cmpxchg16b spoils the flags register now and then.
+  // The processor `max` was unstable, and so were two processors. cmpxchg16b is off (-cx16) because the emulated one
+  // sometimes corrupts the flags register.
   amd64: ["qemu-system-x86_64", "-cpu", "Haswell-noTSX,-cx16", "-append", "console=ttyS0 quiet panic=-1"],
   arm64: ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-append", "console=ttyAMA0 quiet panic=-1"],
 };
 
-/** The image of a kernel, of a package linux-image-…; newer ones have it elsewhere. */
+/** The path of the kernel image of a package linux-image-…. Newer ones have it in a package linux-binary-…. */
 export async function kernelImage(debian: Debian, name: string, architecture: Architecture): Promise<string> {
   const image = join(await debian.unpacked(name, architecture), name.replace("linux-image-", "boot/vmlinuz-"));
   if (existsSync(image)) return image;
@@ -19,8 +22,16 @@ export async function kernelImage(debian: Debian, name: string, architecture: Ar
   return join(await debian.unpacked(`linux-binary-${release}`, architecture), `usr/lib/modules/${release}/vmlinuz`);
 }
 
-/** Packs a root folder whose first process mounts what a system has, sets sysctls, runs a command in the package's folder, and powers off. */
-export async function packInitramfs(root: string, file: string, command: string, sysctls: Readonly<Record<string, string>> = {}): Promise<void> {
+/**
+ * Packs a root folder into an initramfs. Its first process mounts the usual file systems, sets sysctls, runs a command
+ * in the package's folder, and powers off.
+ */
+export async function packInitramfs(
+  root: string,
+  file: string,
+  command: string,
+  sysctls: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const init = join(root, "init");
   writeFileSync(
     init,
@@ -47,8 +58,31 @@ poweroff -f
   await output(["sh", "-c", 'cd "$1" && find . | cpio --quiet -o -H newc > "$2"', "sh", root, file]);
 }
 
-/** Boots a kernel; returns what it printed until it powered off. */
-export async function boot(kernel: string, initramfs: string, architecture: Architecture, memoryMib: number, limitMs: number): Promise<string> {
-  const machine = ["-accel", "tcg", "-m", String(memoryMib), "-smp", "1", "-nographic", "-no-reboot", "-nic", "none", "-kernel", kernel, "-initrd", initramfs];
-  return (await session([...emulators[architecture], ...machine], { PATH: process.env["PATH"] ?? "" }, limitMs)).replaceAll("\r", "");
+/** Boots a kernel, and returns everything that it printed until it powered off. */
+export async function boot(
+  kernel: string,
+  initramfs: string,
+  architecture: Architecture,
+  memoryMib: number,
+  limitMs: number,
+): Promise<string> {
+  const machine = [
+    "-accel",
+    "tcg",
+    "-m",
+    String(memoryMib),
+    "-smp",
+    "1",
+    "-nographic",
+    "-no-reboot",
+    "-nic",
+    "none",
+    "-kernel",
+    kernel,
+    "-initrd",
+    initramfs,
+  ];
+  return (
+    await session([...emulators[architecture], ...machine], { PATH: process.env["PATH"] ?? "" }, limitMs)
+  ).replaceAll("\r", "");
 }

@@ -1,22 +1,27 @@
-/** Debian's and npm's packages, of any release and processor, unpacked into a cache outside the repository. */
+/** Packages of Debian and npm, of any release and processor, unpacked into a cache outside the repository. */
 import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { output } from "./commands.ts";
 
 /** Where downloads stay between runs. */
-export const cache = process.env["BUN_URING_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "bun-uring-compat");
+export const cache =
+  process.env["BUN_URING_CACHE"] ??
+  join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "bun-uring-compat");
 
 export type Architecture = "amd64" | "arm64";
 
-const releases: Readonly<Record<Architecture, readonly string[]>> = { amd64: ["bookworm", "trixie", "trixie-backports", "sid"], arm64: ["trixie"] };
+const releases: Readonly<Record<Architecture, readonly string[]>> = {
+  amd64: ["bookworm", "trixie", "trixie-backports", "sid"],
+  arm64: ["trixie"],
+};
 const listsLastMs = 24 * 3600 * 1000;
 
 function exists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Makes a folder at once or not at all: what is there is whole. */
+/** Makes a folder atomically: if it exists, it is complete. */
 async function madeOnce(folder: string, make: (folder: string) => Promise<unknown>): Promise<string> {
   if (exists(folder)) return folder;
   const partial = `${folder}.partial-${process.pid}`;
@@ -27,7 +32,7 @@ async function madeOnce(folder: string, make: (folder: string) => Promise<unknow
   return folder;
 }
 
-/** Debian, with a package index of its own: the machine's stays as it is. */
+/** Debian, with a package index of its own. The machine's index is not changed. */
 export class Debian {
   readonly #env: Readonly<Record<string, string>>;
 
@@ -35,16 +40,27 @@ export class Debian {
     this.#env = { APT_CONFIG: configuration, LC_ALL: "C" };
   }
 
-  /** Fetches the index, once a day, from the mirror that this machine uses. */
+  /** Fetches the index from the mirror that this machine uses, at most once a day. */
   static async open(): Promise<Debian> {
     const apt = join(cache, "apt");
     const lists = join(apt, "lists");
-    for (const folder of [join(lists, "partial"), join(apt, "cache/archives/partial"), join(cache, "debs")]) mkdirSync(folder, { recursive: true });
-    const targets = await output(["apt-get", "indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages"]);
+    for (const folder of [join(lists, "partial"), join(apt, "cache/archives/partial"), join(cache, "debs")])
+      mkdirSync(folder, { recursive: true });
+    const targets = await output([
+      "apt-get",
+      "indextargets",
+      "--format",
+      "$(ORIGIN) $(CODENAME) $(REPO_URI)",
+      "Created-By: Packages",
+    ]);
     const mirror = /^Debian \w+ (\S+)$/m.exec(targets)?.[1];
     if (mirror === undefined)
-      throw new Error("compat: apt-get knows no mirror of Debian; run apt-get update first. The virtual machines are made of Debian's packages.");
-    const sources = Object.entries(releases).flatMap(([architecture, names]) => names.map((name) => `deb [arch=${architecture}] ${mirror} ${name} main\n`));
+      throw new Error(
+        "compat: apt-get knows no mirror of Debian; run apt-get update first. The virtual machines are built from Debian's packages.",
+      );
+    const sources = Object.entries(releases).flatMap(([architecture, names]) =>
+      names.map((name) => `deb [arch=${architecture}] ${mirror} ${name} main\n`),
+    );
     const sourceList = join(apt, "sources.list");
     writeFileSync(sourceList, sources.join(""));
     const configuration = join(apt, "apt.conf");
@@ -73,7 +89,9 @@ export class Debian {
     return debian;
   }
 
-  /** The package whose name has the pattern; of several the oldest or the newest, by the pattern's group. */
+  /**
+   * The package whose name matches the pattern: the oldest or the newest, by the version in the pattern's first group.
+   */
   async find(which: "oldest" | "newest", pattern: RegExp): Promise<string> {
     const names = (await output(["apt-cache", "pkgnames"], this.#env)).split("\n");
     const found = names.flatMap((name) => {
@@ -86,7 +104,7 @@ export class Debian {
     return name;
   }
 
-  /** Unpacks a package; returns the folder. */
+  /** Downloads and unpacks a package. Returns its folder. */
   async unpacked(name: string, architecture: Architecture, release?: string): Promise<string> {
     const wanted = `${name}:${architecture}${release === undefined ? "" : `/${release}`}`;
     const file = /^'\S+' (\S+)/m.exec(await output(["apt-get", "download", "--print-uris", wanted], this.#env))?.[1];
@@ -101,12 +119,12 @@ export class Debian {
   }
 }
 
-/** The newest version of Bun that npm has. */
+/** The newest version of Bun on npm. */
 export async function newestBun(): Promise<string> {
   return (await output(["npm", "view", "bun", "version"])).trim();
 }
 
-/** A Bun from npm; returns the path of its binary. */
+/** Downloads a Bun from npm. Returns the path of its binary. */
 export async function bunBinary(version: string, platform: "linux-x64" | "linux-aarch64"): Promise<string> {
   const folder = await madeOnce(join(cache, "bun", `${version}-${platform}`), async (partial) => {
     await output(["npm", "pack", "--silent", "--pack-destination", partial, `@oven/bun-${platform}@${version}`]);

@@ -1,4 +1,4 @@
-/** Puts the table into the README, between the marks that are there for it. */
+/** Writes the table to the README, between its two comments that mark the place. */
 import { readFileSync, writeFileSync } from "node:fs";
 
 const readme = new URL("../../README.md", import.meta.url).pathname;

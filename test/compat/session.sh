@@ -1,5 +1,6 @@
 #!/bin/sh
-# What runs in each environment, for outcome.ts to read: session.sh BUN all|CODE. CODE is that of the error where io_uring is refused.
+# Runs in each environment, and prints what outcome.ts parses: session.sh BUN all|CODE. CODE is the expected error code
+# in an environment that refuses io_uring.
 bun=$1
 suite=$2
 cd "$(dirname "$0")/../.." || exit 1

@@ -3,7 +3,7 @@ import { markdownTable } from "markdown-table";
 import type { Environment } from "./environments.ts";
 import type { Outcome } from "./outcome.ts";
 
-/** An environment, and what came of it. */
+/** An environment and its outcome. */
 export interface Row {
   readonly environment: Environment;
   readonly outcome: Outcome;
@@ -19,10 +19,17 @@ function cells({ environment, outcome }: Row, hostTotal: number): string[] {
   const { found, passed, total, failures, skipped } = outcome;
   const of = environment.suite === "all" ? hostTotal : total;
   const tests =
-    failures.length > 0 ? `**${failures.length} failed**, ${passed} of ${of}` : `${passed} of ${of}${environment.suite === "all" ? "" : " for refusals"}`;
+    failures.length > 0
+      ? `**${failures.length} failed**, ${passed} of ${of}`
+      : `${passed} of ${of}${environment.suite === "all" ? "" : " for refusals"}`;
   if (found === undefined) return [environment.name, "", "", "", ...capabilities.map(() => ""), tests];
   const { probe, bun, processor } = found;
-  const has = { clone: probe.clone.whole, ranges: probe.clone.ranges, replace: probe.clone.replaceKeepsTail, vectored: probe.opcodes.includes("READV_FIXED") };
+  const has = {
+    clone: probe.clone.whole,
+    ranges: probe.clone.ranges,
+    replace: probe.clone.replaceKeepsTail,
+    vectored: probe.opcodes.includes("READV_FIXED"),
+  };
   return [
     environment.name,
     `${probe.kernel.replace(/[+-].*/, "")}${processor === "x64" ? "" : ` ${processor}`}`,
@@ -33,12 +40,16 @@ function cells({ environment, outcome }: Row, hostTotal: number): string[] {
   ];
 }
 
-/** The table, and below it what the skipped tests of each row need. */
+/** The table, followed by a list of what the skipped tests of each row need. */
 export function tableOf(rows: readonly Row[], hostTotal: number): string {
   const head = ["environment", "kernel", "liburing", "Bun", ...capabilities, "tests"];
   const table = markdownTable([head, ...rows.map((row) => cells(row, hostTotal))]);
   const skips = rows.flatMap(({ environment, outcome }) =>
-    outcome.skipped.size === 0 ? [] : [`- ${environment.name}: ${Array.from(outcome.skipped, ([needs, count]) => `${count} need ${needs}`).join("; ")}`],
+    outcome.skipped.size === 0
+      ? []
+      : [
+          `- ${environment.name}: ${Array.from(outcome.skipped, ([needs, count]) => `${count} need ${needs}`).join("; ")}`,
+        ],
   );
   return `${table}\n\nSkipped for want of a capability:\n\n${skips.join("\n")}\n`;
 }

@@ -1,7 +1,7 @@
 import { test } from "bun:test";
 import { completeLate, leaveOpen } from "./leave-open.ts";
 
-test("is not hit by what the file before left open", async () => {
+test("late writes to the rings of the previous file do not hit this file's memory", async () => {
   await completeLate();
   leaveOpen();
 });

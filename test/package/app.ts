@@ -1,4 +1,7 @@
-/** A program of a user: reads a file here and in two Workers, through one pool, and prints what each has read. Argument: the file. */
+/**
+ * A user's program: it reads a file in the main thread and in two Workers, through one pool, and prints what each has
+ * read. Argument: the file.
+ */
 import { BufferPool, Ring } from "bun-uring";
 
 const [path = import.meta.path] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-/** The package, packed and installed as a user would, in a folder of its own. */
+/** Packs the package, and installs it in a folder of its own as a user would. */
 import { cpSync, mkdirSync, readdirSync, statSync, symlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Folder } from "../support/files.ts";
@@ -6,28 +6,45 @@ import { execute, type Outcome } from "../support/programs.ts";
 
 export const repository = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Runs a command of which nothing is expected but that it succeeds; returns what it printed. */
-export async function succeed(command: readonly string[], options: Parameters<typeof execute>[1] = {}): Promise<string> {
+/** Runs a command, and throws if it fails. Returns its standard output. */
+export async function succeed(
+  command: readonly string[],
+  options: Parameters<typeof execute>[1] = {},
+): Promise<string> {
   const { exitCode, signal, stdout, stderr } = await execute(command, options);
   if (exitCode !== 0) throw new Error(`${command.join(" ")}: exit status ${exitCode ?? signal}\n${stdout}${stderr}`);
   return stdout;
 }
 
-/** Says what a check showed. */
+/** Prints what a check showed. */
 export function show(what: string): void {
   console.log(`  ${what}`);
 }
 
-/** Packs a copy of the repository, for the repository's own package.json changes while npm packs. */
+/**
+ * Packs a copy of the repository, because scripts/pack.sh replaces package.json while npm packs. Returns the tarball.
+ */
 async function pack(folder: string): Promise<string> {
   const copy = `${folder}/repository`;
   mkdirSync(copy);
-  for (const name of ["bin", "c", "lib", "scripts", "package.json", "package-lock.json", "tsconfig.json", "README.md", "CHANGELOG.md", "LICENSE"])
+  for (const name of [
+    "bin",
+    "c",
+    "lib",
+    "scripts",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+  ])
     cpSync(`${repository}${name}`, `${copy}/${name}`, { recursive: true });
   symlinkSync(`${repository}node_modules`, `${copy}/node_modules`);
   const before = await Bun.file(`${copy}/package.json`).text();
   await succeed(["npm", "pack", "--pack-destination", folder], { cwd: copy });
-  if ((await Bun.file(`${copy}/package.json`).text()) !== before) throw new Error("npm pack has left another package.json behind");
+  if ((await Bun.file(`${copy}/package.json`).text()) !== before)
+    throw new Error("npm pack has left another package.json behind");
   const [tarball, ...others] = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
   if (tarball === undefined || others.length > 0) throw new Error(`npm pack made ${others.length + 1} tarballs`);
   return `${folder}/${tarball}`;
@@ -35,15 +52,15 @@ async function pack(folder: string): Promise<string> {
 
 export interface Installed extends Disposable {
   readonly tarball: string;
-  /** The user's folder, which has been empty, and has bun-uring in node_modules now. */
+  /** The user's folder: empty but for bun-uring in node_modules. */
   readonly app: string;
-  /** Where the package is in it. */
+  /** The folder of the installed package in it. */
   readonly path: string;
   /** Runs Bun in the user's folder. */
   bun(...args: readonly string[]): Promise<Outcome>;
 }
 
-/** A folder like that of a user who has never heard of us, and `bun add` of the package. */
+/** Makes a folder like a new user's, and runs `bun add` of the package in it. */
 export async function install(): Promise<Installed> {
   const folder = new Folder();
   try {
@@ -51,7 +68,7 @@ export async function install(): Promise<Installed> {
     const app = `${folder.path}/app`;
     mkdirSync(app);
     folder.write("app/package.json", '{ "private": true, "type": "module" }');
-    folder.write("app/tsconfig.json", "{}"); // or those of the folders above would count
+    folder.write("app/tsconfig.json", "{}"); // otherwise one in a folder above would apply
     await succeed([process.execPath, "add", tarball], { cwd: app });
     return {
       tarball,
@@ -68,6 +85,8 @@ export async function install(): Promise<Installed> {
 
 /** The files below a folder, with their sizes. */
 export function filesOf(folder: string): Map<string, number> {
-  const names = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => statSync(`${folder}/${name}`).isFile());
+  const names = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) =>
+    statSync(`${folder}/${name}`).isFile(),
+  );
   return new Map(names.sort().map((name) => [name, statSync(`${folder}/${name}`).size]));
 }

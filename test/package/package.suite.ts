@@ -1,4 +1,7 @@
-/** The package as a stranger gets it: packed, installed in an empty folder, used, type-checked and bundled there. Run by `npm run test:package`. */
+/**
+ * Tests the package as a new user gets it: packed, installed in an empty folder, and used, type-checked and bundled
+ * there. `npm run test:package` runs them.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import * as library from "bun-uring";
@@ -23,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => installed[Symbol.dispose]());
 
 describe("the package", () => {
-  test("has the library, its declarations, the C shim and the README, nothing else, and takes less than 500 kB", () => {
+  test("contains the library, its declarations, the C shim and the README, and nothing else, in less than 500 kB", () => {
     const files = filesOf(installed.path);
     const bytes = Array.from(files.values()).reduce((sum, size) => sum + size);
     show(`${files.size} files, ${(bytes / 1000).toFixed(1)} kB installed`);
@@ -33,20 +36,36 @@ describe("the package", () => {
     expect(bytes).toBeLessThan(500_000);
   });
 
-  test("has no dependency, and runs nothing when it is installed", async () => {
+  test("has no dependencies, and runs nothing when it is installed", async () => {
     const { dependencies, peerDependencies, scripts } = await Bun.file(`${installed.path}/package.json`).json();
-    expect({ dependencies, peerDependencies, scripts }).toEqual({ dependencies: undefined, peerDependencies: undefined, scripts: undefined });
+    expect({ dependencies, peerDependencies, scripts }).toEqual({
+      dependencies: undefined,
+      peerDependencies: undefined,
+      scripts: undefined,
+    });
     expect(readdirSync(`${app}/node_modules`).filter((name) => !name.startsWith("."))).toEqual(["bun-uring"]);
     show("no dependency, no script");
   });
 
-  test("is clean for publint", async () => {
-    show((await succeed([`${repository}node_modules/.bin/publint`, "run", installed.tarball, "--strict"])).trim().split("\n").at(-1) ?? "");
+  test("passes publint", async () => {
+    show(
+      (await succeed([`${repository}node_modules/.bin/publint`, "run", installed.tarball, "--strict"]))
+        .trim()
+        .split("\n")
+        .at(-1) ?? "",
+    );
   });
 
-  test("is clean for arethetypeswrong but for what a package of ES modules cannot be", async () => {
-    // cjs-resolves-to-esm: require() of Node.js 20 cannot load an ES module; Bun's can, and Bun is what this is for.
-    const command = [`${repository}node_modules/.bin/attw`, installed.tarball, "--ignore-rules", "cjs-resolves-to-esm", "--format", "json"];
+  test("passes arethetypeswrong, except for the rule that a package of ES modules cannot pass", async () => {
+    // cjs-resolves-to-esm: Node.js 20 cannot load an ES module with require(). Bun can, and this package is for Bun.
+    const command = [
+      `${repository}node_modules/.bin/attw`,
+      installed.tarball,
+      "--ignore-rules",
+      "cjs-resolves-to-esm",
+      "--format",
+      "json",
+    ];
     const { analysis } = JSON.parse(await succeed(command));
     const kinds: string[] = analysis.problems.map(({ kind }: { kind: string }) => kind);
     expect(kinds).toEqual(["CJSResolvesToESM"]);
@@ -55,7 +74,7 @@ describe("the package", () => {
 });
 
 describe("under Bun", () => {
-  test("the README's programs run as they stand", async () => {
+  test("the README's programs run unchanged", async () => {
     for (const index of programs.keys()) {
       const { exitCode, stdout, stderr } = await installed.bun(`readme-${index}.ts`);
       expect([exitCode, stderr]).toEqual([0, ""]);
@@ -63,11 +82,15 @@ describe("under Bun", () => {
     }
   });
 
-  test("the bundle has every public name that the sources have, with the same constants", async () => {
-    // Classes and functions differ by their text, which bundling changes.
+  test("the bundle exports the same names as the sources, and constants with the same values", async () => {
+    // Classes and functions are compared by name only, because bundling changes their source text.
     const listed = `Object.entries(all).map(([name, value]) => name + " is " + (typeof value === "function" ? "a function" : JSON.stringify(value))).sort()`;
-    const found: string[] = JSON.parse((await installed.bun("-e", `import * as all from "bun-uring"; console.log(JSON.stringify(${listed}))`)).stdout);
-    const expected = Object.entries(library).map(([name, value]) => `${name} is ${typeof value === "function" ? "a function" : JSON.stringify(value)}`);
+    const found: string[] = JSON.parse(
+      (await installed.bun("-e", `import * as all from "bun-uring"; console.log(JSON.stringify(${listed}))`)).stdout,
+    );
+    const expected = Object.entries(library).map(
+      ([name, value]) => `${name} is ${typeof value === "function" ? "a function" : JSON.stringify(value)}`,
+    );
     const missing = expected.filter((line) => !found.includes(line));
     const added = found.filter((line) => !expected.includes(line));
     expect({ missing, added }).toEqual({ missing: [], added: [] });
@@ -78,13 +101,15 @@ describe("under Bun", () => {
     using folder = new Folder();
     symlinkSync(process.execPath, `${folder.path}/bun`);
     const path = `${folder.path}:${process.env["PATH"]}`;
-    const { works, findings } = JSON.parse(await succeed([`${app}/node_modules/.bin/bun-uring`, "doctor", "--json"], { env: { PATH: path } }));
+    const { works, findings } = JSON.parse(
+      await succeed([`${app}/node_modules/.bin/bun-uring`, "doctor", "--json"], { env: { PATH: path } }),
+    );
     expect(works).toBe(true);
     show(`${findings.length} findings, all of which work`);
   });
 
   for (const platform of ["darwin", "win32"]) {
-    test(`on ${platform} importing is fine, and the first use says what is wrong`, async () => {
+    test(`on ${platform} importing works, and the first use throws an error that says why`, async () => {
       writeFileSync(`${app}/preload.ts`, `Object.defineProperty(process, "platform", { value: "${platform}" });`);
       const program = `import { BufferPool, probe, RawRing, Ring } from "bun-uring";
         console.log("imported");
@@ -94,17 +119,25 @@ describe("under Bun", () => {
         console.log(probe().available, probe().reason.message);`;
       const { stdout, stderr } = await installed.bun("--preload", "./preload.ts", "-e", program);
       const refusal = `EOPNOTSUPP: io_uring is Linux's, and this is ${platform}, io_uring_setup. Use bun-uring on Linux only.`;
-      expect([stderr, ...stdout.trim().split("\n")]).toEqual(["", "imported", ...Array(4).fill(`UringError ${refusal}`), `false ${refusal}`]);
+      expect([stderr, ...stdout.trim().split("\n")]).toEqual([
+        "",
+        "imported",
+        ...Array(4).fill(`UringError ${refusal}`),
+        `false ${refusal}`,
+      ]);
       show(refusal);
     });
   }
 });
 
-describe("under Bun, once more", () => {
-  test("the library's tests of what is public pass with the package", async () => {
+describe("under Bun, with test files in the app", () => {
+  test("the library's tests of public names pass with the package", async () => {
     cpSync(`${repository}test`, `${app}/test`, { recursive: true });
-    for (const name of ["fast-check", "pure-rand"]) symlinkSync(`${repository}node_modules/${name}`, `${app}/node_modules/${name}`);
-    const files = ["raw-ring", "ring", "chains", "file-methods", "hash-file", "stats", "settling", "open-handles"].map((name) => `./test/${name}.test.ts`);
+    for (const name of ["fast-check", "pure-rand"])
+      symlinkSync(`${repository}node_modules/${name}`, `${app}/node_modules/${name}`);
+    const files = ["raw-ring", "ring", "chains", "file-methods", "hash-file", "stats", "settling", "open-handles"].map(
+      (name) => `./test/${name}.test.ts`,
+    );
     const { exitCode, stderr } = await installed.bun("test", "--timeout", "60000", ...files);
     expect(exitCode, stderr).toBe(0);
     show(`${/^ *\d+ pass$/m.exec(stderr)?.[0].trim()}: ${files.length} files`);
@@ -116,8 +149,11 @@ describe("under Node.js", () => {
     for (const [name, use] of Object.entries(uses))
       try { await use(); console.log(name, "works"); } catch (error) { console.log(name, error instanceof UringError, error.code, error.message); }`;
 
-  test("importing every public name is fine, and using one says that it needs Bun", async () => {
-    writeFileSync(`${app}/node.mjs`, `import { ${names.join(", ")} } from "bun-uring";\nconsole.log(constants.IORING_SETUP_DEFER_TASKRUN);\n${use}`);
+  test("importing every public name works, and using one throws an error that says that it needs Bun", async () => {
+    writeFileSync(
+      `${app}/node.mjs`,
+      `import { ${names.join(", ")} } from "bun-uring";\nconsole.log(constants.IORING_SETUP_DEFER_TASKRUN);\n${use}`,
+    );
     const [constant, ...uses] = (await succeed(["node", `${app}/node.mjs`])).trim().split("\n");
     expect(constant).toBe(String(library.constants.IORING_SETUP_DEFER_TASKRUN));
     expect(uses.length).toBe(6);
@@ -128,9 +164,12 @@ describe("under Node.js", () => {
     show(uses[0] ?? "");
   });
 
-  test("so does a bundle of another bundler, and everything else that is not Bun", async () => {
+  test("the same holds in a bundle for another runtime", async () => {
     writeFileSync(`${app}/browser.mjs`, `const { ${names.join(", ")} } = await import("bun-uring");\n${use}`);
-    await succeed([process.execPath, "build", "--target", "node", `${app}/browser.mjs`, "--outfile", `${app}/browser.out.mjs`], { cwd: app });
+    await succeed(
+      [process.execPath, "build", "--target", "node", `${app}/browser.mjs`, "--outfile", `${app}/browser.out.mjs`],
+      { cwd: app },
+    );
     const lines = (await succeed(["node", `${app}/browser.out.mjs`])).trim().split("\n");
     expect(lines.filter((line) => / true EOPNOTSUPP /.test(line)).length).toBe(6);
     show(lines[0] ?? "");
@@ -139,7 +178,11 @@ describe("under Node.js", () => {
 
 describe("for TypeScript", () => {
   const compilers = { 5: "node_modules/typescript/bin/tsc", 7: `${repository}node_modules/typescript/bin/tsc` };
-  const resolutions = { bundler: { module: "preserve", moduleResolution: "bundler" }, node16: { module: "node16" }, nodenext: { module: "nodenext" } };
+  const resolutions = {
+    bundler: { module: "preserve", moduleResolution: "bundler" },
+    node16: { module: "node16" },
+    nodenext: { module: "nodenext" },
+  };
   const strict = {
     strict: true,
     exactOptionalPropertyTypes: true,
@@ -154,40 +197,72 @@ describe("for TypeScript", () => {
     const compilerOptions = { target: "esnext", lib: ["esnext"], ...strict, ...options };
     writeFileSync(
       config,
-      JSON.stringify({ compilerOptions, files: [...programs.keys().map((index) => `readme-${index}.ts`), "app.ts", "app-worker.ts", "names.ts"] }),
+      JSON.stringify({
+        compilerOptions,
+        files: [...programs.keys().map((index) => `readme-${index}.ts`), "app.ts", "app-worker.ts", "names.ts"],
+      }),
     );
     return await succeed([process.execPath, compiler, "-p", config, "--listFiles"], { cwd: app });
   }
 
   beforeAll(async () => {
-    const versions = ["typescript@5.9.3", `bun-types@${devDependencies["bun-types"]}`, `@types/bun@${devDependencies["bun-types"]}`];
+    const versions = [
+      "typescript@5.9.3",
+      `bun-types@${devDependencies["bun-types"]}`,
+      `@types/bun@${devDependencies["bun-types"]}`,
+    ];
     await succeed([process.execPath, "add", "--dev", ...versions], { cwd: app });
-    writeFileSync(`${app}/names.ts`, `import { ${names.join(", ")} } from "bun-uring";\nconsole.log(${names.join(", ")});\n`);
+    writeFileSync(
+      `${app}/names.ts`,
+      `import { ${names.join(", ")} } from "bun-uring";\nconsole.log(${names.join(", ")});\n`,
+    );
   });
 
   for (const [version, compiler] of Object.entries(compilers))
     for (const [resolution, options] of Object.entries(resolutions))
       for (const types of ["bun-types", "bun"])
-        test(`TypeScript ${version}, ${resolution}, ${types === "bun" ? "@types/bun" : types}: the README's programs and all names are right, --strict and without skipLibCheck`, async () => {
-          const files = (await check(compiler, { ...options, types: [types] })).split("\n").filter((line) => line.includes("/node_modules/bun-uring/"));
+        test(`TypeScript ${version}, ${resolution}, ${types === "bun" ? "@types/bun" : types}: the README's programs and all names pass --strict without skipLibCheck`, async () => {
+          const files = (await check(compiler, { ...options, types: [types] }))
+            .split("\n")
+            .filter((line) => line.includes("/node_modules/bun-uring/"));
           expect(files.length).toBeGreaterThan(0);
           expect(files.filter((file) => !file.endsWith(".d.ts"))).toEqual([]);
           show(`no error, ${files.length} files of the package, all of them declarations`);
         });
 
-  test("a wrong use is an error, so the declarations are not all any", async () => {
-    writeFileSync(`${app}/wrong.ts`, 'import { Ring } from "bun-uring";\nconst ring = new Ring({ entries: "many" });\nring.nothing();\n');
-    const command = [process.execPath, compilers[7], "--ignoreConfig", "--strict", "--noEmit", "--module", "preserve", "--types", "bun", "wrong.ts"];
+  test("a wrong use is a type error, so the declarations are not just `any`", async () => {
+    writeFileSync(
+      `${app}/wrong.ts`,
+      'import { Ring } from "bun-uring";\nconst ring = new Ring({ entries: "many" });\nring.nothing();\n',
+    );
+    const command = [
+      process.execPath,
+      compilers[7],
+      "--ignoreConfig",
+      "--strict",
+      "--noEmit",
+      "--module",
+      "preserve",
+      "--types",
+      "bun",
+      "wrong.ts",
+    ];
     const { stdout } = await execute(command, { cwd: app });
     expect(Array.from(stdout.matchAll(/error (TS\d+)/g), ([, code]) => code)).toEqual(["TS2322", "TS2339"]);
     show("TS2322, TS2339");
   });
 
-  test("what sources say of a public name, its declaration says", () => {
-    const declarations = Array.from(filesOf(`${installed.path}/dist`).keys(), (name) => readFileSync(`${installed.path}/dist/${name}`, "utf8")).join("");
+  test("the declarations have the doc comments of the public names", () => {
+    const declarations = Array.from(filesOf(`${installed.path}/dist`).keys(), (name) =>
+      readFileSync(`${installed.path}/dist/${name}`, "utf8"),
+    ).join("");
     const named = names.filter((name) => typeof Reflect.get(library, name) === "function");
-    const undocumented = named.filter((name) => !new RegExp(`\\*/\\nexport declare (class|function) ${name}\\b`).test(declarations));
-    const lost = ["@example", "@throws UringError", "Default 256", "Since Linux"].filter((text) => !declarations.includes(text));
+    const undocumented = named.filter(
+      (name) => !new RegExp(`\\*/\\nexport declare (class|function) ${name}\\b`).test(declarations),
+    );
+    const lost = ["@example", "@throws UringError", "Default 256", "Since Linux"].filter(
+      (text) => !declarations.includes(text),
+    );
     expect({ undocumented, lost }).toEqual({ undocumented: [], lost: [] });
     show(`doc comments of ${named.length} classes and functions`);
   });
@@ -203,13 +278,30 @@ describe("bundled", () => {
   };
 
   for (const [name, options] of Object.entries(kinds)) {
-    test(`${name}: a program with a pool, a ring and Workers runs in another folder, without the package, and leaves nothing behind`, async () => {
+    test(`${name}: a program with a pool, a ring and Workers runs in another folder without the package, and leaves no temporary files`, async () => {
       using elsewhere = new Folder();
       const isCompiled = options.includes("--compile");
       const built = `${elsewhere.path}/built`;
-      // Where it is not compiled, Bun leaves the Worker's name as it is.
-      writeFileSync(`${app}/bundled.ts`, readFileSync(`${app}/app.ts`, "utf8").replace("./app-worker.ts", isCompiled ? "./app-worker.ts" : "./app-worker.js"));
-      await succeed([process.execPath, "build", ...options, "./bundled.ts", "./app-worker.ts", isCompiled ? "--outfile" : "--outdir", built], { cwd: app });
+      // Without --compile, Bun does not rewrite the Worker's file name.
+      writeFileSync(
+        `${app}/bundled.ts`,
+        readFileSync(`${app}/app.ts`, "utf8").replace(
+          "./app-worker.ts",
+          isCompiled ? "./app-worker.ts" : "./app-worker.js",
+        ),
+      );
+      await succeed(
+        [
+          process.execPath,
+          "build",
+          ...options,
+          "./bundled.ts",
+          "./app-worker.ts",
+          isCompiled ? "--outfile" : "--outdir",
+          built,
+        ],
+        { cwd: app },
+      );
       const file = elsewhere.write("file", text);
       const temporary = `${elsewhere.path}/temporary`;
       mkdirSync(temporary);
@@ -223,18 +315,25 @@ describe("bundled", () => {
       } finally {
         renameSync(`${app}.away`, app);
       }
-      expect(readdirSync(temporary).filter((entry) => !entry.startsWith("bun-cc-"))).toEqual([]); // bun:ffi's own headers, which it keeps
+      // bun:ffi keeps its own headers in bun-cc-….
+      expect(readdirSync(temporary).filter((entry) => !entry.startsWith("bun-cc-"))).toEqual([]);
       show(
         `${Bun.file(command.at(-1) ?? "").size} bytes, read ${text.length} bytes three times, without the package and also without a folder for temporary files`,
       );
     });
   }
 
-  test("bun build --format cjs: takes no shim from where the package was when that was done", async () => {
+  test("bun build --format cjs: the bundle does not use the shim in the folder where the package was", async () => {
     using elsewhere = new Folder();
-    writeFileSync(`${app}/common.ts`, 'import { Ring } from "bun-uring";\nconst ring = new Ring();\nvoid ring.close().then(() => console.log("closed"));\n');
+    writeFileSync(
+      `${app}/common.ts`,
+      'import { Ring } from "bun-uring";\nconst ring = new Ring();\nvoid ring.close().then(() => console.log("closed"));\n',
+    );
     const built = `${elsewhere.path}/built.cjs`;
-    await succeed([process.execPath, "build", "--target", "bun", "--format", "cjs", "./common.ts", "--outfile", built], { cwd: app });
+    await succeed(
+      [process.execPath, "build", "--target", "bun", "--format", "cjs", "./common.ts", "--outfile", built],
+      { cwd: app },
+    );
     const shim = `${installed.path}/c/shim.c`;
     const before = readFileSync(shim);
     writeFileSync(shim, "#error somebody else has written this");

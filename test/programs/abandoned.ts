@@ -1,4 +1,7 @@
-/** Drops rings and files that were never closed, some with an operation in flight; prints what is left of them at the end. */
+/**
+ * Drops rings and files without closing them, some with an operation in flight. Prints how many rings, files and slots
+ * are left after the garbage collections.
+ */
 import { writeSync } from "node:fs";
 import { BufferPool, Ring, type RingFile, trackHandles } from "bun-uring";
 import { collect } from "../support/collect.ts";
@@ -34,7 +37,8 @@ for (let ring = 0; ring < 20; ring++) await dropIdle();
 const read = dropBusy();
 const file = await keepFile();
 await collect(() => ringFds() - poolRings <= 2);
-console.log(`left: ${ringFds() - poolRings} rings, ${fdsOf(import.meta.path)} files`); // the busy one, and the one whose file is used
+// Left are the busy ring and the ring whose file is still in use.
+console.log(`left: ${ringFds() - poolRings} rings, ${fdsOf(import.meta.path)} files`);
 console.log(`a file kept its ring: ${(await file.readFile("utf8")).length > 0}`);
 writeSync(ends.writeFd, "x");
 console.log(await read);

@@ -1,6 +1,7 @@
 /**
- * Reads its standard input to the end by a RawRing, waiting in the kernel for each part: blocked-reader.ts KIND. Prints "waiting", "interrupted" when a wait has ended
- * before anything came, and the digest of all that was read.
+ * Reads its standard input to the end through a RawRing, and waits in the kernel for each part: blocked-reader.ts KIND.
+ * Prints "waiting" at the start, "interrupted" the first time that a wait ends before anything has completed, and
+ * finally the digest of everything that it read.
  */
 import { RawRing } from "bun-uring";
 import { completions, kinds, shared } from "../support/rings.ts";

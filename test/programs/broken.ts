@@ -1,4 +1,8 @@
-/** Has the kernel take nothing of a ring any more, while a thread has one of a chain: broken.ts HELD GOOD, files of a FUSE file system. Prints what becomes of each operation. */
+/**
+ * Closes a ring's descriptor, so that the kernel accepts no more requests from the ring, while another thread executes
+ * one operation of a chain: broken.ts HELD GOOD. Both are files of a FUSE file system. Prints how each operation
+ * settles.
+ */
 import { closeSync } from "node:fs";
 import { openHandles, Ring, trackHandles } from "bun-uring";
 import { shared } from "../support/rings.ts";

@@ -1,6 +1,7 @@
 /**
- * Reads a file of numbered words, in every way at once, while timeouts run and aborts end what else would not: busy.ts PATH ROUNDS. Prints "round N" after each
- * round, waits for SIGUSR1 before the last one, and prints in the end how much of it went right.
+ * Reads a file of numbered words in every way at once, while timeouts run and aborts end reads that would otherwise
+ * never complete: busy.ts PATH ROUNDS. Prints "round N" after each round, waits for SIGUSR1 before the last round, and
+ * finally prints how many operations of each kind went right, and what is left.
  */
 import { BufferPool, RawRing, Ring, type RingFile } from "bun-uring";
 import { numbered } from "../support/content.ts";
@@ -53,7 +54,8 @@ async function pass(): Promise<void> {
 function readPolled(fd: number): void {
   memory.fill(0xff);
   const part = (index: number) => memory.subarray(index * partBytes, (index + 1) * partBytes);
-  for (let index = 0; index < parts; index++) whenRoom(polled, () => polled.prepReadFixed(fd, part(index), index * partBytes, 0, index));
+  for (let index = 0; index < parts; index++)
+    whenRoom(polled, () => polled.prepReadFixed(fd, part(index), index * partBytes, 0, index));
   for (const [index] of waitFor(polled, parts)) check(part(index), index);
 }
 
@@ -65,7 +67,7 @@ for (let round = 1; round <= Number(rounds); round++) {
   await Promise.all(all);
   console.log(`round ${round}`);
 }
-while (ring.inFlight > 0) await new Promise(setImmediate); // of what was aborted the kernel may not be done
+while (ring.inFlight > 0) await new Promise(setImmediate); // the kernel may not be done with aborted requests
 const left = { inFlight: ring.inFlight, available: pool.available };
 await ring.close();
 polled.close();

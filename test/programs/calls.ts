@@ -1,6 +1,8 @@
 /**
- * Has Workers that share pools make random calls, sequence after sequence, and looks at what is left after each. Arguments: a seed, how many calls, a file to note
- * each sequence in before it runs. Or "replay" instead of how many: runs what the file has. Prints what it has measured; or, as its error, the shortest failure found.
+ * Has Workers that share pools make random calls, sequence after sequence, and checks after each sequence that nothing
+ * is left. Arguments: a seed, the number of calls, and a file to which each sequence is written before it runs. With
+ * "replay" instead of a number it runs the sequence in the file. Prints what it measured, or fails with the shortest
+ * failing sequence as its error.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { BufferPool, type SlotToken } from "bun-uring";
@@ -30,13 +32,18 @@ const knownBytes = 65536;
 
 using _workers = await bundleWorkers("caller");
 using folder = new Folder();
-const knownPath = folder.write("known", new Uint8Array(Uint32Array.from({ length: knownBytes / 4 }, (_, word) => word).buffer));
+const knownPath = folder.write(
+  "known",
+  new Uint8Array(Uint32Array.from({ length: knownBytes / 4 }, (_, word) => word).buffer),
+);
 const knownFd = openSync(knownPath, "r");
 using ends = sockets();
 let workers: TestWorker<CallerNews>[] = [];
 const found = { calls: 0, sequences: 0, tokens: 0, outcomes: {} as Record<string, number> };
 
-/** The news of one Worker, up to how it went; what it shares goes to another. */
+/**
+ * Receives the messages of one Worker until its sequence ends, and forwards each handle and token to another Worker.
+ */
 async function listen(index: number, tokens: SlotToken[]): Promise<readonly string[]> {
   for (let others = index; ; ) {
     const worker = workers[index];
@@ -44,8 +51,12 @@ async function listen(index: number, tokens: SlotToken[]): Promise<readonly stri
     const news = await worker.answer();
     if ("faults" in news) {
       found.calls += news.calls;
-      for (const [outcome, count] of Object.entries(news.outcomes)) found.outcomes[outcome] = (found.outcomes[outcome] ?? 0) + count;
-      return news.faults.map((fault, number) => `Worker ${index}: ${fault}${number === 0 ? `, after\n    ${news.trace.join("\n    ")}` : ""}`);
+      for (const [outcome, count] of Object.entries(news.outcomes))
+        found.outcomes[outcome] = (found.outcomes[outcome] ?? 0) + count;
+      return news.faults.map(
+        (fault, number) =>
+          `Worker ${index}: ${fault}${number === 0 ? `, after\n    ${news.trace.join("\n    ")}` : ""}`,
+      );
     }
     others = (others + 1) % threads;
     if (others === index) others = (others + 1) % threads;
@@ -56,7 +67,7 @@ async function listen(index: number, tokens: SlotToken[]): Promise<readonly stri
 
 const held = () => `${ringFds()} rings, ${openFds()} descriptors, ${pinnedKb()} kB pinned`;
 
-/** Runs a sequence in each Worker. Returns what is wrong. */
+/** Runs one sequence in each Worker. Returns the faults found. */
 async function run(steps: readonly (readonly Step[])[]): Promise<string[]> {
   if (!isReplay) writeFileSync(note, JSON.stringify(steps));
   if (workers.length === 0) workers = Array.from({ length: threads }, () => new TestWorker<CallerNews>("caller"));
@@ -85,12 +96,14 @@ async function run(steps: readonly (readonly Step[])[]): Promise<string[]> {
         try {
           pool.receive(token).release();
         } catch {
-          // Used, or of another pool.
+          // The token was used already, or belongs to the other pool.
         }
       }
       const { available, count, held: own, inTransit, othersAttached } = pool.stats();
-      if (available !== count) faults.push(`${available} of ${count} slots are free, ${own} held, ${inTransit} in transit`);
-      if (othersAttached !== 0) faults.push(`${othersAttached} others have a pool that all have closed`);
+      if (available !== count)
+        faults.push(`${available} of ${count} slots are free, ${own} held, ${inTransit} in transit`);
+      if (othersAttached !== 0)
+        faults.push(`${othersAttached} others are attached to a pool that all Workers have closed`);
     }
     return faults;
   } finally {
@@ -110,7 +123,7 @@ async function check(steps: readonly (readonly Step[])[]): Promise<void> {
   }
   if (before !== "" && now !== before) faults.push(`left: ${now}, not ${before}`);
   if (faults.length === 0) return;
-  // Those that have failed may have anything in flight: the next ones begin anew.
+  // After a failure the Workers may have anything in flight: the next sequence starts new Workers.
   await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
   before = "";
   throw new Error(faults.join("\n"));
@@ -118,7 +131,7 @@ async function check(steps: readonly (readonly Step[])[]): Promise<void> {
 
 async function warmUp(): Promise<void> {
   await run([]);
-  await Bun.sleep(200); // whatever the Workers open for their own use is open
+  await Bun.sleep(200); // by then Bun has opened what each Worker needs for itself
   before = held();
 }
 
@@ -130,7 +143,13 @@ if (isReplay) {
       if (before === "") await warmUp();
       await check(steps);
     });
-    await fc.assert(property, { seed: (seed + round) | 0, numRuns: 20, endOnFailure: false, interruptAfterTimeLimit: 60_000, markInterruptAsFailure: true });
+    await fc.assert(property, {
+      seed: (seed + round) | 0,
+      numRuns: 20,
+      endOnFailure: false,
+      interruptAfterTimeLimit: 60_000,
+      markInterruptAsFailure: true,
+    });
   }
 }
 closeSync(knownFd);

@@ -1,4 +1,7 @@
-/** In a control group of 256 MiB: makes pools, and prints what came of each. Arguments: MiB of a file to fill the page cache with first, then MiB of a pool each. */
+/**
+ * Runs in a control group with a limit of 256 MiB, makes pools, and prints the outcome of each. Arguments: the size in
+ * MiB of a file that fills the page cache first, then the size in MiB of each pool.
+ */
 import { fsyncSync, openSync } from "node:fs";
 import { BufferPool, UringError } from "bun-uring";
 import { Folder } from "../support/files.ts";
@@ -7,7 +10,10 @@ const [fileMiB = 0, ...poolsMiB] = process.argv.slice(2).map(Number);
 using folder = new Folder();
 fsyncSync(openSync(folder.write("file", new Uint8Array(fileMiB * 2 ** 20)), "r"));
 for (const count of poolsMiB) {
-  const makers = { sync: () => new BufferPool({ count, size: 2 ** 20 }), async: () => BufferPool.create({ count, size: 2 ** 20 }) };
+  const makers = {
+    sync: () => new BufferPool({ count, size: 2 ** 20 }),
+    async: () => BufferPool.create({ count, size: 2 ** 20 }),
+  };
   for (const [name, make] of Object.entries(makers)) {
     try {
       using pool = await make();

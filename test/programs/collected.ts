@@ -1,9 +1,9 @@
-/** Reads a file through a pool and a clone, with a full garbage collection between any two steps. */
+/** Reads a file through a pool and through a clone, with a full garbage collection between any two steps. */
 import { readFileSync } from "node:fs";
 import { BufferPool, probe, RawRing, Ring } from "bun-uring";
 import { times } from "../support/effort.ts";
 
-const parts = 8 * times(32); // by each of the two paths
+const parts = 8 * times(32); // read by Ring, and as many by RawRing
 const path = process.execPath;
 const expected = readFileSync(path).subarray(0, 2 * parts * 4096);
 
@@ -23,14 +23,15 @@ for (let part = 0; part < parts; part += 8) {
     const read = ring.readFixed(file, buffer, { position });
     if (index === 0) step(undefined);
     const bytesRead = await read;
-    if (Buffer.compare(buffer.bytes.subarray(0, bytesRead), expected.subarray(position, position + 4096)) === 0) right++;
+    if (Buffer.compare(buffer.bytes.subarray(0, bytesRead), expected.subarray(position, position + 4096)) === 0)
+      right++;
     buffer.release();
   });
   step(undefined);
   await Promise.all(reads);
 }
 
-// The raw path: the buffers' only other reference is the ring's own.
+// RawRing: here nothing but the ring references the buffers that are registered first.
 const raw = step(new RawRing({ entries: 8 }));
 const clone = step(new RawRing({ entries: 8 }));
 step(raw.registerBuffers(Array.from({ length: 8 }, () => step(new SharedArrayBuffer(4096)))));
@@ -44,12 +45,17 @@ if (probe().clone.whole) {
 const pages = Array.from({ length: 8 }, () => new Uint8Array(new SharedArrayBuffer(4096)));
 step(clone.registerBuffers(pages));
 for (let part = parts; part < 2 * parts; part += 8) {
-  for (const [index, page] of pages.entries()) step(clone.prepReadFixed(file.fd, page, (part + index) * 4096, index, index));
+  for (const [index, page] of pages.entries())
+    step(clone.prepReadFixed(file.fd, page, (part + index) * 4096, index, index));
   step(clone.submitAndWait(8));
   clone.forEachCompletion((index, result) => {
     step(undefined);
     const position = (part + index) * 4096;
-    if (result === 4096 && Buffer.compare(pages[index] ?? new Uint8Array(0), expected.subarray(position, position + 4096)) === 0) right++;
+    if (
+      result === 4096 &&
+      Buffer.compare(pages[index] ?? new Uint8Array(0), expected.subarray(position, position + 4096)) === 0
+    )
+      right++;
   });
 }
 step(clone.close());

@@ -1,7 +1,8 @@
 /**
- * Copies files of several permissions, with copyFile and with cp, to new and to old destinations. Arguments: an empty folder that anybody may write to. As root it
- * makes the files, then becomes an ordinary user where the second argument says so. Prints one line a copy: permissions of the source, of the old destination,
- * of both copies, and how ours was made.
+ * Copies files of several permissions, with copyFile and with cp, to new and to existing destinations. Arguments: an
+ * empty folder that anybody may write to, and optionally "user": as root it makes the files, and then becomes an
+ * ordinary user. Prints one line a copy: the permissions of the source, of the existing destination and of both copies,
+ * and how copyFile made its copy.
  */
 import { chmodSync, chownSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { copyFile } from "bun-uring";
@@ -9,11 +10,13 @@ import { becomeUser } from "../support/restrictions.ts";
 
 export interface CopiedModes {
   readonly from: number;
-  /** -1: there was none. */
+  /** Permissions of the existing destination; -1 if there was none. */
   readonly old: number;
+  /** Whether the existing destination belongs to another user. */
   readonly isTheirs: boolean;
+  /** Permissions of copyFile's copy, or its error. */
   readonly ours: number | string;
-  /** Of cp without options. */
+  /** Permissions of the copy of cp without options. */
   readonly cp: number;
   readonly method: string;
   readonly isSame: boolean;

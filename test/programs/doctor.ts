@@ -1,10 +1,13 @@
-/** Diagnoses with few descriptors free, as many as the argument says, and prints what `bun-uring doctor --json` would. */
+/**
+ * Runs the doctor's diagnosis with as few free descriptors as the argument says, and prints what
+ * `bun-uring doctor --json` would print.
+ */
 import { closeSync, openSync } from "node:fs";
 import { diagnose, works } from "../../lib/doctor/doctor.ts";
 import { examine } from "../../lib/doctor/surroundings.ts";
 import { native } from "../../lib/uring/native.ts";
 
-native(); // compiling takes descriptors
+native(); // compiling the shim takes descriptors, so it happens first
 const taken: number[] = [];
 try {
   for (;;) taken.push(openSync("/dev/null", "r"));

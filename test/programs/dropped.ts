@@ -1,4 +1,7 @@
-/** Drops rings and pools that were never closed, with reads in flight; prints how much of their memory was collected, before the reads complete and after. */
+/**
+ * Drops rings and pools without closing them, with reads in flight. Prints which of their memory was garbage-collected
+ * before the reads completed, and which after.
+ */
 import { writeSync } from "node:fs";
 import { BufferPool, probe, RawRing, Ring, trackHandles } from "bun-uring";
 import { collect } from "../support/collect.ts";
@@ -33,7 +36,7 @@ function dropClone(): void {
   ring.submit();
 }
 
-/** Its handle may be on its way to another thread. */
+/** Drops a pool that was shared: its handle may be on its way to another thread. */
 function dropPool(): void {
   const { control, memories } = new BufferPool({ count: 1, size: 4096 }).share();
   for (const memory of [control, ...memories]) registry.register(memory, "memory of a shared pool");
@@ -60,7 +63,7 @@ else dropRawRing("memory of a clone");
 const read = dropRing();
 await collect(() => false, 20);
 console.log(`collected: ${collected.join(", ") || "nothing"}`);
-// Three reads of the pipe wait, in an order that the kernel chooses; of two of them nobody is left to hear.
+// Three reads of the pipe wait, in an order that the kernel chooses. The program can await only one of them.
 for (let write = 0; write < 3; write++) writeSync(ends.writeFd, Buffer.alloc(4096));
 console.log(await read);
 await collect(() => ringFds() === poolRings && collected.length >= 4);

@@ -1,6 +1,7 @@
 /**
- * Makes rings, files, pools, slots and streams, uses them and drops them without close, while garbage is collected all the time. There are fewer slots than
- * rounds want, so it goes on only if what was dropped comes back. Prints what it found and what is left. Arguments: rounds, seed.
+ * Makes rings, files, pools, slots and streams, uses them, and drops them without closing them, under permanent garbage
+ * collection. The rounds need more slots than there are, so the program makes progress only if dropped slots come back.
+ * Prints what it read and what is left. Arguments: rounds, seed.
  */
 import { openSync, writeSync } from "node:fs";
 import { BufferPool, type FixedBuffer, probe, RawRing, Ring, type RingFile, trackHandles } from "bun-uring";
@@ -24,7 +25,7 @@ await using keptRing = new Ring({ pool });
 
 let right = 0;
 let wrong = 0;
-/** Operations that wait for a byte of the socket. */
+/** How many operations were started that wait for a byte from the socket. */
 let waiting = 0;
 let settled = 0;
 
@@ -39,7 +40,7 @@ async function readInto(ring: Ring, file: RingFile | number, buffer: FixedBuffer
   check(buffer.bytes.subarray(0, bytesRead), position);
 }
 
-/** Has an operation wait when the ring, the file and the slot are dropped. */
+/** Starts an operation that is still waiting when the program drops its ring and its slot. */
 async function waitFor(ring: Ring, buffer: FixedBuffer): Promise<void> {
   waiting++;
   const bytesRead = await ring.readFixed(ends.readFd, buffer, { length: 1 });
@@ -91,14 +92,14 @@ const kinds: readonly [() => Promise<unknown> | undefined, ...(() => Promise<unk
     source.registerBuffers([bytes]);
     if (wholeClones) ring.cloneBuffers(source);
     else ring.registerBuffers([bytes]);
-    ring.prepReadFixed(descriptor, bytes, 0, 0, 1); // goes on when everything is dropped
+    ring.prepReadFixed(descriptor, bytes, 0, 0, 1); // may still be in flight when everything is dropped
     ring.submit();
     return undefined;
   },
 ];
 
 let collecting = true;
-/** Collects in each turn of the event loop. */
+/** Collects garbage in each turn of the event loop. Returns how often it did. */
 async function collectAlways(): Promise<number> {
   let collections = 0;
   for (; collecting; collections++) {
@@ -112,7 +113,7 @@ async function someRounds(count: number): Promise<void> {
   for (let round = 0; round < count; round++) await random.pick(kinds)();
 }
 
-/** The first wait for a slot makes an eventfd, which the pool keeps. */
+/** Waits for a slot once: the first wait creates an eventfd, which the pool keeps. */
 async function waitOnce(): Promise<void> {
   const all = Array.from({ length: 16 }, () => pool.tryAcquire());
   const next = pool.acquire();
@@ -122,10 +123,15 @@ async function waitOnce(): Promise<void> {
 
 const eventfdsAtFirst = eventfds();
 await waitOnce();
-// Bun's own duplicate goes some turns after nobody waits any more.
+// Bun closes its own duplicate of the eventfd some turns after the last wait has ended.
 await collect(() => eventfds() === eventfdsAtFirst + 1);
 const before = { rings: ringFds(), eventfds: eventfds(), pinnedKb: pinnedKb() };
-const isBack = () => ringFds() === before.rings && pool.available === 16 && fdsOf(path) === 1 && pinnedKb() === before.pinnedKb && settled === waiting;
+const isBack = () =>
+  ringFds() === before.rings &&
+  pool.available === 16 &&
+  fdsOf(path) === 1 &&
+  pinnedKb() === before.pinnedKb &&
+  settled === waiting;
 
 const collections = collectAlways();
 const lanes = 8;

@@ -1,4 +1,7 @@
-/** Run with few descriptors allowed: uses them all up, then has a ring and a pool wait, and frees them again. */
+/**
+ * Runs with a low limit on descriptors. Uses them all up and prints how each call fails; then waits with a ring and,
+ * after freeing the descriptors, with a pool.
+ */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { BufferPool, copyFile, hashFile, RawRing, Ring, trackHandles, UringError } from "bun-uring";
 import { pipe } from "../support/pipes.ts";
@@ -27,7 +30,7 @@ async function code(act: () => unknown): Promise<string> {
   }
 }
 
-trackHandles(false); // what a call makes all the same is nobody's
+trackHandles(false); // calls that succeed leave things that nobody closes
 takeAll();
 console.log("open:", await code(() => ring.open("/dev/null")));
 console.log("hashFile:", await code(() => hashFile(import.meta.path, { ring, pool })));

@@ -1,6 +1,7 @@
 /**
- * Uses the library first when there are few descriptors left. Arguments: how many, what to do, and "later": after a use that had enough. Prints what came of it,
- * and of the same with enough descriptors afterwards.
+ * Uses the library for the first time when few descriptors are left. Arguments: how many are left, which use to try,
+ * and optionally "later": the first use has enough descriptors, and the second has few. Prints the outcome with few
+ * descriptors, and of the same use with enough descriptors afterwards.
  */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, copyFile, hashFile, Ring, trackHandles, UringError } from "bun-uring";
@@ -28,14 +29,14 @@ async function outcomeOf(use: (() => Promise<unknown>) | undefined): Promise<str
   }
 }
 
-trackHandles(false); // what a call makes all the same is nobody's
+trackHandles(false); // calls that succeed leave things that nobody closes
 if (when === "later") await outcomeOf(uses[what]);
 limitOpenFiles(64);
 const taken: number[] = [];
 try {
   for (;;) taken.push(openSync("/dev/null", "r"));
 } catch {
-  // none is left
+  // No descriptor is left.
 }
 for (const fd of taken.splice(0, Number(left))) closeSync(fd);
 const few = await outcomeOf(uses[what]);

@@ -1,4 +1,7 @@
-/** May open fewer files than a registered file table would have entries; opens as many as it may need, and reads them. */
+/**
+ * Runs with a limit on open files that is lower than the number of entries in a registered file table. Opens 40 files
+ * and reads them.
+ */
 import { Ring } from "bun-uring";
 import { limitOpenFiles } from "../support/restrictions.ts";
 
@@ -7,4 +10,6 @@ const ring = new Ring();
 const files = await Promise.all(Array.from({ length: 40 }, () => ring.open(import.meta.path)));
 const contents = await Promise.all(files.map((file) => file.readFile("utf8")));
 await Promise.all(files.map((file) => file.close()));
-console.log(`${contents.filter((content) => content === contents[0] && content.includes("limitOpenFiles")).length} files read`);
+console.log(
+  `${contents.filter((content) => content === contents[0] && content.includes("limitOpenFiles")).length} files read`,
+);

@@ -1,4 +1,7 @@
-/** Imports the library, then uses it; prints what came of both. Arguments: what to break first, and whether to probe as well. */
+/**
+ * Imports the library, then uses each class, and prints the outcomes. Arguments: what to break before the first use
+ * ("platform"), and "probe" to probe as well.
+ */
 const [breakage, alsoProbe] = process.argv.slice(2);
 
 const bun = await import("bun-uring");

@@ -1,4 +1,8 @@
-/** Drops what it should have closed, each thing named in a comment behind the line that makes it; prints what becomes of it. */
+/**
+ * Drops things that it should have closed, and prints what becomes of them. The argument selects one of the cases
+ * below. test/open-handles.test.ts reads this source: a line that ends in a comment with only a class's name, such as
+ * `// RawRing`, is where an object of that class is made, and reports have to name that line.
+ */
 import { writeSync } from "node:fs";
 import { assertNoOpenHandles, BufferPool, openHandles, RawRing, Ring } from "bun-uring";
 import { collect } from "../support/collect.ts";
@@ -38,7 +42,7 @@ function dropSlot(pool: BufferPool): void {
   pool.tryAcquire()?.bytes.fill(1); // FixedBuffer
 }
 
-/** Waits for the slot that another gives back. */
+/** Drops a slot that was acquired by a wait for another holder's release. */
 async function dropAwaitedSlot(pool: BufferPool): Promise<void> {
   const first = await pool.acquire();
   const second = pool.acquire(); // FixedBuffer
@@ -66,7 +70,7 @@ async function closeAll(): Promise<void> {
   console.log(`${created.available} free, ${openHandles().length} open`);
 }
 
-/** One that is waited for, of which nobody has the pool. */
+/** Waits for a slot of a pool that the program has dropped. */
 function acquireOfDroppedPool(): Promise<string> {
   const pool = new BufferPool({ count: 1, size: 4096 });
   const first = pool.tryAcquire();
@@ -95,7 +99,9 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     await collect(() => ringFds() === before && fdsOf(path) === 0 && pool.available === 1);
     await dropAwaitedSlot(pool);
     await collect(() => pool.available === 1);
-    console.log(`${ringFds() - before} rings, ${fdsOf(path)} files, ${pool.available} free, open: ${openHandles().map(({ kind }) => kind)}`);
+    console.log(
+      `${ringFds() - before} rings, ${fdsOf(path)} files, ${pool.available} free, open: ${openHandles().map(({ kind }) => kind)}`,
+    );
   },
   async "a list"() {
     using _pool = new BufferPool({ count: 1, size: 4096 });
@@ -116,7 +122,8 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     using pool = new BufferPool({ count: 2, size: 4096 });
     await using ring = new Ring({ pool });
     await using file = await ring.open(path);
-    const readFirst = async () => (await file.readable({ pool, zeroCopy: true, depth: 1, length: 1 }).getReader().read()).value;
+    const readFirst = async () =>
+      (await file.readable({ pool, zeroCopy: true, depth: 1, length: 1 }).getReader().read()).value;
     const keepChunk = async () => {
       const chunk = await readFirst();
       await collect(() => pool.available === 2, 30);
@@ -190,7 +197,10 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
         return "nothing";
       } catch (error) {
         const [count] = /^\d+ not closed: /.exec(String(error).slice("Error: ".length)) ?? [];
-        const found = Array.from(String(error).matchAll(/(Ring|RingFile) (?:of|')[^(]*(\(.*?\))/g), ([, kind, fate]) => ({ kind, fate }));
+        const found = Array.from(
+          String(error).matchAll(/(Ring|RingFile) (?:of|')[^(]*(\(.*?\))/g),
+          ([, kind, fate]) => ({ kind, fate }),
+        );
         return `${count}${found
           .map(({ kind }) => kind)
           .sort()

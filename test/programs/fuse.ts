@@ -1,9 +1,11 @@
 /**
- * A FUSE file system whose files fail as their names say: fuse.ts FOLDER [direct] [async], the modes past the page cache (FOPEN_DIRECT_IO) and with several reads of a file at
- * once. Serves until its standard input ends; the line "release" there answers what is held, and what would be.
+ * A FUSE file system whose files fail as their names say: fuse.ts FOLDER [direct] [async]. "direct" bypasses the page
+ * cache (FOPEN_DIRECT_IO); "async" lets the kernel send several reads of a file at once. It serves until its standard
+ * input ends. The line "release" on standard input answers all held requests, and from then on nothing is held.
  *
- * A name is OPERATION-ANSWER or OPERATION-ANSWER-POSITION. OPERATION: read, write, fsync, flush (which close waits for). ANSWER: an errno's name; "held":
- * the right one, once it is released. POSITION: of those from there on. Any other name is a file that is as it should be.
+ * A file's name is OPERATION-ANSWER or OPERATION-ANSWER-POSITION. OPERATION is read, write, fsync, or flush (which
+ * close(2) waits for). ANSWER is the name of an errno, or "held": the right answer, but only after "release". POSITION
+ * limits this to operations at that position or later. A file with any other name behaves normally.
  */
 import { dlopen } from "bun:ffi";
 import { constants, openSync, read, writeSync } from "node:fs";
@@ -31,7 +33,7 @@ const opcodes: Readonly<Record<number, string>> = {
   25: "flush",
   26: "init",
   36: "interrupt",
-  42: "forget", // of several
+  42: "forget", // FUSE_BATCH_FORGET: several nodes
 };
 const FATTR_SIZE = 8;
 const FOPEN_DIRECT_IO = 1;
@@ -46,9 +48,9 @@ interface Node {
   content: Buffer;
 }
 
-/** By their numbers; 1 is the root. */
+/** Nodes by node id; 1 is the root. */
 const nodes: (Node | undefined)[] = [undefined, undefined];
-/** What is to be answered; undefined once all is. */
+/** Answers that are held; undefined after the release. */
 let held: (() => void)[] | undefined = [];
 const [folder = "", ...modes] = process.argv.slice(2);
 const fuse = openSync("/dev/fuse", "r+");
@@ -62,7 +64,7 @@ function reply(unique: bigint, errno: number, body: Uint8Array = Buffer.alloc(0)
   writeSync(fuse, message);
 }
 
-/** struct fuse_attr; `at` the beginning of a larger structure. */
+/** A structure of `sizeBytes` that has a struct fuse_attr at offset `at`. */
 function attributes(sizeBytes: number, at: number, id: number): Buffer {
   const node = nodes[id];
   const body = Buffer.alloc(sizeBytes);
@@ -78,7 +80,7 @@ function lookUp(name: string): number {
   return known === -1 ? nodes.push({ name, content: Buffer.from(numbered(faultyFileBytes)) }) - 1 : known;
 }
 
-/** What the name says of this operation at this position. */
+/** The answer that the file's name gives to this operation at this position. */
 function answerOf({ name }: Node, operation: string, position: number): string | undefined {
   const [named, answer, from = "0"] = name.split("-");
   return named === operation && position >= Number(from) ? answer : undefined;
@@ -96,7 +98,7 @@ function transfer(node: Node, operation: "read" | "write", request: Buffer): Uin
   return written;
 }
 
-/** An answer's body, or a positive errno. */
+/** The body of the answer, or a positive errno. */
 function answer(operation: string | undefined, id: number, request: Buffer): Uint8Array | number {
   const node = nodes[id];
   switch (operation) {
@@ -107,7 +109,7 @@ function answer(operation: string | undefined, id: number, request: Buffer): Uin
       body.writeUInt32LE(largestTransferBytes, 20);
       if (modes.includes("async")) {
         body.writeUInt32LE(FUSE_ASYNC_READ | FUSE_ASYNC_DIO, 12);
-        body.writeUInt16LE(12, 16); // requests in the background
+        body.writeUInt16LE(12, 16); // max_background
         body.writeUInt16LE(9, 18);
       }
       return body;
@@ -121,7 +123,10 @@ function answer(operation: string | undefined, id: number, request: Buffer): Uin
     case "setattr":
       if (node !== undefined && (request.readUInt32LE(requestHeadBytes) & FATTR_SIZE) !== 0) {
         const size = Number(request.readBigUInt64LE(requestHeadBytes + 16));
-        node.content = Buffer.concat([node.content.subarray(0, size), Buffer.alloc(Math.max(0, size - node.content.length))]);
+        node.content = Buffer.concat([
+          node.content.subarray(0, size),
+          Buffer.alloc(Math.max(0, size - node.content.length)),
+        ]);
       }
       return attributes(104, 16, id);
     case "getattr":
@@ -152,7 +157,10 @@ function serve(request: Buffer): void {
   if (operation === "forget" || operation === "interrupt") return;
   const node = nodes[id];
   const isTransfer = operation === "read" || operation === "write";
-  const rule = node && operation && answerOf(node, operation, isTransfer ? Number(request.readBigUInt64LE(requestHeadBytes + 8)) : 0);
+  const rule =
+    node &&
+    operation &&
+    answerOf(node, operation, isTransfer ? Number(request.readBigUInt64LE(requestHeadBytes + 8)) : 0);
   const errno = Object.entries(osConstants.errno).find(([name]) => name === rule)?.[1];
   const finish = () => {
     const given = errno ?? answer(operation, id, request);
@@ -177,7 +185,15 @@ function serveNext(): void {
   });
 }
 
-if (libc.mount(cString("faulty"), cString(folder), cString("fuse"), 0, cString(`fd=${fuse},rootmode=40000,user_id=0,group_id=0`)) !== 0)
+if (
+  libc.mount(
+    cString("faulty"),
+    cString(folder),
+    cString("fuse"),
+    0,
+    cString(`fd=${fuse},rootmode=40000,user_id=0,group_id=0`),
+  ) !== 0
+)
   throw new Error("mount failed");
 console.log("mounted");
 serveNext();

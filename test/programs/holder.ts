@@ -1,4 +1,4 @@
-/** Registers as many bytes as the argument says, and holds them until its standard input ends. */
+/** Registers as many bytes as the argument says, and keeps them registered until its standard input ends. */
 import { RawRing } from "bun-uring";
 
 using ring = new RawRing({ entries: 1 });

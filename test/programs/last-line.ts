@@ -1,4 +1,7 @@
-/** Reads, closes nothing, and comes to its last line. What its argument names is in flight then, or ends it. */
+/**
+ * Reads, closes nothing, and reaches its last line. The argument selects what is in flight at that moment, or what ends
+ * the process.
+ */
 import { spawn } from "node:child_process";
 import { openSync, writeSync } from "node:fs";
 import { BufferPool, Ring, trackHandles } from "bun-uring";
@@ -13,20 +16,29 @@ const ends = pipe();
 const buffer = await pool.acquire();
 const memory = new Uint8Array(new SharedArrayBuffer(4096));
 
-/** Everything that can be: reads that wait, reads of the disk, an open, an acquire. */
+/** Starts everything that can be in flight: reads that wait, reads from the disk, an open, acquires and a timeout. */
 function haveAllInFlight(): void {
-  trackHandles(false); // the file that is opened is nobody's
-  const all = [ring.read(stdin, memory), ring.open("/"), pool.acquire(), BufferPool.create({ count: 4, size: 2 ** 20 }), ring.timeout(60_000)];
+  trackHandles(false); // nobody closes the file that is opened
+  const all = [
+    ring.read(stdin, memory),
+    ring.open("/"),
+    pool.acquire(),
+    BufferPool.create({ count: 4, size: 2 ** 20 }),
+    ring.timeout(60_000),
+  ];
   for (let read = 0; read < 1000; read++) all.push(ring.readFixed(file, buffer, { position: read * 4096 }));
   for (const one of all) one.catch(() => undefined);
 }
 
-/** Started and not awaited: each prints when it has settled. */
+/** What the last line starts without awaiting it. The program prints each when it settles. */
 const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> = {
   nothing: () => undefined,
-  // Another process writes to the pipe: nothing in this one is awake meanwhile.
+  // Another process writes to the pipe, so nothing else keeps this process alive meanwhile.
   "read of a pipe": () => {
-    spawn("sh", ["-c", "sleep 0.2; echo >&3"], { detached: true, stdio: ["ignore", "ignore", "ignore", ends.writeFd] }).unref();
+    spawn("sh", ["-c", "sleep 0.2; echo >&3"], {
+      detached: true,
+      stdio: ["ignore", "ignore", "ignore", ends.writeFd],
+    }).unref();
     return ring.readFixed(ends.readFd, buffer);
   },
   read: () => ring.read(stdin, memory),
@@ -35,7 +47,9 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
   timeout: () => ring.timeout(300),
   "read by a RingFile": async () => (await file.read(Buffer.alloc(100))).bytesRead,
   "more reads than the ring has room for": async () => {
-    const reads = await Promise.all(Array.from({ length: 10_000 }, () => ring.readFixed(file, buffer, { position: 0 })));
+    const reads = await Promise.all(
+      Array.from({ length: 10_000 }, () => ring.readFixed(file, buffer, { position: 0 })),
+    );
     return reads.every((bytesRead) => bytesRead === 4096);
   },
   "one operation after the other": async () => {
@@ -47,8 +61,11 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
     return count;
   },
   "a wait for which no descriptor is left": () => {
-    spawn("sh", ["-c", "sleep 0.2; echo >&3"], { detached: true, stdio: ["ignore", "ignore", "ignore", ends.writeFd] }).unref();
-    const other = new Ring(); // which has not listened yet
+    spawn("sh", ["-c", "sleep 0.2; echo >&3"], {
+      detached: true,
+      stdio: ["ignore", "ignore", "ignore", ends.writeFd],
+    }).unref();
+    const other = new Ring(); // it has not listened for completions yet, which takes a descriptor
     try {
       for (;;) openSync("/dev/null", "r");
     } catch {
@@ -59,7 +76,7 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
     const other = new Ring().unref();
     using folder = new Folder();
     const fd = openSync(folder.write("file", Buffer.alloc(2 ** 24)), "r+");
-    const sync = other.fsync(fd); // which nothing interrupts
+    const sync = other.fsync(fd); // nothing interrupts an fsync
     await Bun.sleep(1);
     await other.close();
     return sync;
@@ -115,13 +132,19 @@ const startedLast: Readonly<Record<string, () => Promise<unknown> | undefined>> 
     const worker = new Worker(new URL("../workers/doomed.ts", import.meta.url).href);
     buffer.release();
     worker.addEventListener("message", () => process.exit(7));
-    worker.postMessage({ pool: pool.share(), path: process.execPath, pipeFd: ends.readFd, ending: "terminate", slots: 1 });
+    worker.postMessage({
+      pool: pool.share(),
+      path: process.execPath,
+      pipeFd: ends.readFd,
+      ending: "terminate",
+      slots: 1,
+    });
     return undefined;
   },
 };
 
 setImmediate(() => writeSync(ends.writeFd, Buffer.alloc(4096)));
-console.log(`read ${await ring.readFixed(ends.readFd, buffer)}`); // waited for, so the wake-up was armed
+console.log(`read ${await ring.readFixed(ends.readFd, buffer)}`); // this has waited, so the ring has listened once
 console.log(`read ${await ring.readFixed(file, buffer, { position: 4096 })}`);
 const last = startedLast[process.argv[2] ?? ""];
 if (last === undefined) throw new Error(`no such thing: ${process.argv[2]}`);

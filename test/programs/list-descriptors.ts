@@ -1,4 +1,4 @@
-/** Writes what its descriptors are to a file: list-descriptors.ts PATH. */
+/** Writes a list of its own descriptors to a file: list-descriptors.ts PATH. */
 import { writeFileSync } from "node:fs";
 import { ownDescriptors } from "../support/identities.ts";
 

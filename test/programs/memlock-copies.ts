@@ -1,6 +1,6 @@
 /**
- * As an ordinary user who may lock 8 MiB, of which a pool has the most: copies and hashes eight files at once, and counts what would stop the event loop.
- * Prints what came of it.
+ * Copies and hashes eight files at once, as an ordinary user who may lock 8 MiB, of which a pool uses most. Counts the
+ * calls that would block the event loop. Prints the results.
  */
 import { readFileSync } from "node:fs";
 import { BufferPool, copyFile, hashFile } from "bun-uring";
@@ -11,15 +11,16 @@ import { becomeUser, limitMemlock } from "../support/restrictions.ts";
 export interface MemlockCopies {
   readonly copied: number;
   readonly hashed: number;
+  /** Calls of Bun.sleepSync. */
   readonly sleeps: number;
-  /** At any moment that was looked at. */
+  /** The most rings at any progress report. */
   readonly mostRings: number;
-  /** More than the pool's, at any such moment. */
+  /** The most pinned memory beyond the pool's, at any progress report. */
   readonly mostPinnedKb: number;
 }
 
 limitMemlock(8 * 2 ** 20);
-becomeUser(2 ** 20 + process.pid); // nobody else's: what a user may lock is counted over all that are theirs
+becomeUser(2 ** 20 + process.pid); // a user of its own: the limit counts all processes of a user
 
 let sleeps = 0;
 const { sleepSync } = Bun;
@@ -43,7 +44,10 @@ const digests = await Promise.all(files.map(({ path }) => hashFile(path, { onPro
 const sha256 = (bytes: Uint8Array) => new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
 console.log(
   JSON.stringify({
-    copied: copies.filter(({ copiedBytes }, index) => files[index]?.content.equals(readFileSync(`${files[index]?.path}-copy`)) && copiedBytes > 0).length,
+    copied: copies.filter(
+      ({ copiedBytes }, index) =>
+        files[index]?.content.equals(readFileSync(`${files[index]?.path}-copy`)) && copiedBytes > 0,
+    ).length,
     hashed: digests.filter((digest, index) => digest === sha256(files[index]?.content ?? Buffer.alloc(0))).length,
     sleeps,
     mostRings,

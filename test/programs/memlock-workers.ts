@@ -1,6 +1,7 @@
 /**
- * As an ordinary user who may lock 8 MiB: has one Worker after the other make a pool of 6 MiB and read into all of it, and terminates it; and in between makes and
- * closes the same itself. Arguments: a seed, and how many rounds. Prints what came of it.
+ * Runs as an ordinary user who may lock 8 MiB. In each round a Worker makes a pool of 6 MiB, reads into all of it, and
+ * is terminated; then the main thread makes and closes such a pool itself. Arguments: a seed, and the number of rounds.
+ * Prints the results.
  */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, Ring } from "bun-uring";
@@ -14,7 +15,7 @@ import { TestWorker } from "../support/workers.ts";
 export interface MemlockFigures {
   readonly terminated: number;
   readonly closed: number;
-  /** While one pool was there, here. */
+  /** The most pinned memory while the main thread had its pool. */
   readonly mostPinnedKb: number;
   readonly left: string;
 }
@@ -22,9 +23,10 @@ export interface MemlockFigures {
 const [seed = 0, rounds = 0] = process.argv.slice(2).map(Number);
 const random = new Random(seed);
 const options = { count: 96, size: 65536 };
-const fd = openSync(process.execPath, directFlags(process.execPath)); // an ordinary user may not see it
+// Opened as root, because an ordinary user may not have access.
+const fd = openSync(process.execPath, directFlags(process.execPath));
 limitMemlock(8 * 2 ** 20);
-becomeUser(2 ** 20 + process.pid); // nobody else's: what a user may lock is counted over all that are theirs
+becomeUser(2 ** 20 + process.pid); // a user of its own: the limit counts all processes of a user
 using _workers = await bundleWorkers("pool-reader");
 
 let mostPinnedKb = 0;
@@ -46,13 +48,15 @@ for (let round = 0; round < rounds; round++) {
   await ring.close();
   pool.close();
   if (round > 0) continue;
-  await Bun.sleep(200); // who has waited stops listening a turn later; and Bun opens some for its own use
+  await Bun.sleep(200); // a wait stops listening one turn later, and Bun opens some descriptors for its own use
   descriptors = openFds();
 }
 const isLeft = () => ringFds() > 0 || openFds() > descriptors || pinnedKb() > 0;
-// Older kernels unpin some time after.
+// Older kernels unpin memory some time after a ring was closed.
 for (let turn = 0; turn < 200 && isLeft(); turn++) await Bun.sleep(10);
-const left = isLeft() ? `${ringFds()} rings, ${openFds()} descriptors (${descriptors} before), ${pinnedKb()} kB pinned` : "";
+const left = isLeft()
+  ? `${ringFds()} rings, ${openFds()} descriptors (${descriptors} before), ${pinnedKb()} kB pinned`
+  : "";
 closeSync(fd);
 console.log(
   JSON.stringify({

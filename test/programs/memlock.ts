@@ -1,4 +1,13 @@
-/** As an ordinary user who may lock 8 MiB: makes a pool of 6 MiB, and rings on it, and prints how each got it. Argument "register": as where nothing can be cloned. "rounds": closes all and begins again, times(200). "raw": registers by hand what is too much, and what is not. "again": rings to the limit, closed, and made again at once. "late": fills the limit with what closed rings have not given back, and waits for it with BufferPool.create. */
+/**
+ * Runs as an ordinary user who may lock 8 MiB. Makes a pool of 6 MiB and rings that use it, and prints how each ring
+ * got the pool's buffers. Argument:
+ * - "register": pretends that the kernel cannot clone buffers.
+ * - "rounds": makes and closes a pool and a ring first, times(200).
+ * - "raw": registers too much, and then not too much, with a RawRing.
+ * - "again": makes rings up to the limit, closes them, and makes them again at once.
+ * - "late": fills the limit with memory that the kernel has not given back yet after rings were closed, and waits for
+ *   that memory with BufferPool.create.
+ */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, RawRing, Ring, UringError } from "bun-uring";
 import { kernel } from "../../lib/uring/kernel.ts";
@@ -9,11 +18,11 @@ import { resultOf, shared } from "../support/rings.ts";
 const found = kernel();
 if (process.argv[2] === "register") Object.assign(found, { cloneAbility: 0 });
 Bun.sleepSync = () => {
-  throw new Error("the event loop would have been stopped");
+  throw new Error("the event loop would have been blocked");
 };
-const fd = openSync(process.execPath, "r"); // an ordinary user may not see it
+const fd = openSync(process.execPath, "r"); // as root, because an ordinary user may not have access
 limitMemlock(8 * 2 ** 20);
-becomeUser(2 ** 20 + process.pid); // nobody else's: what a user may lock is counted over all that are theirs
+becomeUser(2 ** 20 + process.pid); // a user of its own: the limit counts all processes of a user
 
 if (process.argv[2] === "rounds") {
   for (let round = 0; round < times(200); round++) {
@@ -53,7 +62,7 @@ if (process.argv[2] === "raw") {
   process.exit();
 }
 
-/** As many as there can be: 400 at most. */
+/** As many rings as the limit allows, at most 400. */
 function makeRings(): Ring[] {
   const rings: Ring[] = [];
   try {
@@ -109,7 +118,9 @@ try {
 }
 for (const ring of rings) {
   using buffer = await pool.acquire();
-  console.log(JSON.stringify({ bufferSource: ring.bufferSource, read: await ring.readFixed(fd, buffer, { position: 0 }) }));
+  console.log(
+    JSON.stringify({ bufferSource: ring.bufferSource, read: await ring.readFixed(fd, buffer, { position: 0 }) }),
+  );
 }
 for (const ring of rings) await ring.close();
 pool.close();

@@ -1,4 +1,7 @@
-/** Makes pools as root, becomes another user who may lock 8 MiB, and prints what rings and Workers then make of them. Argument: "setuid", "seteuid", or "capset": stays root, without capabilities. */
+/**
+ * Makes pools as root, becomes another user who may lock 8 MiB, and prints how rings here and in a Worker can then use
+ * these pools. Argument: "setuid", "seteuid", or "capset", which stays root but drops all capabilities.
+ */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, Ring, UringError } from "bun-uring";
 import { becomeUser, dropCapabilities, limitMemlock } from "../support/restrictions.ts";
@@ -10,7 +13,7 @@ const second = new BufferPool({ count: 4, size: 65536 });
 const large = new BufferPool({ count: 256, size: 65536 });
 const before = new Ring({ pool: small });
 const worker = new TestWorker<string>("pool-joiner", { handles: [small.share(), second.share()], fd });
-await worker.answer(); // Workers' own files are root's to read
+await worker.answer(); // the Worker's source may be readable only for root, so it is loaded first
 
 limitMemlock(8 * 2 ** 20);
 const id = 2 ** 20 + process.pid;

@@ -1,11 +1,14 @@
-/** Probes where something is in the way, and prints what came of it. Argument "enter": io_uring_enter is refused; a number: so many descriptors are free at first. */
+/**
+ * Probes under a restriction, and prints the outcome. Argument: "enter" refuses io_uring_enter; a number leaves this
+ * many descriptors free for the first probe.
+ */
 import { closeSync, openSync } from "node:fs";
 import { probe } from "bun-uring";
 import { native } from "../../lib/uring/native.ts";
 import { refuseIoUring } from "../support/restrictions.ts";
 
 const [what] = process.argv.slice(2);
-native(); // compiling takes descriptors
+native(); // compiling the shim takes descriptors, so it happens first
 const taken: number[] = [];
 if (what === "enter") {
   refuseIoUring("EPERM", "enter");
@@ -20,4 +23,12 @@ if (what === "enter") {
 const first = probe();
 for (const fd of taken) closeSync(fd);
 const { available, reason, clone } = probe();
-console.log(JSON.stringify({ first: first.reason?.code, available, code: reason?.code, whole: clone.whole, ranges: clone.ranges }));
+console.log(
+  JSON.stringify({
+    first: first.reason?.code,
+    available,
+    code: reason?.code,
+    whole: clone.whole,
+    ranges: clone.ranges,
+  }),
+);

@@ -1,4 +1,4 @@
-/** Makes a ring where that is refused. Argument "catch": catches what is thrown, and goes on. */
+/** Makes a ring on a machine that refuses it. With the argument "catch" it catches the error and goes on. */
 import { RawRing, UringError } from "bun-uring";
 
 try {

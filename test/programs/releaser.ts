@@ -1,4 +1,4 @@
-/** A Worker of last-line.ts: receives a slot, and releases it after the main thread has come to its last line. */
+/** A Worker of last-line.ts: receives a slot, and releases it after the main thread has reached its last line. */
 import { BufferPool, type PoolHandle, type SlotToken } from "bun-uring";
 
 declare const self: Worker;

@@ -1,6 +1,6 @@
 /**
- * Uses the library while globals are replaced, and when they are back: replaced.ts WHAT WHEN FOLDER. The library is loaded `before` they are replaced or `after`. Prints each part that
- * came to its end.
+ * Uses the library while globals are replaced, and again after they are restored: replaced.ts WHAT WHEN FOLDER. WHEN
+ * says whether the library is loaded `before` or `after` the replacement. Prints each part that finished.
  */
 import { writeSync } from "node:fs";
 import { exercise } from "../support/exercise.ts";

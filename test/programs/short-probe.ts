@@ -1,9 +1,12 @@
-/** Probes while 0, 1, 2, … descriptors are left, and then with enough: prints what was found each time, from when io_uring could be used on. */
+/**
+ * Probes while 0, 1 and 2 descriptors are left, and prints the error code of each probe. Then probes with enough
+ * descriptors, and prints what the probe found.
+ */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, probe, RawRing } from "bun-uring";
 import { limitOpenFiles } from "../support/restrictions.ts";
 
-new RawRing().close(); // the shim is there
+new RawRing().close(); // from here on the shim is compiled
 limitOpenFiles(64);
 const taken: number[] = [];
 try {

@@ -1,4 +1,4 @@
-/** Loaded ahead of checksum.ts: truncates a file as soon as its size has been looked at. */
+/** Preloaded for checksum.ts: truncates a file as soon as the program has read its size. */
 
 import { mock } from "bun:test";
 import * as fs from "node:fs";

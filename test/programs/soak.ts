@@ -1,6 +1,7 @@
 /**
- * Mixes all of it for so many seconds, round after round: Workers come and go in every way, rings and pools are made and closed, files written, read, streamed and
- * copied, operations aborted, slots handed over. Between two rounds nothing is in use, and it looks at what is left. Arguments: a seed, and seconds.
+ * Mixes everything for a number of seconds, round after round: Workers start and end in every way, rings and pools are
+ * made and closed, files are written, read, streamed and copied, operations are aborted, and slots are handed over.
+ * Between two rounds nothing is in use, and the program measures what is left. Arguments: a seed, and the seconds.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { BufferPool, copyFile, hashFile, RawRing, Ring } from "bun-uring";
@@ -11,11 +12,20 @@ import { sockets } from "../support/pipes.ts";
 import { Random } from "../support/random.ts";
 import { openFds, pinnedKb, residentKb, ringFds } from "../support/resources.ts";
 import { TestWorker } from "../support/workers.ts";
-import type { Activity, DoomedJob, Ending, SettlerAnswer, SettlerJob, VerifierAnswer, VerifierJob } from "../workers/jobs.ts";
+import type {
+  Activity,
+  DoomedJob,
+  Ending,
+  SettlerAnswer,
+  SettlerJob,
+  VerifierAnswer,
+  VerifierJob,
+} from "../workers/jobs.ts";
 
+/** What the process had after a round. */
 export interface Look {
   readonly seconds: number;
-  /** Workers that had come and gone. */
+  /** How many Workers had started and ended by then. */
   readonly workers: number;
   readonly residentKb: number;
   readonly descriptors: number;
@@ -46,8 +56,11 @@ const knownHash = new Bun.CryptoHasher("sha256").update(known.content).digest("h
 const hashes = BigUint64Array.from({ length: known.content.length / slotBytes }, (_, part) =>
   BigInt(Bun.hash(known.content.subarray(part * slotBytes, (part + 1) * slotBytes))),
 );
-/** Each word of 32 bits is its own number. */
-const numbered = folder.write("numbered", new Uint8Array(Uint32Array.from({ length: 2 ** 16 }, (_, word) => word).buffer));
+/** A file in which each 32-bit word is its own index. */
+const numbered = folder.write(
+  "numbered",
+  new Uint8Array(Uint32Array.from({ length: 2 ** 16 }, (_, word) => word).buffer),
+);
 
 function count(what: string): void {
   done[what] = (done[what] ?? 0) + 1;
@@ -55,12 +68,21 @@ function count(what: string): void {
 
 function must(isRight: boolean, what: string): void {
   count(what);
-  if (!isRight && faults.length < 10) faults.push(`${what} was wrong after ${Math.round((performance.now() - started) / 1000)} s`);
+  if (!isRight && faults.length < 10)
+    faults.push(`${what} was wrong after ${Math.round((performance.now() - started) / 1000)} s`);
 }
 
-/** A Worker that ends in the middle of what it does. */
+/** A Worker that ends in the middle of its work. */
 async function doomed(pool: BufferPool): Promise<void> {
-  const ending: Ending = random.pick(["terminate", "terminate", "terminate", "process.exit", "throw", "fall off", "spin"]);
+  const ending: Ending = random.pick([
+    "terminate",
+    "terminate",
+    "terminate",
+    "process.exit",
+    "throw",
+    "fall off",
+    "spin",
+  ]);
   const activity: Activity = random.pick(["read", "abort", "acquire", "wait", "lock"]);
   const worker = new TestWorker<string>("doomed", {
     pool: pool.share(),
@@ -83,9 +105,11 @@ async function doomed(pool: BufferPool): Promise<void> {
   count(`Workers ended by ${isEarly ? "early terminate" : ending}`);
 }
 
-/** Slots that go to another thread and come back with other content. */
+/** Hands slots to another thread, which hands them back with other content. */
 async function transfers(pool: BufferPool): Promise<void> {
-  const worker = new TestWorker<{ right: boolean; token: Parameters<BufferPool["receive"]>[0] }>("receiver", { attach: pool.share() });
+  const worker = new TestWorker<{ right: boolean; token: Parameters<BufferPool["receive"]>[0] }>("receiver", {
+    attach: pool.share(),
+  });
   workers++;
   for (let round = 0; round < 50; round++) {
     const buffer = await pool.acquire();
@@ -98,14 +122,24 @@ async function transfers(pool: BufferPool): Promise<void> {
   await worker.terminate();
 }
 
-/** Operations of all kinds, a tenth of them aborted. */
+/** A Worker that starts operations of all kinds and aborts a tenth of them. */
 async function settler(pool: BufferPool): Promise<void> {
   const operations = 2000;
-  const job: SettlerJob = { pool: pool.share(), operations, paths: [numbered], directPath: numbered, fileBytes: 2 ** 18, silentFd: ends.readFd };
+  const job: SettlerJob = {
+    pool: pool.share(),
+    operations,
+    paths: [numbered],
+    directPath: numbered,
+    fileBytes: 2 ** 18,
+    silentFd: ends.readFd,
+  };
   const worker = new TestWorker<SettlerAnswer>("settler", job);
   workers++;
   const answer = await worker.answer();
-  must(answer.settledOnce === operations && answer.faults.length === 0 && answer.inFlight.every((left) => left === 0), "thousands of operations settled");
+  must(
+    answer.settledOnce === operations && answer.faults.length === 0 && answer.inFlight.every((left) => left === 0),
+    "thousands of operations settled",
+  );
   if (answer.faults.length > 0) faults.push(...answer.faults.slice(0, 2));
   if (random.below(2) === 0) {
     worker.tell("close");
@@ -115,7 +149,10 @@ async function settler(pool: BufferPool): Promise<void> {
   }
 }
 
-/** A pool, a ring and files of its own, in this thread: written by a stream, read, copied, hashed, some of it aborted. */
+/**
+ * Uses a pool, a ring and files of its own in this thread: writes with a stream, reads, copies, hashes, and aborts some
+ * of that.
+ */
 async function files(lane: number): Promise<void> {
   const path = (name: string) => `${folder.path}/${lane}-${name}`;
   using pool = new BufferPool({ count: 8, size: slotBytes, hugePages: false });
@@ -123,10 +160,12 @@ async function files(lane: number): Promise<void> {
   {
     await using file = await ring.open(path("written"), "w+");
     const writer = file.writable({ pool }).getWriter();
-    for (let part = 0; part < known.content.length; part += 100_000) await writer.write(known.content.subarray(part, part + 100_000));
+    for (let part = 0; part < known.content.length; part += 100_000)
+      await writer.write(known.content.subarray(part, part + 100_000));
     await writer.close();
     const hash = new Bun.CryptoHasher("sha256");
-    for await (const chunk of file.readable({ pool, zeroCopy: random.below(2) === 0, depth: 1 + random.below(6) })) hash.update(chunk);
+    for await (const chunk of file.readable({ pool, zeroCopy: random.below(2) === 0, depth: 1 + random.below(6) }))
+      hash.update(chunk);
     must(hash.digest("hex") === knownHash, "streams");
     const buffer = Buffer.alloc(5000);
     const { bytesRead } = await file.read(buffer, 0, buffer.length, 12_345);
@@ -156,7 +195,7 @@ async function files(lane: number): Promise<void> {
   for (const name of ["written", "copied", "aborted"]) rmSync(path(name), { force: true });
 }
 
-/** Rings that are closed in the middle of reads. */
+/** Closes rings in the middle of reads. */
 async function rings(pool: BufferPool): Promise<void> {
   const ring = new Ring({ pool });
   const file = await ring.open(known.path, directFlags(known.path));
@@ -177,7 +216,7 @@ async function rings(pool: BufferPool): Promise<void> {
   count("rings closed with reads in flight");
 }
 
-/** As long as the round goes on, one after the other. */
+/** Repeats each activity until the round is over, all of them concurrently. */
 async function lanes(until: number, pool: BufferPool): Promise<void> {
   const repeat = async (act: () => Promise<void>) => {
     while (performance.now() < until) await act();
@@ -195,7 +234,12 @@ async function lanes(until: number, pool: BufferPool): Promise<void> {
 
 async function round(): Promise<void> {
   using pool = new BufferPool({ count: 48, size: slotBytes, hugePages: false });
-  const verifier = new TestWorker<VerifierAnswer>("verifier", { pool: pool.share(), path: known.path, hashes, depth: 4 } satisfies VerifierJob);
+  const verifier = new TestWorker<VerifierAnswer>("verifier", {
+    pool: pool.share(),
+    path: known.path,
+    hashes,
+    depth: 4,
+  } satisfies VerifierJob);
   workers++;
   await verifier.answer();
   await lanes(performance.now() + roundMs, pool);
@@ -204,13 +248,17 @@ async function round(): Promise<void> {
   must(wrong === 0 && right > 0, "Workers that verified all the time");
   await verifier.ended;
   const { available, othersAttached, inTransit } = pool.stats();
-  must(available === pool.count && othersAttached === 0 && inTransit === 0, "pools that all have left");
+  must(available === pool.count && othersAttached === 0 && inTransit === 0, "pools that all Workers have left");
 }
 
-/** What is left between rounds. Streams that listened stop in the next turn of the event loop, and older kernels unpin some time after: it waits for the least. */
+/**
+ * Measures what is left between two rounds. Waiters stop listening in the next turn of the event loop, and older
+ * kernels unpin memory some time after a ring was closed, so this waits until it is no more than at the first look.
+ */
 async function look(first: Look | undefined): Promise<Look> {
   const now = () => ({ descriptors: openFds(), rings: ringFds(), pinnedKb: pinnedKb() });
-  const isFlat = () => first === undefined || (openFds() <= first.descriptors && ringFds() <= first.rings && pinnedKb() <= first.pinnedKb);
+  const isFlat = () =>
+    first === undefined || (openFds() <= first.descriptors && ringFds() <= first.rings && pinnedKb() <= first.pinnedKb);
   await Bun.sleep(100);
   for (let turn = 0; turn < 200 && !isFlat(); turn++) await Bun.sleep(10);
   return { seconds: Math.round((performance.now() - started) / 1000), workers, residentKb: residentKb(), ...now() };

@@ -1,6 +1,7 @@
 /**
- * Ends one Worker after the other, several at once, each at a random moment of what it does, and looks at what they leave. Arguments: a seed, how many, and
- * "doomed", or "compiled": Workers that only compile the shim, for comparison. Prints what it has measured.
+ * Starts Workers, several at once, ends each at a random moment of its work, and checks what they leave. Arguments: a
+ * seed, the number of Workers, and their kind: "doomed", or "compiled" for Workers that only compile the shim, as a
+ * baseline. Prints what it measured.
  */
 import { BufferPool } from "bun-uring";
 import { bundleWorkers } from "../support/bundled-workers.ts";
@@ -13,16 +14,19 @@ import { TestWorker } from "../support/workers.ts";
 import type { Activity, DoomedJob, Ending, VerifierAnswer, VerifierJob } from "../workers/jobs.ts";
 
 export interface Terminated {
-  /** How many Workers ended, by what they did or how they ended; "starting": before they said anything. */
+  /** How many Workers ended, by their activity or by how they ended; "starting": before their first message. */
   readonly workers: Readonly<Record<string, number>>;
-  /** How often main and another thread had a slot after waiting for it. */
+  /** How often the main thread, and another thread, got a slot that they had asked for. */
   readonly visits: Readonly<Record<"here" | "elsewhere", number>>;
   readonly verified: VerifierAnswer;
-  /** What Workers left, at every look. */
+  /** What Workers left behind, of all looks; empty if nothing. */
   readonly left: readonly string[];
   readonly available: number;
   readonly residentKb: readonly number[];
-  /** Of memory in RAM, by least squares, the first look apart: that is before everything has been used once. */
+  /**
+   * The growth of memory in RAM, by least squares. The first look is left out, because by then not everything has been
+   * used once.
+   */
   readonly growthKbPerWorker: number;
 }
 
@@ -30,7 +34,7 @@ const [seed = 0, count = 0] = process.argv.slice(2, 4).map(Number);
 const isDoomed = process.argv[4] === "doomed";
 const random = new Random(seed);
 const atOnce = 6;
-/** Workers between two looks. */
+/** The number of Workers between two looks. */
 const stretch = Math.ceil(count / 10);
 const slots = 64;
 
@@ -45,7 +49,7 @@ const hashes = BigUint64Array.from({ length: survivor.content.length / pool.size
 );
 const workers: Record<string, number> = {};
 
-/** Has a slot for a moment, after waiting for it where there is none: here, or in another thread. */
+/** Takes a slot for a moment, here or in another thread, and waits for one if none is free. */
 type Visit = () => Promise<void>;
 const visits = { here: 0, elsewhere: 0 };
 
@@ -54,17 +58,28 @@ async function visitHere(of = pool): Promise<void> {
   visits.here++;
 }
 
-/** Lives for some milliseconds, from its beginning or from when it says that it works, and ends. */
+/**
+ * Runs a Worker for some milliseconds, counted from its start or from its message that it is at work, and ends it.
+ */
 async function oneDoomed(visitElsewhere: Visit): Promise<void> {
-  const ending: Ending = random.below(25) > 0 ? "terminate" : random.pick(["process.exit", "throw", "fall off", "spin"]);
+  const ending: Ending =
+    random.below(25) > 0 ? "terminate" : random.pick(["process.exit", "throw", "fall off", "spin"]);
   const activity: Activity = random.pick(["read", "abort", "acquire", "wait", "lock"]);
   const isEarly = ending === "terminate" && random.below(3) === 0;
   const momentMs = random.fraction() * (isEarly ? 60 : 15);
-  // Where it has all slots of a pool, and nobody but main is there as well, only its end can serve who waits.
+  // If the Worker has all slots of a pool to which only the main thread is attached as well, nothing but its end can
+  // serve a waiter.
   const isAlone = !isEarly && activity === "read" && random.below(2) === 0;
   using alone = isAlone ? new BufferPool({ count: 8, size: 4096, hugePages: false }) : undefined;
   const used = alone ?? pool;
-  const worker = new TestWorker<string>("doomed", { pool: used.share(), path, pipeFd: ends.readFd, ending, activity, slots: 8 } satisfies DoomedJob);
+  const worker = new TestWorker<string>("doomed", {
+    pool: used.share(),
+    path,
+    pipeFd: ends.readFd,
+    ending,
+    activity,
+    slots: 8,
+  } satisfies DoomedJob);
   const works = worker.answer().then(
     () => true,
     () => false,
@@ -72,7 +87,8 @@ async function oneDoomed(visitElsewhere: Visit): Promise<void> {
   const kind = isEarly ? "starting" : isAlone ? "alone" : ending === "terminate" ? activity : ending;
   workers[kind] = (workers[kind] ?? 0) + 1;
   if (!isEarly && !(await works)) throw new Error(`a Worker (${kind}) ended before it worked`);
-  // Asked for while it may have all slots, or the lock; served at its end at the latest.
+  // Slots are asked for while the Worker may hold all of them, or the pool's lock. They come at the latest when it
+  // ends.
   const served = [visitHere(used), visitElsewhere()];
   if (ending === "terminate" || ending === "spin") {
     await Bun.sleep(momentMs);
@@ -92,7 +108,10 @@ async function oneCompiled(): Promise<void> {
 
 const held = () => `${ringFds()} rings, ${eventfds()} eventfds, ${openFds()} descriptors, ${pinnedKb()} kB pinned`;
 
-async function run(one: () => Promise<void>, othersAttached: number): Promise<Pick<Terminated, "left" | "residentKb" | "growthKbPerWorker">> {
+async function run(
+  one: () => Promise<void>,
+  othersAttached: number,
+): Promise<Pick<Terminated, "left" | "residentKb" | "growthKbPerWorker">> {
   const before = held();
   const left: string[] = [];
   const looks: { workers: number; residentKb: number }[] = [];
@@ -105,10 +124,12 @@ async function run(one: () => Promise<void>, othersAttached: number): Promise<Pi
       }
     };
     await Promise.all(Array.from({ length: atOnce }, lane));
-    // Older kernels unpin some time after; and who has waited for a slot stops listening in the event loop's next turn.
+    // Older kernels unpin memory some time after a ring was closed, and a waiter for a slot stops listening in the next
+    // turn of the event loop.
     for (let turn = 0; turn < 200 && held() !== before; turn++) await Bun.sleep(10);
     if (held() !== before) left.push(`after ${started} Workers ${held()}, not ${before}`);
-    if (pool.stats().othersAttached !== othersAttached) left.push(`after ${started} Workers ${pool.stats().othersAttached} others have the pool`);
+    if (pool.stats().othersAttached !== othersAttached)
+      left.push(`after ${started} Workers ${pool.stats().othersAttached} others are attached to the pool`);
     looks.push({ workers: started, residentKb: residentKb() });
   }
   return {
@@ -131,15 +152,20 @@ async function runDoomed(): Promise<Terminated> {
     });
     return turn;
   };
-  // All three get the eventfd that they keep when they first wait.
+  // All three threads get their eventfd, which they keep, when they wait for the first time.
   const all = Array.from({ length: slots }, () => pool.tryAcquire());
   const first = [visitHere(), visitElsewhere()];
-  const verifier = new TestWorker<VerifierAnswer>("verifier", { pool: pool.share(), path: survivor.path, hashes, depth: 4 } satisfies VerifierJob);
+  const verifier = new TestWorker<VerifierAnswer>("verifier", {
+    pool: pool.share(),
+    path: survivor.path,
+    hashes,
+    depth: 4,
+  } satisfies VerifierJob);
   await verifier.answer();
   while (pool.stats().othersWaiting < 2) await new Promise(setImmediate);
   for (const buffer of all) buffer?.release();
   await Promise.all(first);
-  await Bun.sleep(200); // who has waited stops listening in the next turn of its own event loop, and tells nobody
+  await Bun.sleep(200); // a waiter stops listening in the next turn of its own event loop, without any event here
 
   const found = await run(() => oneDoomed(visitElsewhere), 2);
   verifier.tell("stop");
@@ -151,8 +177,14 @@ async function runDoomed(): Promise<Terminated> {
 
 async function runCompiled(): Promise<Terminated> {
   workers["compiled"] = count;
-  await oneCompiled(); // the first leaves the shim's source in memory, for the others
-  return { workers, visits, verified: { right: 0, wrong: 0 }, available: pool.available, ...(await run(oneCompiled, 0)) };
+  await oneCompiled(); // the first Worker leaves the shim's source in memory for the others
+  return {
+    workers,
+    visits,
+    verified: { right: 0, wrong: 0 },
+    available: pool.available,
+    ...(await run(oneCompiled, 0)),
+  };
 }
 
 console.log(JSON.stringify(await (isDoomed ? runDoomed() : runCompiled())));

@@ -1,6 +1,8 @@
 /**
- * Closes what has a read in flight that the kernel cannot cancel: uncancellable.ts KIND PATH. Prints "reading"; closes when it is told "close"; where it is not in the
- * kernel then, prints how it stands when it is told "state"; prints how it ended. KIND may end in "under" and what replaces globals meanwhile.
+ * Closes a ring, or terminates a Worker, that has a request in flight which the kernel cannot cancel: uncancellable.ts
+ * KIND PATH. Prints "reading" when the request is in flight. The line "close" on standard input starts the close. If
+ * the close does not block in the kernel, the line "state" prints what is known while it waits. At the end it prints
+ * the outcome. KIND may end in " under " and the name of a replacement of globals that is active meanwhile.
  */
 import { openSync } from "node:fs";
 import { BufferPool, constants, RawRing, Ring } from "bun-uring";
@@ -14,15 +16,19 @@ const { IOSQE_ASYNC } = constants;
 
 const [given = "", path = ""] = process.argv.slice(2);
 const [kind = "", replaced = ""] = given.split(" under ");
-const isRight = (bytes: Uint8Array) => Buffer.compare(bytes.subarray(0, faultyFileBytes), numbered(Math.min(bytes.length, faultyFileBytes))) === 0;
-/** More than a ring reads where it is submitted: that thread would wait itself. */
+const isRight = (bytes: Uint8Array) =>
+  Buffer.compare(bytes.subarray(0, faultyFileBytes), numbered(Math.min(bytes.length, faultyFileBytes))) === 0;
+/**
+ * A transfer of a whole slot is more than the library submits inline (4 MiB), so it would go to a worker thread of the
+ * kernel. Inline, the submitting thread itself would wait for the file system.
+ */
 const slotBytes = 5 * 2 ** 20;
 
 interface Closing {
   close(): void | Promise<void>;
-  /** What is known while it closes. */
+  /** What is known while the close waits; missing if it blocks the thread. */
   state?(): object;
-  /** What is known in the end. */
+  /** What is known after the close. */
   outcome(): object | Promise<object>;
 }
 
@@ -33,7 +39,8 @@ async function ofRing(): Promise<Closing> {
   const file = await ring.open(path, "r+");
   const buffer = await pool.acquire();
   let settled = "no";
-  const write = ring.writeFixed(file, buffer, { position: 0, length: 4096, dsync: true }); // without that a thread of node:fs would write
+  // Without dsync the library would use a thread of node:fs for this write.
+  const write = ring.writeFixed(file, buffer, { position: 0, length: 4096, dsync: true });
   write.finally(() => {
     settled = "written";
   });
@@ -47,7 +54,13 @@ async function ofRing(): Promise<Closing> {
       });
       await closing;
     },
-    state: () => ({ settled, inFlight: ring.inFlight, held: pool.stats().held, rings: ringFds() - before.rings, pinned: pinnedKb() === pinned }),
+    state: () => ({
+      settled,
+      inFlight: ring.inFlight,
+      held: pool.stats().held,
+      rings: ringFds() - before.rings,
+      pinned: pinnedKb() === pinned,
+    }),
     outcome: async () => {
       const outcome = { written: await write, inFlight: ring.inFlight };
       buffer.release();

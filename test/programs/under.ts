@@ -1,4 +1,7 @@
-/** Runs a command with fewer rights: under.ts [--memlock-bytes N] [--user ID] [--refuse EPERM|ENOSYS] -- COMMAND... */
+/**
+ * Runs a command with fewer rights: under.ts [--memlock-bytes N] [--user ID] [--refuse EPERM|ENOSYS] -- COMMAND...
+ * It exits with the command's exit code.
+ */
 import { parseArgs } from "node:util";
 import { becomeUser, limitMemlock, refuseIoUring } from "../support/restrictions.ts";
 

@@ -1,4 +1,4 @@
-/** Terminates a Worker whose ring cannot be drained; ends when it is told to. */
+/** Terminates a Worker whose ring cannot be drained. Exits on any input, because the termination never completes. */
 import { sockets } from "../support/pipes.ts";
 import { TestWorker } from "../support/workers.ts";
 

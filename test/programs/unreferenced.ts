@@ -1,4 +1,7 @@
-/** Has an operation in flight on a ring that is not to keep the process alive; by its argument something else does, or the ring again. */
+/**
+ * Has an operation in flight on an unreferenced ring, which does not keep the process alive. Argument: "elsewhere"
+ * keeps the process alive with a timer; "again" references the ring again.
+ */
 import { writeSync } from "node:fs";
 import { Ring } from "bun-uring";
 import { pipe } from "../support/pipes.ts";

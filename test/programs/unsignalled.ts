@@ -1,4 +1,7 @@
-/** Has a ring whose eventfd the kernel does not signal, on a kernel that says it is the one given, and waits for a pipe. Prints when that has settled. */
+/**
+ * Waits for a pipe with a ring whose eventfd the kernel does not signal, on a kernel that claims to be the release in
+ * the argument. Prints the result of unregistering the eventfd, and how the wait settled.
+ */
 import { dlopen } from "bun:ffi";
 import { readdirSync, readlinkSync, writeSync } from "node:fs";
 import os from "node:os";
@@ -7,7 +10,9 @@ import { pipe } from "../support/pipes.ts";
 
 const [release = ""] = process.argv.slice(2);
 os.release = () => release;
-const { syscall } = dlopen("libc.so.6", { syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" } }).symbols;
+const { syscall } = dlopen("libc.so.6", {
+  syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+}).symbols;
 const io_uring_register = 427;
 const IORING_UNREGISTER_EVENTFD = 5;
 
@@ -16,7 +21,7 @@ const [fd] = readdirSync("/proc/self/fd").filter((one) => {
   try {
     return readlinkSync(`/proc/self/fd/${one}`) === "anon_inode:[io_uring]";
   } catch {
-    return false; // the listing's own
+    return false; // the descriptor of this listing, which is closed by now
   }
 });
 const refused = Number(syscall(io_uring_register, Number(fd), IORING_UNREGISTER_EVENTFD, 0, 0));

@@ -1,4 +1,7 @@
-/** Reads a whole file, sparse and of so many MiB, and prints the memory that took at most, in MiB beyond what there was: a process remembers its peak. */
+/**
+ * Reads a whole sparse file of the given size in MiB, and prints how far that raised the process's peak memory, in MiB.
+ * It is a process of its own because a process keeps its peak (VmHWM) for life.
+ */
 import { readFileSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { Ring } from "bun-uring";
 
@@ -13,7 +16,13 @@ try {
   await file.stat();
   const before = peakMiB();
   const content = await file.readFile();
-  console.log(JSON.stringify({ length: content.length, isOrdinary: content.buffer instanceof ArrayBuffer, tookMiB: Math.round(peakMiB() - before) }));
+  console.log(
+    JSON.stringify({
+      length: content.length,
+      isOrdinary: content.buffer instanceof ArrayBuffer,
+      tookMiB: Math.round(peakMiB() - before),
+    }),
+  );
 } finally {
   unlinkSync(path);
 }

@@ -1,4 +1,7 @@
-/** What the library says where it can't be used: by the code that BUN_URING_REFUSED announces. */
+/**
+ * The error that the library has to report on a machine where it cannot be used. BUN_URING_REFUSED announces the
+ * error's code.
+ */
 import { existsSync, readFileSync } from "node:fs";
 
 const sysctl = "/proc/sys/kernel/io_uring_disabled";
@@ -7,12 +10,18 @@ const filtered = existsSync("/proc/self/status") && /^Seccomp:\s+2$/m.test(readF
 
 const systemCalls = "io_uring_setup, io_uring_enter and io_uring_register";
 
-/** `hint` has all of these parts; `finding` is what `bun-uring doctor` says has failed. */
+/**
+ * The error's hint has to contain all parts of `hint`. `finding` is the name of the finding that the doctor reports as
+ * failed.
+ */
 const everywhere = {
   EPERM: {
     errno: -1,
     syscall: "io_uring_setup",
-    hint: disabled > 0 ? [`kernel.io_uring_disabled is ${disabled}`] : ["seccomp", "Docker", "Kubernetes", "systemd", systemCalls],
+    hint:
+      disabled > 0
+        ? [`kernel.io_uring_disabled is ${disabled}`]
+        : ["seccomp", "Docker", "Kubernetes", "systemd", systemCalls],
     finding: "io_uring",
     fix: disabled > 0 ? "sysctl -w kernel.io_uring_disabled=0" : "--security-opt seccomp=io_uring.json",
   },
@@ -38,6 +47,7 @@ function isKnown(code: string | undefined): code is keyof typeof everywhere {
 }
 
 const announced = process.env["BUN_URING_REFUSED"];
-if (!isKnown(announced)) throw new Error(`BUN_URING_REFUSED must be one of ${Object.keys(everywhere).join(", ")}, not ${announced}`);
+if (!isKnown(announced))
+  throw new Error(`BUN_URING_REFUSED must be one of ${Object.keys(everywhere).join(", ")}, not ${announced}`);
 
 export const expected = { code: announced, ...everywhere[announced] };

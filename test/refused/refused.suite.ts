@@ -1,6 +1,7 @@
 /**
- * The tests of the library where it can't be used, for a machine that refuses it: with seccomp, the sysctl, an old Bun, no liburing, no io_uring at all. Run by
- * test/refused.test.ts and by the compatibility table, with BUN_URING_REFUSED saying what is refused.
+ * Tests of the library on a machine where it cannot be used: because of seccomp, the sysctl, an old Bun, a missing
+ * liburing, or a kernel without io_uring. test/refused.test.ts and the compatibility table run them, and set
+ * BUN_URING_REFUSED to the code of the error that is expected.
  */
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -23,7 +24,12 @@ const uses: Record<string, () => unknown> = {
 };
 
 function isRefusal(error: UringError): void {
-  expect([error.name, error.code, error.errno, error.syscall]).toEqual(["UringError", expected.code, expected.errno, expected.syscall]);
+  expect([error.name, error.code, error.errno, error.syscall]).toEqual([
+    "UringError",
+    expected.code,
+    expected.errno,
+    expected.syscall,
+  ]);
   for (const part of expected.hint) expect(error.hint).toContain(part);
   expect(error.message).toContain(error.hint ?? "no hint");
   expect(error.message.startsWith(`${expected.code}: `)).toBe(true);
@@ -32,16 +38,17 @@ function isRefusal(error: UringError): void {
 
 for (const [name, use] of Object.entries(uses)) {
   describe(name, () => {
-    test("throws a UringError that says what is refused, and what to do about it", async () => isRefusal(await uringError(use)));
+    test("throws a UringError that says what is refused and what to do about it", async () =>
+      isRefusal(await uringError(use)));
 
-    test("says the same again, and as often as it is asked, and leaves nothing", () =>
+    test("reports the same each time, and leaves nothing", () =>
       leavingNothing(async () => {
         for (let time = 0; time < 20; time++) isRefusal(await uringError(use));
       }));
   });
 }
 
-test("BufferPool.create() rejects, and does not throw", async () => {
+test("BufferPool.create() rejects instead of throwing", async () => {
   const promise = BufferPool.create({ count: 1, size: 4096 });
   expect(promise).toBeInstanceOf(Promise);
   isRefusal(await uringError(() => promise));
@@ -49,11 +56,11 @@ test("BufferPool.create() rejects, and does not throw", async () => {
 
 test("a pool is refused before its memory is allocated", async () => {
   isRefusal(await uringError(() => new BufferPool({ count: 1, size: 2 ** 30 })));
-  // More than the machine has would be ENOMEM.
+  // If this were allocated, it would be more than the machine has: ENOMEM.
   isRefusal(await uringError(() => new BufferPool({ count: 2 ** 14, size: 2 ** 30 })));
 });
 
-test("bad arguments are TypeErrors and RangeErrors here as elsewhere", async () => {
+test("invalid arguments cause a TypeError or a RangeError, as on other machines", async () => {
   const cases: [call: () => unknown, name: string, code: string][] = [
     [() => new RawRing({ entries: 0 }), "RangeError", "ERR_OUT_OF_RANGE"],
     [() => Reflect.construct(RawRing, [{ entrys: 8 }]), "TypeError", "ERR_INVALID_ARG_VALUE"],
@@ -68,12 +75,12 @@ test("bad arguments are TypeErrors and RangeErrors here as elsewhere", async () 
   }
 });
 
-test("attaching to what claims to be a pool's handle is refused as well", async () => {
+test("attach() refuses an object that only claims to be a pool's handle", async () => {
   const handle: PoolHandle = { kind: "bun-uring.PoolHandle", control: new SharedArrayBuffer(65536), memories: [] };
   expect((await thrown(() => BufferPool.attach(handle))).name).toBe("TypeError");
 });
 
-test("probe() does not throw: it says that io_uring is not available, why, and what to do", () => {
+test("probe() does not throw: it reports that io_uring is not available, why, and what to do", () => {
   const found = probe();
   expect([found.available, found.reason?.code, found.kernel]).toEqual([false, expected.code, release()]);
   for (const part of expected.hint) expect(found.reason?.hint).toContain(part);
@@ -83,38 +90,39 @@ test("probe() does not throw: it says that io_uring is not available, why, and w
   expect(probe()).toEqual(found);
 });
 
-test("probe() tells the sysctl and seccomp apart, as /proc does", () => {
+test("probe() distinguishes the sysctl from seccomp, as /proc does", () => {
   const found = probe();
   expect(found.seccomp).toBe(Number(/^Seccomp:\s+(\d)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]));
   if (expected.code === "EPERM") expect(found.seccomp === 2 || (found.ioUringDisabled ?? 0) > 0).toBe(true);
 });
 
-test("a Worker is told the same, and ends", async () => {
+test("a Worker gets the same error, and ends", async () => {
   const worker = new TestWorker<{ code: string; hint: string }>("refused");
   const { code, hint } = await worker.answer();
   expect([code, hint]).toEqual([expected.code, expect.stringContaining(expected.hint[0])]);
   await worker.ended;
 });
 
-test("importing does nothing that is refused, and each class says so on its first use", async () => {
+test("importing does nothing that can be refused, and each class throws on its first use", async () => {
   const { exitCode, stdout, stderr } = await run("first-use");
   const [imported, ...lines] = stdout.trim().split("\n");
   expect([exitCode, stderr, imported, lines.length]).toEqual([0, "", "imported", 4]);
-  for (const line of lines) expect(JSON.parse(line)).toMatchObject({ code: expected.code, errno: expected.errno, syscall: expected.syscall });
+  for (const line of lines)
+    expect(JSON.parse(line)).toMatchObject({ code: expected.code, errno: expected.errno, syscall: expected.syscall });
 });
 
-test("an error that nobody catches ends the process with what to do about it", async () => {
+test("an uncaught error ends the process and prints what to do about it", async () => {
   const { exitCode, stdout, stderr } = await run("refused");
   expect([exitCode, stdout]).toEqual([1, ""]);
   for (const part of [expected.code, ...expected.hint]) expect(stderr).toContain(part);
 });
 
-test("a process that catches it ends by itself", async () => {
+test("a process that catches the error ends by itself", async () => {
   const { exitCode, signal, stdout } = await run("refused", { args: ["catch"] });
   expect([exitCode, signal, stdout]).toEqual([0, null, `${expected.code}\nlast line\n`]);
 });
 
-test("the example says why it can't hash, and its exit status is 2", async () => {
+test("the example prints why it cannot hash, and exits with 2", async () => {
   const program = new URL("../../examples/checksum.ts", import.meta.url).pathname;
   const child = Bun.spawn([process.execPath, program, program], { stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
@@ -122,7 +130,7 @@ test("the example says why it can't hash, and its exit status is 2", async () =>
   for (const part of [`checksum: ${expected.code}`, ...expected.hint]) expect(stderr).toContain(part);
 });
 
-test("bun-uring doctor says that it does not work, what is in the way, and what to do, and its exit status is 1", async () => {
+test("bun-uring doctor prints that the library does not work, why, and what to do, and exits with 1", async () => {
   const report = await examined();
   expect(report.works).toBe(false);
   const { name, found, why, fix } = failed(report);

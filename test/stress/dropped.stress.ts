@@ -4,7 +4,7 @@ import { run } from "../support/programs.ts";
 
 const rounds = times(10_000);
 
-test(`${rounds} rounds of making, using and dropping without close, under a permanent collection: everything comes back, and all data is right`, async () => {
+test(`after ${rounds} rounds of making, using and dropping things without close, under permanent garbage collection, everything has come back, and all data is right`, async () => {
   const seed = Number(process.env["BUN_URING_TEST_SEED"] ?? Date.now() % 2 ** 31);
   const { exitCode, signal, stdout, stderr } = await run("dropper", { args: [String(rounds), String(seed)] });
   console.log(`dropped: seed ${seed}: ${stdout.trim()}`);
@@ -13,6 +13,6 @@ test(`${rounds} rounds of making, using and dropping without close, under a perm
   expect(left).toEqual({ wrong: 0, unsettled: 0, rings: 0, eventfds: 0, files: 0, slots: 16, others: 0, pinnedKb: 0 });
   expect(right).toBeGreaterThan(rounds / 3);
   expect(collected).toBeGreaterThan(0);
-  // A round makes some rings and files: 1 KiB for each that is lost would be seen.
+  // In KiB a round. A round makes some rings and files, so even a leak of 1 KiB for each of them would exceed this.
   expect((rssKb[1] - rssKb[0]) / rounds).toBeLessThan(2);
 });

@@ -1,4 +1,8 @@
-/** Nothing lands in memory after its ring was closed, whatever was in flight: only a request's own completion says that the kernel is done. */
+/**
+ * After a ring is closed, the kernel writes nothing more to the ring's memory, whatever was in flight. Only a request's
+ * own completion shows that the kernel is done with the request, so every kind of close has to wait for all
+ * completions.
+ */
 import { afterAll, beforeAll, expect } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, type FixedBuffer, RawRing, Ring } from "bun-uring";
@@ -15,15 +19,15 @@ import { TestWorker } from "../support/workers.ts";
 const pieceBytes = 4096;
 const inFlight = 200;
 const memoryBytes = inFlight * pieceBytes;
-/** Ending a thread takes longer than small reads do. */
+/** Larger than the other pieces, because small reads would complete before a thread has ended. */
 const terminatedPieceBytes = 2 ** 18;
-/** Memory that one wait of a second is for. */
+/** How much memory to check after one wait of a second. */
 const bytesAWait = 2 ** 28;
 const random = new Random(seed);
 
 const resources = new DisposableStack();
 const folder = resources.use(new Folder());
-// No byte of the file is one of the patterns'.
+// The file's byte, 0xff, is never the byte of a pattern.
 const fileBytes = 64 * 2 ** 20;
 const path = folder.write("file", Buffer.alloc(fileBytes, 0xff));
 beforeAll(async () => {
@@ -31,14 +35,14 @@ beforeAll(async () => {
 });
 afterAll(() => resources.dispose());
 
-/** Memory that a ring was just closed over: filled with a pattern, to be looked at later. */
+/** Memory whose ring was just closed. It is filled with a pattern, and checked later. */
 class Closed {
   readonly #memories: { readonly bytes: Uint8Array; readonly pattern: number; readonly how: string }[] = [];
   readonly late: Record<string, number> = {};
   looks = 0;
 
   add(bytes: Uint8Array, how: string): void {
-    const pattern = this.#memories.length % 255; // not the file's
+    const pattern = this.#memories.length % 255; // never 255, the file's byte
     bytes.fill(pattern);
     this.#memories.push({ bytes, pattern, how });
   }
@@ -47,7 +51,7 @@ class Closed {
     return this.#memories.length;
   }
 
-  /** Waits a second, and counts the memories that are not what they were filled with. */
+  /** Waits a second, and counts the memories that no longer have their pattern. */
   async look(): Promise<void> {
     await Bun.sleep(1000);
     for (const { bytes, pattern, how } of this.#memories.splice(0)) {
@@ -58,7 +62,7 @@ class Closed {
   }
 }
 
-/** Somewhere in the file, so that the next reads are elsewhere on the disk. */
+/** A random position in the file, so that reads go to different places on the disk. */
 function position(): number {
   return random.below(fileBytes / pieceBytes) * pieceBytes;
 }
@@ -67,19 +71,20 @@ function closeRawRing(fd: number, memory: SharedArrayBuffer): void {
   const bytes = new Uint8Array(memory);
   const ring = new RawRing({ entries: inFlight });
   ring.registerBuffers([bytes]);
-  for (let piece = 0; piece < inFlight; piece++) ring.prepReadFixed(fd, bytes.subarray(piece * pieceBytes, (piece + 1) * pieceBytes), position(), 0, piece);
+  for (let piece = 0; piece < inFlight; piece++)
+    ring.prepReadFixed(fd, bytes.subarray(piece * pieceBytes, (piece + 1) * pieceBytes), position(), 0, piece);
   ring.submit();
   ring.close();
 }
 
-/** All slots of a pool that nobody else has. */
+/** Acquires all slots of a pool. Throws if one is not free. */
 function acquireAll(pool: BufferPool): FixedBuffer[] {
   const buffers = Array.from({ length: pool.count }, () => pool.tryAcquire()).filter((buffer) => buffer !== undefined);
   if (buffers.length !== pool.count) throw new Error(`${buffers.length} of ${pool.count} slots are free`);
   return buffers;
 }
 
-/** The memory that a pool's slots have in one piece. */
+/** The memory of all slots of a pool, which is one piece. */
 function memoryOf(buffers: readonly FixedBuffer[]): Uint8Array {
   const slots = buffers.map(({ bytes }) => bytes).toSorted((one, other) => one.byteOffset - other.byteOffset);
   return new Uint8Array(
@@ -89,14 +94,15 @@ function memoryOf(buffers: readonly FixedBuffer[]): Uint8Array {
   );
 }
 
-/** Every other ring's reads are all aborted before. */
+/** Closes a ring with a read in flight into each slot, optionally after aborting all reads. */
 async function closeRing(memoryPool: BufferPool, file: string, isAborted: boolean): Promise<FixedBuffer[]> {
   const ring = new Ring({ pool: memoryPool });
   const opened = await ring.open(file, directFlags(file));
   const buffers = acquireAll(memoryPool);
   const controller = new AbortController();
-  for (const buffer of buffers) ring.readFixed(opened, buffer, { position: position(), signal: controller.signal }).catch(() => undefined);
-  await Promise.resolve(); // which submits them
+  for (const buffer of buffers)
+    ring.readFixed(opened, buffer, { position: position(), signal: controller.signal }).catch(() => undefined);
+  await Promise.resolve(); // the ring submits the reads in this microtask
   if (isAborted) controller.abort();
   await ring.close();
   return buffers;
@@ -114,12 +120,15 @@ const ringCloses = times(400);
 const terminations = times(60);
 
 needs("a file system with O_DIRECT", "256 MiB of locked memory")(
-  `after ${rawCloses + ringCloses + terminations} closes with hundreds of block reads in flight, a pattern written at once is intact a second later`,
+  `a pattern written right after each of ${rawCloses + ringCloses + terminations} closes with hundreds of block reads in flight is intact a second later`,
   () =>
     leavingNothing(async () => {
       const closed = new Closed();
       const fd = openSync(path, directFlags(path));
-      const memories = Array.from({ length: Math.min(Math.floor(bytesAWait / memoryBytes), rawCloses) }, () => new SharedArrayBuffer(memoryBytes));
+      const memories = Array.from(
+        { length: Math.min(Math.floor(bytesAWait / memoryBytes), rawCloses) },
+        () => new SharedArrayBuffer(memoryBytes),
+      );
       for (let close = 0; close < rawCloses; close++) {
         const memory = memories[close % memories.length];
         if (memory === undefined) throw new Error("no memory");
@@ -136,9 +145,14 @@ needs("a file system with O_DIRECT", "256 MiB of locked memory")(
       ] as const) {
         for (let close = 0; close < count; ) {
           using pools = new DisposableStack();
-          for (const until = Math.min(count, close + Math.floor(bytesAWait / (inFlight * size))); close < until; close++) {
+          for (
+            const until = Math.min(count, close + Math.floor(bytesAWait / (inFlight * size)));
+            close < until;
+            close++
+          ) {
             const pool = pools.use(new BufferPool({ count: inFlight, size, hugePages: false }));
-            const buffers = how === "Ring.close" ? await closeRing(pool, path, close % 2 === 0) : await terminateWorker(pool);
+            const buffers =
+              how === "Ring.close" ? await closeRing(pool, path, close % 2 === 0) : await terminateWorker(pool);
             pools.defer(() => {
               for (const buffer of buffers) buffer.release();
             });

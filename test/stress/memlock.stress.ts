@@ -1,4 +1,7 @@
-/** test/memlock.test.ts has 200 rounds of closing what one thread has made; here Workers are terminated with it. */
+/**
+ * test/memlock.test.ts closes pools that one thread has made, for 200 rounds. Here Workers are terminated while they
+ * have pools.
+ */
 import { expect, test } from "bun:test";
 import type { MemlockFigures } from "../programs/memlock-workers.ts";
 import { times } from "../support/effort.ts";
@@ -6,13 +9,13 @@ import { measure, report } from "../support/stress.ts";
 
 const rounds = times(200);
 
-test(`under 8 MiB of memlock, ${rounds} Workers that are terminated with a pool of 6 MiB give its memory back at once, as ${rounds} that are closed do`, async () => {
+test(`with a limit of 8 MiB of locked memory, ${rounds} pools of 6 MiB give their memory back at once when their Workers are terminated, as do ${rounds} that are closed`, async () => {
   const { terminated, closed, mostPinnedKb, left } = await measure<MemlockFigures>("memlock-workers", 200, rounds);
   report(
     "memlock",
     `${terminated} pools of 6 MiB terminated with their Workers and ${closed} closed under 8 MiB of memlock, no ENOMEM, ${mostPinnedKb} kB pinned at most`,
   );
   expect(left).toBe("");
-  // Memory that has been used before must not count for more than it is.
+  // Memory that has been used before must not count as more than its size.
   expect(mostPinnedKb).toBeLessThanOrEqual(6 * 1024);
 }, 300_000);

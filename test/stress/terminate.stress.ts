@@ -5,12 +5,14 @@ import { measure, report } from "../support/stress.ts";
 
 const doomedCount = times(1000);
 /**
- * Each Worker leaves some memory in any case: what bun:ffi compiles stays. Allocators keep more, and how much differs between looks by 10 MB or so, whatever the number
- * of Workers: 24 MiB, divided by that number. What one of these Workers could leave is more: the memory of its rings' queues is 100 kB, its part of the pool 128.
+ * How many kB more than a compiling Worker each Worker may leave. Each Worker leaves some memory in any case, because
+ * code that bun:ffi compiled stays. Allocators keep more, and how much differs between measurements by about 10 MB,
+ * however many Workers there are. So this allows 24 MiB, divided by the number of Workers. A leak would be more: the
+ * queues of a Worker's rings take 100 kB, and its slots of the pool 128 kB.
  */
 const toleranceKb = (24 * 1024) / doomedCount;
 
-test(`${doomedCount} Workers that end at random moments leave nothing but what compiling the shim leaves; all others are served, and read right`, async () => {
+test(`${doomedCount} Workers that end at random moments leave only what compiling the shim leaves, all other threads are served, and their reads are right`, async () => {
   const compiled = await measure<Terminated>("terminate", 200, times(300), "compiled");
   const doomed = await measure<Terminated>("terminate", 60 + doomedCount * 0.4, doomedCount, "doomed");
   const { workers, visits, verified, growthKbPerWorker } = doomed;
@@ -18,8 +20,10 @@ test(`${doomedCount} Workers that end at random moments leave nothing but what c
     "terminate",
     `${doomedCount} Workers (${Object.entries(workers)
       .map(([kind, count]) => `${count} ${kind}`)
-      .join(", ")}), ${visits.here} and ${visits.elsewhere} waiters served, ${verified.right} reads right, ${verified.wrong} wrong, ` +
-      `${growthKbPerWorker.toFixed(1)} kB RSS a Worker; ${compiled.growthKbPerWorker.toFixed(1)} where it only compiles`,
+      .join(
+        ", ",
+      )}), ${visits.here} and ${visits.elsewhere} waiters served, ${verified.right} reads right, ${verified.wrong} wrong, ` +
+      `${growthKbPerWorker.toFixed(1)} kB RSS a Worker; ${compiled.growthKbPerWorker.toFixed(1)} if it only compiles`,
   );
   expect([compiled.left, doomed.left]).toEqual([[], []]);
   expect(doomed.available).toBe(64);

@@ -1,4 +1,7 @@
-/** What this machine can, for tests: one that needs more is skipped, and its name says what for. */
+/**
+ * What this machine is capable of. A test that needs a missing capability is skipped, and the name of the skipped test
+ * names the capability.
+ */
 import { test } from "bun:test";
 import { constants, copyFileSync, existsSync } from "node:fs";
 import { networkInterfaces, totalmem } from "node:os";
@@ -14,7 +17,10 @@ import { mounts } from "./mounts.ts";
 import { makesTerminals } from "./pipes.ts";
 import { pinsCounted } from "./resources.ts";
 
-/** What has to be there, named and separated by commas: a test that lacks it runs, and fails with the reason. CI installs such things. */
+/**
+ * Capabilities that must be present, by name and separated by commas. A test that needs one of these runs even if the
+ * capability is missing, and fails with the reason. CI sets this for what it installs.
+ */
 const required: readonly string[] = (process.env["BUN_URING_TEST_REQUIRES"] ?? "").split(",");
 
 const { available, clone, opcodes, memlock } = probe();
@@ -30,13 +36,16 @@ function switchesCompilerOff(): boolean {
   return Bun.spawnSync([process.execPath, "--no-ffi-cc", "-e", program], { stderr: "ignore" }).exitCode === 0;
 }
 
-/** Bun 1.4.0 cannot load node:worker_threads, which has the only MessageChannel left, once a program has taken MessagePort away. */
+/**
+ * Whether node:worker_threads, which has the only MessageChannel left, can be loaded after a program has removed the
+ * global MessagePort. Bun 1.4.0 cannot.
+ */
 function loadsWorkerThreadsAlone(): boolean {
   const program = 'globalThis.MessagePort = undefined; process.getBuiltinModule("node:worker_threads")';
   return Bun.spawnSync([process.execPath, "-e", program], { stderr: "ignore" }).exitCode === 0;
 }
 
-/** Whether giving a table up posts its tags: older kernels post those of entries that are replaced. */
+/** Whether unregistering a table posts its tags: older kernels post only the tags of entries that are replaced. */
 function unregisteringPostsTags(): boolean {
   using ring = new RawRing({ entries: 1 });
   ring.registerBuffers([new SharedArrayBuffer(4096)], [1]);
@@ -44,13 +53,13 @@ function unregisteringPostsTags(): boolean {
   return ring.forEachCompletion(() => undefined) === 1;
 }
 
-/** Whether files of tests can be opened past the page cache: before Linux 6.6 not those in memory. */
+/** Whether test files can be opened with O_DIRECT: before Linux 6.6 files on tmpfs cannot. */
 function takesDirect(): boolean {
   using folder = new Folder();
   return directFlags(folder.write("file", "")) !== constants.O_RDONLY;
 }
 
-/** Whether files of tests, when they are copied, share their blocks. */
+/** Whether a copied test file shares the blocks of its source (reflink). */
 function sharesBlocks(): boolean {
   using folder = new Folder();
   try {
@@ -76,9 +85,11 @@ const capabilities = {
   "6 GiB of memory": () => totalmem() >= 6 * 2 ** 30,
   "--no-ffi-cc (Bun 1.4.1)": switchesCompilerOff,
   "node:worker_threads without MessagePort (not Bun 1.4.0)": loadsWorkerThreadsAlone,
-  "a loopback interface": () => Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
+  "a loopback interface": () =>
+    Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ internal }) => internal)),
   "root, to become another user": () => process.getuid?.() === 0,
-  // What depends on programs rather than on the kernel: there it takes a hundred times as long, and says nothing new.
+  // For tests that depend on programs rather than on the kernel. Under emulation they take very long, and find nothing
+  // new.
   "a processor that is not emulated": () => process.env["BUN_URING_TEST_EMULATED"] === undefined,
   "the folder bench": () => existsSync(new URL("../../bench/", import.meta.url)),
   "all documents": () => hasAllDocuments,
@@ -86,9 +97,12 @@ const capabilities = {
   bash: () => Bun.which("bash") !== null,
   jq: () => Bun.which("jq") !== null,
   curl: () => Bun.which("curl") !== null,
-  "bash, split, sha256sum and perl": () => ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
+  "bash, split, sha256sum and perl": () =>
+    ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
   "a test folder without reflinks": () => !sharesBlocks(),
-  "cp of GNU coreutils": () => Bun.which("cp") !== null && Bun.spawnSync(["cp", "--version"], { stderr: "ignore" }).stdout.toString().includes("coreutils"),
+  "cp of GNU coreutils": () =>
+    Bun.which("cp") !== null &&
+    Bun.spawnSync(["cp", "--version"], { stderr: "ignore" }).stdout.toString().includes("coreutils"),
   root: () => process.getuid?.() === 0,
   "mounts of tmpfs": () => mounts("tmpfs"),
   "mounts of btrfs": () => mounts("btrfs"),
@@ -102,14 +116,29 @@ const capabilities = {
 
 type Capability = keyof typeof capabilities;
 
-/** What tests in a place need. */
+/** `needs` for tests that put their folder in one of the places. */
 export const needsPlace = { disk: needs("test folders on a disk"), memory: needs("tmpfs on /dev/shm") } as const;
 
-/** How a ring gets one pool, and how it gets several. */
-export const bufferSource = { one: clone.whole ? "cloned" : "registered", several: clone.ranges ? "cloned" : "registered" } as const;
+/** How a ring gets the buffers of one pool, and of several pools. */
+export const bufferSource = {
+  one: clone.whole ? "cloned" : "registered",
+  several: clone.ranges ? "cloned" : "registered",
+} as const;
 
-/** `test`, or a skip that names the first capability that is missing. Where there is no io_uring at all the test runs, and fails with the reason. */
-export function needs(...needed: readonly Capability[]): (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void {
-  const missing = available ? needed.find((capability) => !required.includes(capability) && !capabilities[capability]()) : undefined;
-  return (name, body, timeoutMs) => test.skipIf(missing !== undefined)(missing === undefined ? name : `${name} [skipped: needs ${missing}]`, body, timeoutMs);
+/**
+ * Returns `test`, or a skip that names the first missing capability. If io_uring is not available at all, the test runs
+ * and fails with the reason.
+ */
+export function needs(
+  ...needed: readonly Capability[]
+): (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void {
+  const missing = available
+    ? needed.find((capability) => !required.includes(capability) && !capabilities[capability]())
+    : undefined;
+  return (name, body, timeoutMs) =>
+    test.skipIf(missing !== undefined)(
+      missing === undefined ? name : `${name} [skipped: needs ${missing}]`,
+      body,
+      timeoutMs,
+    );
 }

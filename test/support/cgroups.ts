@@ -1,20 +1,22 @@
-/** Control groups of tests, with a limit on memory: version 1 or 2, whichever the machine has. */
+/** Control groups with a memory limit, of version 1 or 2, whichever the machine has. */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { execute, type Outcome } from "./programs.ts";
 
-/** Where the groups that count memory are mounted, by version. */
+/** The mount point of the control groups that count memory, and the name of the limit's file in that version. */
 function hierarchy(): { point: string; limitFile: string } | undefined {
   for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
     const [, , , root = "", point = ""] = line.split(" ");
     const [kind, , options = ""] = (line.split(" - ")[1] ?? "").split(" ");
     if (root !== "/") continue;
-    if (kind === "cgroup" && options.split(",").includes("memory")) return { point, limitFile: "memory.limit_in_bytes" };
-    if (kind === "cgroup2" && readFileSync(`${point}/cgroup.controllers`, "utf8").includes("memory")) return { point, limitFile: "memory.max" };
+    if (kind === "cgroup" && options.split(",").includes("memory"))
+      return { point, limitFile: "memory.limit_in_bytes" };
+    if (kind === "cgroup2" && readFileSync(`${point}/cgroup.controllers`, "utf8").includes("memory"))
+      return { point, limitFile: "memory.max" };
   }
   return undefined;
 }
 
-/** A group with a limit, and one inside it that has none of its own. */
+/** A group with a memory limit, and a group inside it without a limit of its own. */
 export class MemoryCgroup implements Disposable {
   readonly path: string;
   readonly inner: string;
@@ -38,7 +40,15 @@ export class MemoryCgroup implements Disposable {
   /** Runs a program of test/programs/ in the inner group. */
   run(name: string, args: readonly string[]): Promise<Outcome> {
     const program = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
-    return execute(["sh", "-ec", `echo $$ > '${this.inner}/cgroup.procs'; exec "$@"`, "sh", process.execPath, program, ...args]);
+    return execute([
+      "sh",
+      "-ec",
+      `echo $$ > '${this.inner}/cgroup.procs'; exec "$@"`,
+      "sh",
+      process.execPath,
+      program,
+      ...args,
+    ]);
   }
 
   [Symbol.dispose](): void {
@@ -47,7 +57,7 @@ export class MemoryCgroup implements Disposable {
   }
 }
 
-/** Whether groups with a limit on memory can be made here. */
+/** Whether this process can make groups with a memory limit. */
 export function makesMemoryCgroups(): boolean {
   if (process.getuid?.() !== 0 || !existsSync("/proc/self/cgroup")) return false;
   try {

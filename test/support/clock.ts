@@ -1,20 +1,21 @@
-/** The machine's clock: it may be set only where the machine is the test's own, see test/compat/machine.ts. */
+/** The machine's clock. Tests may set it only on a machine of their own: see test/compat/machine.ts. */
 import { dlopen } from "bun:ffi";
 
 export const ownsMachine = process.env["BUN_URING_TEST_OWN_MACHINE"] === "1";
 
 const CLOCK_REALTIME = 0;
 
-/** Goes wrong as it is told, and right again at the end of the scope. */
+/** Sets the machine's clock wrong, and right again at the end of the scope. */
 export class WrongClock implements Disposable {
-  readonly #setTime = dlopen("libc.so.6", { clock_settime: { args: ["i32", "ptr"], returns: "i32" } }).symbols.clock_settime;
+  readonly #setTime = dlopen("libc.so.6", { clock_settime: { args: ["i32", "ptr"], returns: "i32" } }).symbols
+    .clock_settime;
   #wrongHours = 0;
 
   constructor() {
     if (!ownsMachine) throw new Error("this is not the test's own machine");
   }
 
-  /** Sets it so many hours, or less than 0, from what is right. */
+  /** Sets the clock this many hours ahead, or behind if the number is negative. */
   set wrongHours(hours: number) {
     const ms = Date.now() + (hours - this.#wrongHours) * 3_600_000;
     this.#wrongHours = hours;

@@ -1,6 +1,10 @@
-/** Content that tells where it is from. */
+/** Content that shows which position of a file it is from. */
 
-/** Bytes of which each word of 32 bits is its own number, from `first` on. */
+/** Bytes in which each 32-bit word is its own index, counted from `first`. */
 export function numbered(sizeBytes: number, first = 0): Uint8Array {
-  return new Uint8Array(Uint32Array.from({ length: Math.ceil(sizeBytes / 4) }, (_, word) => first + word).buffer, 0, sizeBytes);
+  return new Uint8Array(
+    Uint32Array.from({ length: Math.ceil(sizeBytes / 4) }, (_, word) => first + word).buffer,
+    0,
+    sizeBytes,
+  );
 }

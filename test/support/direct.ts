@@ -1,7 +1,7 @@
-/** Reads past the page cache, which take a while: where the file system has them. */
+/** Reads that bypass the page cache, and so take a while, if the file system supports them. */
 import { closeSync, constants, openSync } from "node:fs";
 
-/** Flags that open `path` for such reads, or for plain ones. */
+/** Flags that open `path` for such reads, or for plain reads if O_DIRECT is not supported. */
 export function directFlags(path: string): number {
   const flags = constants.O_RDONLY | constants.O_DIRECT;
   try {

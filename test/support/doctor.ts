@@ -13,7 +13,7 @@ export interface Report {
 }
 
 export interface Surroundings {
-  /** Goes before the command: what takes rights away. */
+  /** Goes before the command, to take rights away. */
   readonly under?: readonly string[];
   readonly bunArgs?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -23,7 +23,9 @@ function doctor(args: readonly string[], { under = [], bunArgs = [], env = {} }:
   return execute([...under, process.execPath, ...bunArgs, program, "doctor", ...args], { env });
 }
 
-/** What the doctor finds, which it says in both ways: a text that a person reads, without its line breaks, and JSON. */
+/**
+ * Runs the doctor with its text output and with --json, checks that both agree, and returns the report and the text.
+ */
 export async function examined(surroundings: Surroundings = {}): Promise<Report & { text: string }> {
   const [human, json] = [await doctor([], surroundings), await doctor(["--json"], surroundings)];
   const report: Report = JSON.parse(json.stdout);
@@ -31,7 +33,13 @@ export async function examined(surroundings: Surroundings = {}): Promise<Report 
   expect([human.stderr, human.exitCode, json.stderr, json.exitCode]).toEqual(["", status, "", status]);
   expect(Object.keys(report)).toEqual(["works", "findings"]);
   for (const finding of report.findings) {
-    expect(Object.keys({ why: undefined, fix: undefined, ...finding }).toSorted()).toEqual(["fix", "found", "name", "state", "why"]);
+    expect(Object.keys({ why: undefined, fix: undefined, ...finding }).toSorted()).toEqual([
+      "fix",
+      "found",
+      "name",
+      "state",
+      "why",
+    ]);
     expect(["ok", "limited", "failed"]).toContain(finding.state);
     for (const text of [finding.name, finding.found]) expect(text).not.toBe("");
     if (finding.state === "ok") expect([finding.why, finding.fix]).toEqual([undefined, undefined]);
@@ -40,7 +48,9 @@ export async function examined(surroundings: Surroundings = {}): Promise<Report 
     for (const line of finding.fix ?? []) expect(human.stdout).toContain(line);
   }
   expect(report.works).toBe(report.findings.every(({ state }) => state !== "failed"));
-  expect(human.stdout.trimEnd()).toEndWith(report.works ? "io_uring and bun-uring work here." : "bun-uring does not work here.");
+  expect(human.stdout.trimEnd()).toEndWith(
+    report.works ? "io_uring and bun-uring work here." : "bun-uring does not work here.",
+  );
   return { ...report, text: human.stdout };
 }
 
@@ -49,7 +59,7 @@ function flat(text: string): string {
   return text.replaceAll(/\s+/g, " ");
 }
 
-/** The one thing that failed. */
+/** The only finding that failed. */
 export function failed({ findings }: Report): Finding {
   const [finding, ...more] = findings.filter(({ state }) => state === "failed");
   expect(more).toEqual([]);
@@ -57,7 +67,7 @@ export function failed({ findings }: Report): Finding {
   return finding;
 }
 
-/** The finding of a name. */
+/** The finding with this name. */
 export function named({ findings }: Report, name: string): Finding {
   const finding = findings.find((finding) => finding.name === name);
   if (finding === undefined) throw new Error(`${name} is not among ${findings.map(({ name }) => name).join(", ")}`);

@@ -1,27 +1,29 @@
-/** The documents that are written by hand, and the blocks of code in them. */
+/** The hand-written documents, and the code blocks in them. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 
 export const root = new URL("../../", import.meta.url).pathname;
 
-/** A block, as it stands between its fences. */
+/** A code block: the text between its fences. */
 export interface Block {
   readonly document: string;
   readonly line: number;
   readonly language: string;
   readonly text: string;
-  /** The heading that it comes under. */
+  /** The heading above it. */
   readonly heading: string;
 }
 
 const others = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
 
-/** Whether all documents are here: a package has the README alone. */
+/** Whether all documents are present: the package has only the README. */
 export const hasAllDocuments = [...others, "docs"].every((name) => existsSync(`${root}${name}`));
 
-/** Paths from the root. What is generated, in folders of docs, is not among them. */
+/** Paths of the documents from the root. Generated documents, which are in folders of docs, are not included. */
 export const documents: readonly string[] = [
   "README.md",
-  ...(hasAllDocuments ? [...others, ...readdirSync(`${root}docs`).flatMap((name) => (name.endsWith(".md") ? `docs/${name}` : []))] : []),
+  ...(hasAllDocuments
+    ? [...others, ...readdirSync(`${root}docs`).flatMap((name) => (name.endsWith(".md") ? `docs/${name}` : []))]
+    : []),
 ];
 
 export function textOf(document: string): string {
@@ -32,14 +34,22 @@ export function textOf(document: string): string {
 export function blocksOf(document: string): Block[] {
   const blocks: Block[] = [];
   let heading = "";
-  let open: { readonly line: number; readonly language: string; readonly indent: string; readonly lines: string[] } | undefined;
+  let open:
+    | { readonly line: number; readonly language: string; readonly indent: string; readonly lines: string[] }
+    | undefined;
   for (const [index, line] of textOf(document).split("\n").entries()) {
     if (open === undefined) {
       heading = /^#+ (.*)$/.exec(line)?.[1] ?? heading;
       const [, indent = "", language] = /^( *)```(.*)$/.exec(line) ?? [];
       if (language !== undefined) open = { line: index + 1, language, indent, lines: [] };
     } else if (line === `${open.indent}\`\`\``) {
-      blocks.push({ document, line: open.line, language: open.language, text: open.lines.map((one) => `${one}\n`).join(""), heading });
+      blocks.push({
+        document,
+        line: open.line,
+        language: open.language,
+        text: open.lines.map((one) => `${one}\n`).join(""),
+        heading,
+      });
       open = undefined;
     } else {
       open.lines.push(line.startsWith(open.indent) ? line.slice(open.indent.length) : line);
@@ -49,8 +59,10 @@ export function blocksOf(document: string): Block[] {
   return blocks;
 }
 
-/** What a document links to, with the links' texts; not what is on the web, nor what stands in its blocks. */
-export function linksOf(document: string): { readonly text: string; readonly path: string; readonly anchor: string | undefined }[] {
+/** The links of a document and their texts, without links to the web and without those in code blocks. */
+export function linksOf(
+  document: string,
+): { readonly text: string; readonly path: string; readonly anchor: string | undefined }[] {
   const prose = textOf(document).replaceAll(/^ *```.*?^ *```$/gms, "");
   return Array.from(prose.matchAll(/\[([^\]]*)\]\(([^)\s]*)\)/g), ([, text = "", target = ""]) => {
     const [path = "", anchor] = target.split("#");
@@ -58,7 +70,7 @@ export function linksOf(document: string): { readonly text: string; readonly pat
   }).filter(({ path }) => !/^[a-z]+:/.test(path));
 }
 
-/** Anchors as GitHub makes them of headings, and those that are written. */
+/** The anchors that GitHub makes from headings, and the explicit ones. */
 export function anchorsOf(text: string): Set<string> {
   const headings = Array.from(text.matchAll(/^#+ (.+)$/gm), ([, heading = ""]) =>
     heading

@@ -1,4 +1,4 @@
-/** Catches what a call throws, for a test to look at. */
+/** Catches what a call throws, so that a test can check it. */
 import { expect } from "bun:test";
 import { UringError } from "bun-uring";
 
@@ -10,7 +10,7 @@ export async function uringError(call: () => unknown): Promise<UringError> {
   return error;
 }
 
-/** What `call` throws or rejects with; that it does neither fails the test. */
+/** The Error that `call` throws or rejects with; anything else fails the test. */
 export async function thrown(call: () => unknown): Promise<Error & { code?: unknown }> {
   try {
     await call();

@@ -1,4 +1,8 @@
-/** Uses each part of the library that waits, in a process whose globals may be anything. Loads nothing of the library, and asks for no global when it runs. */
+/**
+ * Uses each part of the library that waits for something, in a process whose globals may have been replaced. It imports
+ * nothing of the library. After it was loaded it reads no global that programs replace, except for the AbortController
+ * that is there when it aborts: signals of that class have to work, too.
+ */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { pipe } from "./pipes.ts";
@@ -9,7 +13,7 @@ const { AbortController, Bun, URL } = globalThis;
 const POLLIN = 1;
 const word = new Int32Array(new SharedArrayBuffer(4));
 
-/** What waits for something of which there is no event. */
+/** Waits for a millisecond, to let something happen that has no event. */
 async function pause(): Promise<void> {
   await Atomics.waitAsync(word, 0, 0, 1).value;
 }
@@ -38,7 +42,7 @@ function check(holds: boolean, what: string): void {
   if (!holds) throw new Error(what);
 }
 
-/** Parts of the library, each as what has to come to its end. */
+/** Uses of the library by name. Each has to finish. */
 export function partsOf(library: Library, folder: string): Readonly<Record<string, () => Promise<void>>> {
   const { BufferPool, RawRing, Ring } = library;
   const path = `${folder}/file`;
@@ -54,7 +58,8 @@ export function partsOf(library: Library, folder: string): Readonly<Record<strin
       await using ring = new Ring();
       await using file = await ring.open(path, "r+");
       const bytes = shared(4096);
-      for (let turn = 0; turn < 3000; turn++) check((await ring.read(file, bytes, { position: 4096 })) === 4096, "read");
+      for (let turn = 0; turn < 3000; turn++)
+        check((await ring.read(file, bytes, { position: 4096 })) === 4096, "read");
       check(bytes[1] === 4097 % 251, "content");
       check((await ring.write(file, bytes, { position: 4096 })) === 4096, "written");
     },
@@ -66,7 +71,7 @@ export function partsOf(library: Library, folder: string): Readonly<Record<strin
       writeSync(ends.writeFd, "x");
       check((await reading) === 1, "read");
     },
-    "a wait of a ring that keeps nothing alive": async () => {
+    "a wait of a ring that does not keep the process alive": async () => {
       using ends = pipe();
       await using ring = new Ring().unref();
       const polling = ring.poll(ends.readFd, POLLIN);
@@ -130,7 +135,7 @@ export function partsOf(library: Library, folder: string): Readonly<Record<strin
       await writer.abort(reason);
       check((await thrown(() => writer.closed)) === reason, "aborted");
     },
-    "what node:fs does for a file": async () => {
+    "operations that use node:fs": async () => {
       await using ring = new Ring();
       await using file = await ring.open(path, "r+");
       await file.chmod(0o600);
@@ -149,7 +154,7 @@ export function partsOf(library: Library, folder: string): Readonly<Record<strin
       const error = await thrown(() => ring.open(`${folder}/none`));
       check(error instanceof library.UringError && error.code === "ENOENT", String(error));
     },
-    "what nobody has any more": async () => {
+    "rings that were dropped": async () => {
       const before = ringFds();
       using ends = pipe();
       (() => {
@@ -192,7 +197,7 @@ export function partsOf(library: Library, folder: string): Readonly<Record<strin
   };
 }
 
-/** What a global is now, if it can be had. */
+/** The value that `get` returns, or undefined if it throws, as the getter of a replaced global may. */
 function native<Value>(get: () => Value): Value | undefined {
   try {
     return get();
@@ -201,7 +206,7 @@ function native<Value>(get: () => Value): Value | undefined {
   }
 }
 
-/** Says the name of each part that has come to its end. */
+/** Runs all parts, and calls `say` with the name of each part that has finished. */
 export async function exercise(library: Library, folder: string, say: (line: string) => void): Promise<void> {
   for (const [name, use] of Object.entries(partsOf(library, folder))) {
     await use();

@@ -1,9 +1,12 @@
-/** Files that fail as their names say, of a FUSE file system in a process of its own: see test/programs/fuse.ts. For root. */
+/**
+ * Files that fail as their names say: a FUSE file system, served by a process of its own. See test/programs/fuse.ts. It
+ * needs root.
+ */
 import { mkdirSync } from "node:fs";
 import { Folder } from "./files.ts";
 import { type Running, start } from "./programs.ts";
 
-/** Of each file at first: numbered words. */
+/** The size of each file at first. The content is numbered words. */
 export const faultyFileBytes = 2 ** 18;
 
 export class FaultyFiles implements AsyncDisposable {
@@ -32,12 +35,12 @@ export class FaultyFiles implements AsyncDisposable {
     return `${this.path}/${name}`;
   }
 
-  /** Resolves when somebody's request of this file is held. */
+  /** Resolves when the file system holds a request for this file. */
   async held(name: string): Promise<void> {
     await this.#server.until(`held ${name}\n`);
   }
 
-  /** Answers all that is held. */
+  /** Answers all held requests; from then on nothing is held. */
   release(): void {
     this.#server.tell("release\n");
   }
@@ -50,7 +53,7 @@ export class FaultyFiles implements AsyncDisposable {
   }
 }
 
-/** Whether this process may mount such files. */
+/** Whether this process can mount such a file system. */
 export function mountsFaultyFiles(): boolean {
   using folder = new Folder();
   const program = new URL("../programs/fuse.ts", import.meta.url).pathname;

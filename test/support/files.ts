@@ -1,17 +1,19 @@
-/** Files for tests, with known and with random content. */
+/** Folders and files for tests, with known or random content. */
 import { randomFillSync } from "node:crypto";
 import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** Where folders are made: on the disk, where there is one, for O_DIRECT has to mean something; and in memory. */
+/**
+ * Where folders are made: in the test folder, which should be on a disk so that O_DIRECT means something, or in memory.
+ */
 export const places = { disk: process.env["BUN_URING_TEST_FOLDER"] ?? tmpdir(), memory: "/dev/shm" } as const;
 export type Place = keyof typeof places;
 
 const TMPFS_MAGIC = 0x01021994;
 const RAMFS_MAGIC = 0x858458f6;
 
-/** Whether there is such a place, on a file system of its kind. */
+/** Whether the place exists and is on a file system of its kind. */
 export function hasPlace(place: Place): boolean {
   try {
     const { type } = statfsSync(places[place]);
@@ -21,7 +23,7 @@ export function hasPlace(place: Place): boolean {
   }
 }
 
-/** A folder that is gone at the end of the scope. */
+/** A folder that is removed at the end of the scope. */
 export class Folder implements Disposable {
   readonly path: string;
 

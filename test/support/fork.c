@@ -1,4 +1,7 @@
-/* fork(2) with nothing of JavaScript's in the child. Without headers and the C library, as the shim: what it calls is handed to it. */
+/*
+ * fork(2) without any JavaScript in the child. Like the shim, it is compiled without headers and without the C library:
+ * the caller passes the functions that it calls.
+ */
 struct calls {
 	int (*fork)(void);
 	long (*read)(int, void *, unsigned long);
@@ -6,7 +9,10 @@ struct calls {
 	void (*exit)(int);
 };
 
-/* The child waits until `gate` ends or brings something, then executes `path`; 0: ends. Returns the child's process id. */
+/*
+ * The child waits until `gate` has data or reaches its end, and then executes `path`, or exits if that is 0. Returns
+ * the child's process id.
+ */
 int fork_and(struct calls *calls, int gate, const char *path, char *const *argv, char *const *envp)
 {
 	char byte;

@@ -1,4 +1,7 @@
-/** Processes by a bare fork(2), which inherits all that is not closed on exec until it executes something. */
+/**
+ * Child processes made by a bare fork(2). Until such a child executes a program, it has inherited all descriptors, even
+ * those with close-on-exec.
+ */
 import { cc, dlopen, ptr } from "bun:ffi";
 
 const libc = dlopen("libc.so.6", {
@@ -14,7 +17,7 @@ const library = cc({
   symbols: { fork_and: { args: ["u64", "i32", "u64", "u64", "u64"], returns: "i32" } },
 });
 
-/** What C is given stays where it is, and is kept. */
+/** Memory that C has pointers to: it must not be moved or collected. */
 const kept: Uint8Array[] = [];
 
 function keptBytes(bytes: Uint8Array): number {
@@ -38,20 +41,31 @@ function addressOfFunction(name: "fork" | "read" | "execve" | "_exit"): number {
   return address;
 }
 
-const calls = addresses([addressOfFunction("fork"), addressOfFunction("read"), addressOfFunction("execve"), addressOfFunction("_exit")]);
+const calls = addresses([
+  addressOfFunction("fork"),
+  addressOfFunction("read"),
+  addressOfFunction("execve"),
+  addressOfFunction("_exit"),
+]);
 
 export interface Forked {
-  /** Waits for its end; its exit code. */
+  /** Waits for the child's end, and returns its exit code. */
   wait(): number;
 }
 
-/** Forks; as soon as `gateFd` can be read the child executes a command, or, without one, ends. */
+/** Forks. As soon as `gateFd` can be read, the child executes the command, or exits if there is none. */
 export function fork(gateFd: number, command?: readonly string[]): Forked {
   const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
   const child =
     command === undefined
       ? library.symbols.fork_and(calls, gateFd, 0, 0, 0)
-      : library.symbols.fork_and(calls, gateFd, keptBytes(Buffer.from(`${command[0]}\0`)), strings(command), strings(environment));
+      : library.symbols.fork_and(
+          calls,
+          gateFd,
+          keptBytes(Buffer.from(`${command[0]}\0`)),
+          strings(command),
+          strings(environment),
+        );
   if (child < 0) throw new Error("no process could be made");
   return {
     wait: () => {

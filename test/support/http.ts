@@ -1,4 +1,7 @@
-/** HTTP clients for tests: by hand over TCP, so that they can be slow, leave early, and see what is really sent. */
+/**
+ * HTTP clients for tests. They speak HTTP over a plain TCP socket, so that they can be slow, disconnect early, and see
+ * exactly what is sent.
+ */
 
 import { dlopen } from "bun:ffi";
 import { connect, type Socket } from "node:net";
@@ -8,7 +11,7 @@ export interface Answer {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
-  /** Whether the body came to its end: that of its length, or its last chunk. */
+  /** Whether the whole body has arrived: as long as its content-length, or up to its last chunk. */
   readonly complete: boolean;
 }
 
@@ -18,13 +21,15 @@ export interface Asked {
   readonly body?: string;
 }
 
-/** A request as it is sent: the path stays as it is, and the connection closes after the answer. */
+/** The text of a request. The path is sent as given, and the connection closes after the answer. */
 export function requestText(path: string, { method = "GET", headers = {}, body = "" }: Asked = {}): string {
-  const lines = Object.entries({ host: "test", connection: "close", ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+  const lines = Object.entries({ host: "test", connection: "close", ...headers }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  );
   return `${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n${body}`;
 }
 
-/** What an answer's chunks hold; whether the last one was there. */
+/** The content of a chunked body, and whether its last chunk has arrived. */
 function joinChunks(bytes: Buffer): { body: Buffer; complete: boolean } {
   const parts: Buffer[] = [];
   for (let at = 0; ; ) {
@@ -36,15 +41,19 @@ function joinChunks(bytes: Buffer): { body: Buffer; complete: boolean } {
   }
 }
 
-/** Reads an answer from all that came until the connection closed. */
+/** Parses everything that was received until the connection closed. */
 export function parseAnswer(bytes: Buffer, method = "GET"): Answer {
   const headEnd = bytes.indexOf("\r\n\r\n");
   const [statusLine = "", ...lines] = bytes.toString("latin1", 0, Math.max(0, headEnd)).split("\r\n");
-  const headers = Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
+  const headers = Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]),
+  );
   const rest = headEnd < 0 ? Buffer.alloc(0) : bytes.subarray(headEnd + 4);
   const isChunked = headers["transfer-encoding"] === "chunked" && method !== "HEAD";
   const expected = method === "HEAD" ? 0 : Number(headers["content-length"] ?? 0);
-  const { body, complete } = isChunked ? joinChunks(rest) : { body: rest, complete: headEnd >= 0 && rest.length === expected };
+  const { body, complete } = isChunked
+    ? joinChunks(rest)
+    : { body: rest, complete: headEnd >= 0 && rest.length === expected };
   return { status: Number(statusLine.split(" ")[1]), headers, body, complete };
 }
 
@@ -56,7 +65,10 @@ export function dial(url: URL, text: string): Socket {
   return socket;
 }
 
-/** Sends a request, and resolves to the answer when the server has closed the connection. `pace` is awaited after each piece that has come. */
+/**
+ * Sends a request, and resolves to the answer when the server has closed the connection. `pace` is awaited after each
+ * piece that arrives.
+ */
 export async function ask(url: URL, path: string, asked: Asked = {}, pace?: () => Promise<void>): Promise<Answer> {
   const parts: Buffer[] = [];
   try {
@@ -65,7 +77,7 @@ export async function ask(url: URL, path: string, asked: Asked = {}, pace?: () =
       await pace?.();
     }
   } catch {
-    // A reset ends an answer, too: whether it was complete shows in itself.
+    // A reset ends the answer, too. Whether the answer was complete can be seen from what has arrived.
   }
   return parseAnswer(Buffer.concat(parts), asked.method);
 }
@@ -93,8 +105,17 @@ const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const POLLIN = 1;
 
-/** As `ask`, through a socket whose receive buffer is small: the server's own, and not the kernel's, has to hold what the client does not read. */
-export async function askThroughSmallBuffer(url: URL, path: string, bufferBytes: number, pace: () => Promise<void>, asked: Asked = {}): Promise<Answer> {
+/**
+ * Like `ask`, but through a socket with a small receive buffer, so that the server's own buffers, not the kernel's,
+ * have to hold what the client does not read.
+ */
+export async function askThroughSmallBuffer(
+  url: URL,
+  path: string,
+  bufferBytes: number,
+  pace: () => Promise<void>,
+  asked: Asked = {},
+): Promise<Answer> {
   const memory = () => new Uint8Array(new SharedArrayBuffer(65536));
   const fd = socket(AF_INET, SOCK_STREAM_CLOEXEC, 0);
   try {
@@ -104,7 +125,8 @@ export async function askThroughSmallBuffer(url: URL, path: string, bufferBytes:
     new DataView(address.buffer).setUint16(0, AF_INET, true);
     new DataView(address.buffer).setUint16(2, Number(url.port));
     address.set([127, 0, 0, 1], 4);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, size, 4) !== 0 || connectSocket(fd, address, 16) !== 0) throw new Error("no connection");
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, size, 4) !== 0 || connectSocket(fd, address, 16) !== 0)
+      throw new Error("no connection");
     const text = memory();
     const { written } = new TextEncoder().encodeInto(requestText(path, asked), text);
     if (Number(send(fd, text, written, 0)) !== written) throw new Error("the request was not sent");

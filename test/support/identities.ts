@@ -1,9 +1,9 @@
-/** What descriptors of a process are, so that those of two processes can be compared. */
+/** What the descriptors of a process refer to, so that the descriptors of two processes can be compared. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 export interface Descriptor {
   readonly fd: number;
-  /** The same in another process where it is of the same open thing, or, of a file, of the same path. */
+  /** Equal in two processes if the descriptors refer to the same open object, or to files with the same path. */
   readonly identity: string;
   readonly closesOnExec: boolean;
 }
@@ -19,9 +19,13 @@ export function ownDescriptors(): Descriptor[] {
       const about = readFileSync(`/proc/self/fdinfo/${name}`, "utf8");
       const flags = Number.parseInt(/^flags:\s+(\d+)/m.exec(about)?.[1] ?? "", 8);
       const eventfd = /^eventfd-id:\s*(\d+)/m.exec(about)?.[1];
-      found.push({ fd: Number(name), identity: eventfd === undefined ? target : `eventfd ${eventfd}`, closesOnExec: (flags & O_CLOEXEC) !== 0 });
+      found.push({
+        fd: Number(name),
+        identity: eventfd === undefined ? target : `eventfd ${eventfd}`,
+        closesOnExec: (flags & O_CLOEXEC) !== 0,
+      });
     } catch {
-      // The descriptor of this very listing is gone by now.
+      // The descriptor of this listing itself is closed by now.
     }
   }
   return found;

@@ -1,23 +1,26 @@
-/** A block device over a file, detached at the end of the scope. For root. */
+/** A read-only block device over a file, detached at the end of the scope. It needs root. */
 import { Folder } from "./files.ts";
 
 export class LoopDevice implements Disposable {
-  /** Of the device. */
+  /** The path of the device. */
   readonly path: string;
 
-  /** Read-only. */
+  /** @param file - the path of the file behind the device */
   constructor(file: string) {
-    const { stdout, success } = Bun.spawnSync(["losetup", "--find", "--show", "--read-only", file], { stderr: "ignore" });
+    const { stdout, success } = Bun.spawnSync(["losetup", "--find", "--show", "--read-only", file], {
+      stderr: "ignore",
+    });
     if (!success) throw new Error("losetup failed");
     this.path = stdout.toString().trim();
   }
 
   [Symbol.dispose](): void {
-    if (!Bun.spawnSync(["losetup", "--detach", this.path]).success) throw new Error(`${this.path} could not be detached`);
+    if (!Bun.spawnSync(["losetup", "--detach", this.path]).success)
+      throw new Error(`${this.path} could not be detached`);
   }
 }
 
-/** Whether this process may make one. */
+/** Whether this process can make one. */
 export function makesLoopDevices(): boolean {
   if (Bun.which("losetup") === null) return false;
   using folder = new Folder();

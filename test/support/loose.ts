@@ -1,7 +1,7 @@
-/** A file's methods as a program without types calls them, with anything. */
+/** A file's methods as a program without types can call them: with any values. */
 export type Loose = Readonly<Record<string, (...values: readonly unknown[]) => unknown>>;
 
-/** A RingFile or a FileHandle, for such calls. */
+/** Wraps a RingFile or a FileHandle for such calls. */
 export function loose(file: object): Loose {
   return new Proxy(file, {
     get:

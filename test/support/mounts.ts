@@ -1,4 +1,4 @@
-/** File systems for tests: made, mounted, and gone at the end of the scope. For root. */
+/** File systems for tests, which are made, mounted, and removed at the end of the scope. They need root. */
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { Folder } from "./files.ts";
 
@@ -11,7 +11,7 @@ export class Mount implements Disposable {
   readonly #folder = new Folder();
   readonly path = `${this.#folder.path}/mount`;
 
-  /** A tmpfs of `sizeBytes`, or a btrfs or xfs in a file of that size, which takes less on the disk. */
+  /** A tmpfs of `sizeBytes`, or a btrfs or xfs in a sparse file of that size. */
   constructor(kind: "tmpfs" | "btrfs" | "xfs", sizeBytes: number) {
     try {
       mkdirSync(this.path);
@@ -36,10 +36,10 @@ export class Mount implements Disposable {
   }
 }
 
-/** The least that mkfs takes. */
+/** The smallest sizes, in bytes, that mkfs accepts. */
 export const smallest = { tmpfs: 2 ** 20, btrfs: 128 * 2 ** 20, xfs: 320 * 2 ** 20 } as const;
 
-/** Whether this process may make and mount it. */
+/** Whether this process can make and mount such a file system. */
 export function mounts(kind: keyof typeof smallest): boolean {
   try {
     using _mount = new Mount(kind, smallest[kind]);

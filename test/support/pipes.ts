@@ -1,4 +1,4 @@
-/** A pipe: reads of it stay in flight until something is written. */
+/** Pipes, sockets and terminals: a read stays in flight until something is written to the other end. */
 
 import { dlopen } from "bun:ffi";
 import { closeSync, existsSync } from "node:fs";
@@ -19,28 +19,31 @@ const SOCK_STREAM = 1;
 export interface Pipe extends Disposable {
   readonly readFd: number;
   readonly writeFd: number;
-  /** Close one end before the scope's end. */
+  /** Closes one end before the end of the scope. */
   closeWriteFd(): void;
   closeReadFd(): void;
 }
 
-/** Both ends close at the end of the scope. */
+/** A pipe. Both ends close at the end of the scope. */
 export function pipe(): Pipe {
   return made((ends) => pipe2(ends, O_CLOEXEC));
 }
 
-/** The same of two sockets, which every kernel polls: older ones have a pipe's reads wait in worker threads. */
+/**
+ * The same with a pair of sockets. Every kernel polls a socket; older kernels let reads from a pipe wait in worker
+ * threads.
+ */
 export function sockets(): Pipe {
   return made((ends) => socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, ends));
 }
 
-/** A terminal: its path, and the descriptor of who sits at it. */
+/** A terminal: its path, and the descriptor of its other side, where the user would be. */
 export interface Terminal extends Disposable {
   readonly path: string;
   readonly fd: number;
 }
 
-/** Whether there are terminals: a small system may have mounted none. */
+/** Whether terminals can be made: a small system may not have mounted devpts. */
 export function makesTerminals(): boolean {
   try {
     using made = terminal();

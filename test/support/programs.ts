@@ -1,4 +1,4 @@
-/** Programs of test/programs/, run by this Bun in processes of their own. */
+/** Runs programs of test/programs/ with this Bun, each in a process of its own. */
 
 export interface Outcome {
   readonly exitCode: number | null;
@@ -7,7 +7,7 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** What is added to this process's environment; undefined takes away. */
+/** Variables to add to this process's environment; undefined removes a variable. */
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Runs a command to its end. */
@@ -16,7 +16,14 @@ export async function execute(
   options: { cwd?: string; env?: Environment; stdin?: string; timeoutMs?: number } = {},
 ): Promise<Outcome> {
   const { cwd = process.cwd(), env = {}, stdin = "", timeoutMs: timeout = 0 } = options;
-  const child = Bun.spawn([...command], { cwd, env: { ...process.env, ...env }, stdin: Buffer.from(stdin), stdout: "pipe", stderr: "pipe", timeout });
+  const child = Bun.spawn([...command], {
+    cwd,
+    env: { ...process.env, ...env },
+    stdin: Buffer.from(stdin),
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout,
+  });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   await child.exited;
   return { exitCode: child.exitCode, signal: child.signalCode, stdout, stderr };
@@ -25,14 +32,20 @@ export async function execute(
 /** Runs a program to its end. */
 export function run(
   name: string,
-  options: { args?: readonly string[]; bunArgs?: readonly string[]; env?: Environment; stdin?: string; timeoutMs?: number } = {},
+  options: {
+    args?: readonly string[];
+    bunArgs?: readonly string[];
+    env?: Environment;
+    stdin?: string;
+    timeoutMs?: number;
+  } = {},
 ): Promise<Outcome> {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
   const { args = [], bunArgs = [], ...rest } = options;
   return execute([process.execPath, ...bunArgs, path, ...args], rest);
 }
 
-/** A program that runs, with its standard input open. */
+/** A running program whose standard input is open. */
 export interface Running {
   readonly pid: number;
   readonly running: boolean;
@@ -45,11 +58,11 @@ export interface Running {
   /** Ends its standard input. */
   end(): void;
   kill(signal?: NodeJS.Signals): void;
-  /** Waits for its end. */
+  /** Waits until it has ended. */
   outcome(): Promise<Outcome>;
 }
 
-/** What comes out of a stream, as it comes. */
+/** The text that a stream has delivered so far. */
 class Printed {
   text = "";
   readonly #reader: { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }> };
@@ -60,7 +73,7 @@ class Printed {
     this.#reader = stream.getReader();
   }
 
-  /** Resolves to false at the end. */
+  /** Waits for more text. Resolves to false at the end of the stream. */
   more(): Promise<boolean> {
     this.#reading ??= this.#reader.read().then(({ done, value }) => {
       this.text += this.#decoder.decode(value, { stream: true });
@@ -82,14 +95,20 @@ class Printed {
   }
 }
 
-/** Starts a program, to talk with while it runs. */
+/** Starts a program that the test communicates with while it runs. */
 export function start(name: string, args: readonly string[]): Running {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
-  const child = Bun.spawn([process.execPath, path, ...args], { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: 50_000 });
+  const child = Bun.spawn([process.execPath, path, ...args], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: 50_000,
+  });
   const output = new Printed(child.stdout);
   const errors = new Printed(child.stderr);
   const until = async (printed: Printed, text: string) => {
-    if (!(await printed.until(text))) throw new Error(`${name} ended before it printed ${text}: ${await output.all()}${await errors.all()}`);
+    if (!(await printed.until(text)))
+      throw new Error(`${name} ended before it printed ${text}: ${await output.all()}${await errors.all()}`);
   };
   return {
     pid: child.pid,

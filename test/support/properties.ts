@@ -1,4 +1,4 @@
-/** Property tests, with a seed that is printed on failure and can be given again: BUN_URING_SEED. */
+/** Property tests. A failure prints its seed, which BUN_URING_SEED repeats. */
 import * as fc from "fast-check";
 import { times } from "./effort.ts";
 

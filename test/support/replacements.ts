@@ -1,4 +1,4 @@
-/** What programs put in the place of globals, and how they take it back. Loads nothing of the library. */
+/** Ways in which programs replace globals and restore them. Imports nothing of the library. */
 import { jest } from "bun:test";
 import { GlobalRegistrator } from "@happy-dom/global-registrator";
 import sinon from "sinon";
@@ -8,18 +8,62 @@ interface Replacement {
   restore(): void | Promise<void>;
 }
 
-/** Of the globals, those that programs replace. */
+/** The globals that programs replace. */
 export const globalNames: readonly string[] = [
-  ...["AbortController", "AbortSignal", "Blob", "Buffer", "Bun", "DOMException", "Date", "Event", "EventTarget", "FinalizationRegistry", "MessageChannel"],
-  ...["MessagePort", "Promise", "ReadableStream", "Request", "Response", "TextDecoder", "TextEncoder", "TransformStream", "URL", "WeakRef", "Worker"],
-  ...["WritableStream", "clearImmediate", "clearInterval", "clearTimeout", "console", "crypto", "fetch", "navigator", "performance", "process"],
+  ...[
+    "AbortController",
+    "AbortSignal",
+    "Blob",
+    "Buffer",
+    "Bun",
+    "DOMException",
+    "Date",
+    "Event",
+    "EventTarget",
+    "FinalizationRegistry",
+    "MessageChannel",
+  ],
+  ...[
+    "MessagePort",
+    "Promise",
+    "ReadableStream",
+    "Request",
+    "Response",
+    "TextDecoder",
+    "TextEncoder",
+    "TransformStream",
+    "URL",
+    "WeakRef",
+    "Worker",
+  ],
+  ...[
+    "WritableStream",
+    "clearImmediate",
+    "clearInterval",
+    "clearTimeout",
+    "console",
+    "crypto",
+    "fetch",
+    "navigator",
+    "performance",
+    "process",
+  ],
   ...["queueMicrotask", "setImmediate", "setInterval", "setTimeout", "structuredClone"],
 ];
 
-/** What the library takes when it is loaded: without these it cannot be. */
-const needed = ["Buffer", "Bun", "DOMException", "FinalizationRegistry", "TextEncoder", "WeakRef", "console", "process"];
+/** Globals that the library reads when it is loaded, and cannot do without. */
+const needed = [
+  "Buffer",
+  "Bun",
+  "DOMException",
+  "FinalizationRegistry",
+  "TextEncoder",
+  "WeakRef",
+  "console",
+  "process",
+];
 
-/** Has each of the globals be what `make` says. */
+/** Replaces each of the globals by the property that `make` returns. */
 function put(names: readonly string[], make: (name: string) => PropertyDescriptor): Replacement {
   const kept = new Map<string, PropertyDescriptor | undefined>();
   return {
@@ -49,7 +93,10 @@ export const replacements: Readonly<Record<string, Replacement>> = {
     },
     restore: () => clock?.restore(),
   },
-  "happy-dom": { replace: () => GlobalRegistrator.register({ url: "http://localhost/" }), restore: () => GlobalRegistrator.unregister() },
+  "happy-dom": {
+    replace: () => GlobalRegistrator.register({ url: "http://localhost/" }),
+    restore: () => GlobalRegistrator.unregister(),
+  },
   "Bun's fake timers": {
     replace: () => {
       jest.useFakeTimers();
@@ -60,7 +107,7 @@ export const replacements: Readonly<Record<string, Replacement>> = {
   },
   "errors for all": put(globalNames, (name) => ({
     get: () => {
-      throw new Error(`somebody has asked for the global ${name}`);
+      throw new Error(`the global ${name} was read`);
     },
   })),
   "nothing for most": put(

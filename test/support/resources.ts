@@ -1,9 +1,9 @@
-/** What a process holds of the kernel: read from /proc, not from the library. */
+/** What a process holds in the kernel, read from /proc and not from the library. */
 import { expect } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { RawRing } from "bun-uring";
 
-/** Of this process, or of that with a number. */
+/** This process, or the one with this id. */
 type Process = number | "self";
 
 function descriptors(process: Process, isWanted: (target: string) => boolean): number {
@@ -12,33 +12,35 @@ function descriptors(process: Process, isWanted: (target: string) => boolean): n
     try {
       if (isWanted(readlinkSync(`/proc/${process}/fd/${fd}`))) count++;
     } catch {
-      // The descriptor of this very listing is gone by now.
+      // The descriptor of this listing itself is closed by now.
     }
   }
   return count;
 }
 
-/** Ring descriptors that are open. */
+/** The number of open ring descriptors. */
 export function ringFds(process: Process = "self"): number {
   return descriptors(process, (target) => target === "anon_inode:[io_uring]");
 }
 
-/** Eventfds that are open: rings and those who wait for slots have one each, and each thread's event loop has its own. */
+/**
+ * The number of open eventfds. Each ring, each thread that has waited for a pool's slot, and each event loop has one.
+ */
 export function eventfds(): number {
   return descriptors("self", (target) => target === "anon_inode:[eventfd]");
 }
 
-/** All descriptors that are open. */
+/** The number of all open descriptors. */
 export function openFds(): number {
   return descriptors("self", () => true);
 }
 
-/** Descriptors that are open on a path. */
+/** The number of descriptors that are open on a path. */
 export function fdsOf(path: string, process: Process = "self"): number {
   return descriptors(process, (target) => target === path);
 }
 
-/** Descriptors that are open on a folder or on anything in it, removed files included. */
+/** The number of descriptors that are open on a folder or on anything in it, including removed files. */
 export function fdsUnder(folder: string): number {
   return descriptors("self", (target) => target === folder || target.startsWith(`${folder}/`));
 }
@@ -48,7 +50,7 @@ export function pinnedKb(): number {
   return Number(/^VmPin:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
 }
 
-/** Memory of this process that is in RAM, in kB, after what can be collected has been. */
+/** The resident memory of this process, in kB, after garbage collections. */
 export function residentKb(): number {
   for (let collection = 0; collection < 4; collection++) Bun.gc(true);
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
@@ -56,7 +58,9 @@ export function residentKb(): number {
 
 let counted: boolean | undefined;
 
-/** Whether that counts what this process registers: newer kernels count only where the limit binds. */
+/**
+ * Whether VmPin counts what this process registers: newer kernels count only for processes that the limit applies to.
+ */
 export function pinsCounted(): boolean {
   if (counted === undefined) {
     using ring = new RawRing({ entries: 1 });
@@ -67,17 +71,20 @@ export function pinsCounted(): boolean {
   return counted;
 }
 
-/** The least that is to be counted as pinned when `kb` are: memory may lie in huge pages that were there before, and those count whole. */
+/**
+ * The least that VmPin has to show when `kb` are pinned. It may show more: memory may lie in huge pages that were there
+ * before, and a huge page counts as a whole.
+ */
 export function countedKb(kb: number): number {
   return pinsCounted() ? kb : 0;
 }
 
-/** Runs `body`; no ring descriptor and no pinned page of it may be left. */
+/** Runs `body`, and checks that it leaves no ring descriptor and no pinned page. */
 export async function leavingNothing(body: () => void | Promise<void>): Promise<void> {
   const before = { ringFds: ringFds(), pinnedKb: pinnedKb() };
   await body();
   expect(ringFds()).toBe(before.ringFds);
-  // Older kernels unpin from a worker, some time after, and tell nobody.
+  // Older kernels unpin memory in a worker, some time after a ring was closed, and without any event.
   for (let turn = 0; turn < 200 && pinnedKb() !== before.pinnedKb; turn++) await Bun.sleep(10);
   expect(pinnedKb()).toBe(before.pinnedKb);
 }

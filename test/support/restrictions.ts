@@ -1,4 +1,4 @@
-/** Takes rights away from this process, and so from those that it starts. */
+/** Takes rights away from this process, and so from the processes that it starts. */
 import { dlopen, ptr } from "bun:ffi";
 
 const libc = dlopen("libc.so.6", {
@@ -27,19 +27,22 @@ function limit(resource: number, value: number): void {
   done(libc.setrlimit(resource, new BigUint64Array(new SharedArrayBuffer(16)).fill(BigInt(value))), "setrlimit");
 }
 
-/** Descriptors are below this from now on. */
+/** Limits descriptors: new ones have to be below `count`. */
 export function limitOpenFiles(count: number): void {
   limit(RLIMIT_NOFILE, count);
 }
 
-/** No more than this may be locked: by this process once it is not root's, by those that it starts in any case. */
+/**
+ * Limits locked memory. The limit applies to this process once it is no longer root, and always to the processes that
+ * it starts.
+ */
 export function limitMemlock(bytes: number): void {
   limit(RLIMIT_MEMLOCK, bytes);
   if (process.getuid?.() === 0 && libc.prctl(PR_CAPBSET_READ, CAP_IPC_LOCK, 0, 0, 0) === 1)
     done(libc.prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0), "dropping CAP_IPC_LOCK");
 }
 
-/** Becomes an ordinary user, where it is root. */
+/** Makes this process an ordinary user's, if it is root. */
 export function becomeUser(id: number): void {
   if (process.getuid?.() !== 0) return;
   done(libc.setgroups(0, null), "setgroups");
@@ -47,7 +50,7 @@ export function becomeUser(id: number): void {
   done(libc.setuid(id), "setuid");
 }
 
-/** This thread, and those that it starts, have no capability any more, whoever it is. */
+/** Drops all capabilities of this thread, and of the threads that it starts, without changing the user. */
 export function dropCapabilities(): void {
   const header = new Uint32Array(new SharedArrayBuffer(8));
   header[0] = 0x20080522; // _LINUX_CAPABILITY_VERSION_3; then the thread, 0 for this one
@@ -60,10 +63,17 @@ const io_uring_register = 427;
 
 const memfd_create = process.arch === "arm64" ? 279 : 319;
 
-/** io_uring_setup, _enter and _register, or only io_uring_enter, or memfd_create instead, answer with the errno from now on: a classic BPF program, as container runtimes install them. */
+/**
+ * From now on io_uring_setup, io_uring_enter and io_uring_register fail with this errno, or only io_uring_enter, or
+ * memfd_create instead. It installs a classic BPF program for seccomp, as container runtimes do.
+ */
 export function refuseIoUring(code: "EPERM" | "ENOSYS", only?: "enter" | "memfd"): void {
   const [first, last] =
-    only === undefined ? [io_uring_setup, io_uring_register] : only === "enter" ? [io_uring_enter, io_uring_enter] : [memfd_create, memfd_create];
+    only === undefined
+      ? [io_uring_setup, io_uring_register]
+      : only === "enter"
+        ? [io_uring_enter, io_uring_enter]
+        : [memfd_create, memfd_create];
   const errno = code === "EPERM" ? 1 : 38;
   const instructions = [
     [0x20, 0, 0, 0], // load the system call's number

@@ -1,19 +1,28 @@
-/** What the parts of `npm run test:stress` share: a seed to repeat a run with, programs in processes of their own, one line of figures for each part. */
+/**
+ * What the parts of `npm run test:stress` share: a seed to repeat a run, programs in processes of their own, and a line
+ * of figures for each part.
+ */
 
-/** Of everything that a run leaves to chance: BUN_URING_TEST_SEED, or another each time. */
+/** The seed of everything random in a run: BUN_URING_TEST_SEED, or a new one each time. */
 export const seed = Number(process.env["BUN_URING_TEST_SEED"] ?? crypto.getRandomValues(new Uint32Array(1))[0]);
-if (!Number.isInteger(seed)) throw new Error(`BUN_URING_TEST_SEED must be an integer, not ${process.env["BUN_URING_TEST_SEED"]}`);
+if (!Number.isInteger(seed))
+  throw new Error(`BUN_URING_TEST_SEED must be an integer, not ${process.env["BUN_URING_TEST_SEED"]}`);
 
-/** Prints what a part has measured. */
+/** Prints what a part has measured, with the seed. */
 export function report(part: string, figures: string): void {
   console.log(`stress ${part}: ${figures}; seed ${seed}`);
 }
 
 /**
- * Runs a program of test/programs/ to its end, or for `seconds` at most: what waits for ever is a fault. It gets the seed as its first argument, and prints its
- * result, as JSON, as its last line; what it prints before is shown.
+ * Runs a program of test/programs/ to its end, but for `seconds` at most, so that a wait for ever is a failure. The
+ * program gets the seed as its first argument, and prints its result as JSON in its last line. The lines before are
+ * shown.
  */
-export async function measure<Result>(name: string, seconds: number, ...args: readonly (string | number)[]): Promise<Result> {
+export async function measure<Result>(
+  name: string,
+  seconds: number,
+  ...args: readonly (string | number)[]
+): Promise<Result> {
   const path = new URL(`../programs/${name}.ts`, import.meta.url).pathname;
   const child = Bun.spawn([process.execPath, path, String(seed), ...args.map(String)], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -33,6 +42,8 @@ export async function measure<Result>(name: string, seconds: number, ...args: re
   }
   await child.exited;
   if (child.exitCode !== 0)
-    throw new Error(`${name} ${args.join(" ")} ended with ${child.signalCode ?? child.exitCode}: repeat it with BUN_URING_TEST_SEED=${seed}\n${last}\n${rest}`);
+    throw new Error(
+      `${name} ${args.join(" ")} ended with ${child.signalCode ?? child.exitCode}: repeat it with BUN_URING_TEST_SEED=${seed}\n${last}\n${rest}`,
+    );
   return JSON.parse(last);
 }

@@ -1,4 +1,4 @@
-/** How much y grows with x, by least squares. */
+/** The slope of y over x, by least squares. */
 export function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
   const meanX = points.reduce((sum, [x]) => sum + x, 0) / points.length;
   const meanY = points.reduce((sum, [, y]) => sum + y, 0) / points.length;
@@ -6,7 +6,7 @@ export function slopeOf(points: readonly (readonly [x: number, y: number])[]): n
   return together / points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
 }
 
-/** The value in the middle. */
+/** The median, or the upper one of the two middle values. */
 export function medianOf(values: readonly number[]): number {
   return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

@@ -1,8 +1,8 @@
-/** Workers for tests: typed by what they are told and what they answer. */
+/** Workers for tests, typed by the messages that they post. */
 
 let source = { folder: new URL("../workers/", import.meta.url), extension: "ts" };
 
-/** Has Workers come from another folder; returns what takes that back. */
+/** Makes TestWorkers start from another folder. Returns a function that undoes this. */
 export function workersFrom(folder: URL, extension: string): () => void {
   const before = source;
   source = { folder, extension };
@@ -11,7 +11,7 @@ export function workersFrom(folder: URL, extension: string): () => void {
   };
 }
 
-/** Starts a Worker of test/workers/. */
+/** A Worker of test/workers/. */
 export class TestWorker<Answer> {
   readonly #worker: Worker;
   readonly #answers: Answer[] = [];
@@ -28,7 +28,9 @@ export class TestWorker<Answer> {
       this.#fail(new Error(`the Worker ${name} ended`));
       resolve();
     });
-    this.#worker.addEventListener("error", (event) => this.#fail(new Error(`the Worker ${name} failed: ${event.message}`)));
+    this.#worker.addEventListener("error", (event) =>
+      this.#fail(new Error(`the Worker ${name} failed: ${event.message}`)),
+    );
     this.#worker.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
       if (this.#expected === undefined) this.#answers.push(data);
       else this.#expected.resolve(data);

@@ -1,4 +1,4 @@
-/** Waits in the kernel for a completion that never comes. */
+/** Waits in the kernel for a completion that never comes, without returning to the event loop. */
 import { RawRing } from "bun-uring";
 
 declare const self: Worker;

@@ -1,12 +1,28 @@
-/** Makes the calls of a sequence, good and bad ones, and looks after each whether what it did, or threw, is what the documentation says. */
+/**
+ * Makes the calls of a sequence, valid and invalid ones, and checks after each call that what it did, or threw, is
+ * documented.
+ */
 import { writeFileSync } from "node:fs";
-import { BufferPool, constants, copyFile, FixedBuffer, hashFile, probe, RawRing, Ring, RingFile, type SlotToken, UringError } from "bun-uring";
+import {
+  BufferPool,
+  constants,
+  copyFile,
+  FixedBuffer,
+  hashFile,
+  probe,
+  RawRing,
+  Ring,
+  RingFile,
+  type SlotToken,
+  UringError,
+} from "bun-uring";
 import type { Step } from "../support/calls.ts";
 import type { CallerJob, CallerNews } from "./jobs.ts";
 
 declare const self: Worker;
 
-// Streams that are dropped are warned of, and Bun opens standard error once more for the first of a thread's warnings.
+// Dropped streams cause warnings, and for a thread's first warning Bun opens another descriptor for standard error.
+// This opens it before descriptors are counted.
 process.stderr.write("");
 
 const ownReason = new Error("the signal's own reason");
@@ -21,11 +37,11 @@ interface Call {
   readonly name: string;
   readonly on: Kind | undefined;
   readonly arguments: readonly Value[];
-  /** Codes of the UringErrors that it may fail with, EBADF apart: whatever is closed, says that. */
+  /** Codes of the UringErrors that it may fail with. EBADF is always allowed, because anything may be closed. */
   readonly codes: readonly string[];
-  /** Instead of calling the method `name`. */
+  /** Called instead of the method `name`. */
   readonly make?: (values: readonly unknown[]) => unknown;
-  /** It also works on what is closed. */
+  /** Whether the call also works on a closed object. */
   readonly worksClosed?: boolean;
 }
 
@@ -37,7 +53,7 @@ function codeOf(error: unknown): unknown {
   return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
-/** Everything that one sequence has made, and what is known about it. */
+/** Everything that one sequence has made, and what is known about these objects. */
 class World {
   readonly #job: CallerJob;
   readonly #things: Record<Kind, unknown[]> = { raw: [], pool: [], buffer: [], ring: [], file: [] };
@@ -45,21 +61,27 @@ class World {
   readonly #handles: unknown[] = [];
   readonly #tokens: unknown[] = [];
   readonly #controllers: AbortController[] = [];
-  /** How often each slot was named in a call, and by how many calls that are in flight: what is named once, and used by nothing else, has a known content. */
+  /**
+   * For each slot, how many calls have named it, and how many calls in flight use it. A slot that no other call has
+   * named since a read began, and that nothing else uses, has a known content after the read.
+   */
   readonly #named = new Map<unknown, number>();
   readonly #users = new Map<unknown, number>();
   readonly #slotsPool = new Map<unknown, unknown>();
   readonly #pending = new Map<Promise<void>, string>();
   readonly #calls: readonly Call[];
   readonly #shared = new SharedArrayBuffer(65536);
-  /** Raw rings with a read in flight that nothing ends: what is drained behind it would not come. */
+  /** Raw rings with a read in flight that never completes: a request with IOSQE_IO_DRAIN after it would never start. */
   readonly #endless = new Set<unknown>();
-  /** Raw rings that have drained: Linux 6.18 may have what comes later wait for all before it, too, an endless read among them. */
+  /**
+   * Raw rings that have used IOSQE_IO_DRAIN. On Linux 6.18 later requests may wait for all earlier ones, too, so an
+   * endless read would block them.
+   */
   readonly #drained = new Set<unknown>();
   #current: unknown;
   readonly outcomes: Record<string, number> = {};
   readonly faults: string[] = [];
-  /** What was called, for whoever looks for a fault's reason. */
+  /** The calls so far, for finding the cause of a fault. */
   readonly trace: string[] = [];
   calls = 0;
 
@@ -72,10 +94,13 @@ class World {
     raw.registerBuffers([new Uint8Array(this.#shared, 0, 16384), this.#shared]);
     this.#things.pool.push(...pools);
     this.#things.raw.push(raw);
-    this.#things.ring.push(new Ring({ pool: pools, entries: 8 }), new Ring({ pool: pools.slice(0, 1), entries: 8, cqEntries: 16 }));
+    this.#things.ring.push(
+      new Ring({ pool: pools, entries: 8 }),
+      new Ring({ pool: pools.slice(0, 1), entries: 8, cqEntries: 16 }),
+    );
   }
 
-  /** Others may use it, from now on: here. */
+  /** Takes a handle or a token from another Worker, for later calls to use. */
   give(news: { readonly handle: unknown } | { readonly token: unknown }): void {
     if ("handle" in news) this.#handles.push(news.handle);
     else this.#tokens.push(news.token);
@@ -99,7 +124,10 @@ class World {
     const on = call.on === undefined ? "" : `#${this.#things[call.on].indexOf(target)} `;
     this.trace.push(`${on}${call.name}(${shown.join(", ")})${["", " await", " turn"][yields]}`);
     try {
-      const result = call.make !== undefined ? call.make(values) : Reflect.apply(Reflect.get(Object(target), call.name.split(".")[1] ?? ""), target, values);
+      const result =
+        call.make !== undefined
+          ? call.make(values)
+          : Reflect.apply(Reflect.get(Object(target), call.name.split(".")[1] ?? ""), target, values);
       if (isThenable(result)) this.#follow(call, result, values, target, wasClosed);
       else this.#succeeded(call, result, target, wasClosed);
     } catch (error) {
@@ -108,7 +136,7 @@ class World {
     this.#check(call.name);
   }
 
-  /** Aborts, closes and releases all; then nothing may be in flight. */
+  /** Aborts, closes and releases everything. After that nothing may be in flight. */
   async end(): Promise<void> {
     for (const controller of this.#controllers) controller.abort(ownReason);
     for (const ring of this.#things.ring) if (ring instanceof Ring) this.#track("Ring.close at the end", ring.close());
@@ -116,22 +144,31 @@ class World {
     for (const raw of this.#things.raw) if (raw instanceof RawRing) raw.close();
     this.#releaseAll();
     const deadline = performance.now() + longestWaitMs;
-    while (this.#pending.size > 0 && performance.now() < deadline) await Promise.race([...this.#pending.keys(), Bun.sleep(1000)]);
+    while (this.#pending.size > 0 && performance.now() < deadline)
+      await Promise.race([...this.#pending.keys(), Bun.sleep(1000)]);
     if (this.#pending.size > 0) {
       this.#fault(`never settled: ${[...this.#pending.values()].join(", ")}`);
       return;
     }
-    // What came of calls that were in flight.
+    // Calls that were in flight may have made more objects.
     for (const ring of this.#things.ring) if (ring instanceof Ring) await ring.close().catch(() => undefined);
     for (const pool of this.#things.pool) if (pool instanceof BufferPool) pool.close();
     this.#releaseAll();
     for (const ring of this.#things.ring)
-      if (ring instanceof Ring && (ring.inFlight !== 0 || !ring.closed)) this.#fault(`a closed ring has ${ring.inFlight} operations in flight`);
-    for (const file of this.#things.file) if (file instanceof RingFile && (file.fd !== -1 || !file.closed)) this.#fault("a file of a closed ring is open");
-    // A stream that read ahead hears that the ring was closed, and gives back what it read into, some microtasks after the close.
-    while (this.#things.pool.some((pool) => pool instanceof BufferPool && pool.stats().held !== 0) && performance.now() < deadline) await Bun.sleep(1);
+      if (ring instanceof Ring && (ring.inFlight !== 0 || !ring.closed))
+        this.#fault(`a closed ring has ${ring.inFlight} operations in flight`);
+    for (const file of this.#things.file)
+      if (file instanceof RingFile && (file.fd !== -1 || !file.closed)) this.#fault("a file of a closed ring is open");
+    // A stream that reads ahead is notified of the ring's close, and gives its slots back, some microtasks after the
+    // close.
+    while (
+      this.#things.pool.some((pool) => pool instanceof BufferPool && pool.stats().held !== 0) &&
+      performance.now() < deadline
+    )
+      await Bun.sleep(1);
     for (const pool of this.#things.pool)
-      if (pool instanceof BufferPool && pool.stats().held !== 0) this.#fault(`a pool has ${pool.stats().held} slots of holders that have released all`);
+      if (pool instanceof BufferPool && pool.stats().held !== 0)
+        this.#fault(`a pool has ${pool.stats().held} slots held, though all were released`);
   }
 
   #releaseAll(): void {
@@ -183,10 +220,23 @@ class World {
     return wild[pick % wild.length]?.();
   }
 
-  /** Options whose getters close what they can while they are read. */
+  /** Options with a getter that closes something when it is read. */
   #trap(pick: number): unknown {
     const act = () => this.#disrupt(pick);
-    const names = ["position", "offset", "length", "signal", "entries", "count", "size", "pool", "replace", "flags", "mode", "depth"];
+    const names = [
+      "position",
+      "offset",
+      "length",
+      "signal",
+      "entries",
+      "count",
+      "size",
+      "pool",
+      "replace",
+      "flags",
+      "mode",
+      "depth",
+    ];
     const name = names[pick % names.length] ?? "";
     return Object.defineProperty({}, name, {
       enumerable: true,
@@ -221,7 +271,13 @@ class World {
     return named;
   }
 
-  #follow(call: Call, promise: Promise<unknown>, values: readonly unknown[], target: unknown, wasClosed: boolean): void {
+  #follow(
+    call: Call,
+    promise: Promise<unknown>,
+    values: readonly unknown[],
+    target: unknown,
+    wasClosed: boolean,
+  ): void {
     const named = values.flat().map((value) => (value instanceof FixedBuffer ? value : Object(value).buffer));
     const slots = named.filter((value) => value instanceof FixedBuffer);
     const [buffer] = slots;
@@ -241,10 +297,11 @@ class World {
         (result) => {
           ended();
           this.#succeeded(call, result, target, wasClosed);
-          if (call.name === "Ring.readFixed" && isAlone && this.#named.get(buffer) === times) this.#checkContent(result, values);
+          if (call.name === "Ring.readFixed" && isAlone && this.#named.get(buffer) === times)
+            this.#checkContent(result, values);
         },
         (error) => {
-          if (error !== ownReason) ended(); // what was aborted may still read into its slot
+          if (error !== ownReason) ended(); // an aborted read may still write to its slot
           this.#failed(call, error, values);
         },
       ),
@@ -262,17 +319,25 @@ class World {
     this.#pending.set(settled, name);
   }
 
-  /** A read of the known file, into a slot that nothing else was done with meanwhile. */
+  /** Checks a read of the known file into a slot that nothing else used meanwhile. */
   #checkContent(result: unknown, [file, buffer, options]: readonly unknown[]): void {
-    if (file !== this.#job.knownFd || !(buffer instanceof FixedBuffer) || typeof options !== "object" || options === null) return;
+    if (
+      file !== this.#job.knownFd ||
+      !(buffer instanceof FixedBuffer) ||
+      typeof options !== "object" ||
+      options === null
+    )
+      return;
     const { position: given, offset, length: wanted } = { position: -1, offset: 0, length: undefined, ...options };
     const position = Number(given);
     const length = wanted ?? buffer.bytes.length - offset;
     if (position < 0 || position % 4 !== 0 || offset % 4 !== 0) return;
     const expected = Math.max(0, Math.min(length, this.#job.knownBytes - position));
-    if (result !== expected) this.#fault(`readFixed of ${length} bytes at ${position} brought ${result}, not ${expected}`);
+    if (result !== expected)
+      this.#fault(`readFixed of ${length} bytes at ${position} brought ${result}, not ${expected}`);
     const words = new Uint32Array(buffer.bytes.buffer, buffer.bytes.byteOffset + offset, Math.floor(expected / 4));
-    if (words.some((word, index) => word !== position / 4 + index)) this.#fault("readFixed brought other bytes than the file's");
+    if (words.some((word, index) => word !== position / 4 + index))
+      this.#fault("readFixed brought other bytes than the file's");
   }
 
   #count(call: Call, outcome: string): void {
@@ -302,33 +367,50 @@ class World {
 
   #failed(call: Call, error: unknown, values: readonly unknown[]): void {
     this.#count(call, String(codeOf(error) ?? (error instanceof Error ? error.name : error)));
-    if (error === ownReason || error === getterError || (error instanceof DOMException && error.name === "AbortError")) return;
+    if (error === ownReason || error === getterError || (error instanceof DOMException && error.name === "AbortError"))
+      return;
     if (error instanceof UringError) {
       if (error.code === "EBADF" || call.codes.includes(error.code)) return;
     } else if (error instanceof TypeError || error instanceof RangeError) {
       if (typeof codeOf(error) === "string") return;
-    } else if (call.codes.includes("node:fs") && error instanceof Error && "syscall" in error && typeof codeOf(error) === "string") {
+    } else if (
+      call.codes.includes("node:fs") &&
+      error instanceof Error &&
+      "syscall" in error &&
+      typeof codeOf(error) === "string"
+    ) {
       return;
     }
-    this.#fault(`${call.name}(${values.map((value) => Bun.inspect(value, { depth: 0 }).slice(0, 60)).join(", ")}): ${Bun.inspect(error)}`);
+    this.#fault(
+      `${call.name}(${values.map((value) => Bun.inspect(value, { depth: 0 }).slice(0, 60)).join(", ")}): ${Bun.inspect(error)}`,
+    );
   }
 
   #fault(text: string): void {
     if (this.faults.length < 5) this.faults.push(text);
   }
 
-  /** What holds after every call. */
+  /** Checks what has to hold after every call. */
   #check(name: string): void {
     for (const thing of this.#closed) {
-      if ((thing instanceof RawRing || thing instanceof Ring || thing instanceof RingFile || thing instanceof BufferPool) && !thing.closed)
+      if (
+        (thing instanceof RawRing ||
+          thing instanceof Ring ||
+          thing instanceof RingFile ||
+          thing instanceof BufferPool) &&
+        !thing.closed
+      )
         this.#fault(`after ${name} what was closed is open`);
     }
     for (const ring of this.#things.ring)
-      if (ring instanceof Ring && !(Number.isInteger(ring.inFlight) && ring.inFlight >= 0)) this.#fault(`after ${name} ${ring.inFlight} are in flight`);
+      if (ring instanceof Ring && !(Number.isInteger(ring.inFlight) && ring.inFlight >= 0))
+        this.#fault(`after ${name} ${ring.inFlight} are in flight`);
     for (const pool of this.#things.pool) {
       if (!(pool instanceof BufferPool)) continue;
       const { count, available, held, inTransit } = pool.stats();
-      const live = this.#things.buffer.filter((buffer) => this.#slotsPool.get(buffer) === pool && this.#isLive(buffer)).length;
+      const live = this.#things.buffer.filter(
+        (buffer) => this.#slotsPool.get(buffer) === pool && this.#isLive(buffer),
+      ).length;
       if (held < live || (available + held + inTransit > count && this.#job.pools.length === 0))
         this.#fault(`after ${name} a pool has ${held} slots held, and ${live} are`);
     }
@@ -360,7 +442,9 @@ class World {
       (known: Readonly<Record<string, Value>>): Value =>
       (pick) =>
         Object.fromEntries(
-          Object.entries(known).flatMap(([name, value], index) => (((pick >> (index % 8)) & 1) === 0 ? [] : [[name, value((pick >> 3) + 7 * index)]])),
+          Object.entries(known).flatMap(([name, value], index) =>
+            ((pick >> (index % 8)) & 1) === 0 ? [] : [[name, value((pick >> 3) + 7 * index)]],
+          ),
         );
     const signal: Value = (pick) => {
       const controller = new AbortController();
@@ -370,14 +454,23 @@ class World {
       return controller.signal;
     };
     const view: Value = (pick) => new Uint8Array(this.#shared, 4 * (pick % 4096), 4 * (1 + (pick % 1024)));
-    const buffers: Value = (pick) => Array.from({ length: 1 + (pick % 3) }, (_, index) => (index === 2 ? null : view(pick + index)));
+    const buffers: Value = (pick) =>
+      Array.from({ length: 1 + (pick % 3) }, (_, index) => (index === 2 ? null : view(pick + index)));
     const plain: Value = (pick) => Buffer.alloc(pick % 8192);
     const list =
       (value: Value): Value =>
       (pick) =>
         Array.from({ length: 1 + (pick % 4) }, (_, index) => value((pick >> 2) + index));
     const tags: Value = (pick) => Array.from({ length: 1 + (pick % 3) }, (_, index) => (index === 2 ? 0 : pick));
-    const path = one(`${folder}/a`, `${folder}/b`, `${folder}/c`, knownPath, `${folder}/none/x`, folder, new URL(`file://${folder}/a`));
+    const path = one(
+      `${folder}/a`,
+      `${folder}/b`,
+      `${folder}/c`,
+      knownPath,
+      `${folder}/none/x`,
+      folder,
+      new URL(`file://${folder}/a`),
+    );
     const ownPath = one(`${folder}/a`, `${folder}/b`, `${folder}/c`, `${folder}/none/x`, folder);
     const flags = one("r", "r+", "w", "w+", "a", "wx", "a+", 0, 2);
     const ownFile: Value = (pick) => (pick % 8 === 0 ? silentFd : this.#any("file")(pick >> 3));
@@ -386,7 +479,7 @@ class World {
     const buffer = this.#any("buffer");
     const pool = this.#any("pool");
     const transfer = { position, signal };
-    // Small enough for any slot of the shared pools.
+    // These lengths fit in any slot of the shared pools.
     const fixed = { position, offset: one(0, 4, 128), length: one(0, 4, 1024, 3000), noWait: one(true, false), signal };
     const rawFlags = one(
       0,
@@ -402,39 +495,78 @@ class World {
     };
     const sqeFlags: Value = (pick) => {
       if (this.#endless.has(this.#current)) return 0;
-      const flags = one(0, 0, constants.IOSQE_IO_LINK, constants.IOSQE_ASYNC, constants.IOSQE_IO_DRAIN, constants.IOSQE_FIXED_FILE)(pick);
+      const flags = one(
+        0,
+        0,
+        constants.IOSQE_IO_LINK,
+        constants.IOSQE_ASYNC,
+        constants.IOSQE_IO_DRAIN,
+        constants.IOSQE_FIXED_FILE,
+      )(pick);
       if (flags === constants.IOSQE_IO_DRAIN) this.#drained.add(this.#current);
       return flags;
     };
     const inTable: Value = (pick) => new Uint8Array(this.#shared, 4 * (pick % 1024), 4 * (pick % 1024));
 
-    /** What the kernel says to a request on a file. */
-    const onFile = ["EINVAL", "ESPIPE", "EISDIR", "ESTALE", "EXDEV", "ECANCELED", "EAGAIN", "EOPNOTSUPP", "ENOTCONN", "EFBIG", "ENODEV", "ENOTSOCK"];
+    /** Errors that the kernel may return for a request on a file. */
+    const onFile = [
+      "EINVAL",
+      "ESPIPE",
+      "EISDIR",
+      "ESTALE",
+      "EXDEV",
+      "ECANCELED",
+      "EAGAIN",
+      "EOPNOTSUPP",
+      "ENOTCONN",
+      "EFBIG",
+      "ENODEV",
+      "ENOTSOCK",
+    ];
     const onPath = ["ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "EINVAL", "ECANCELED", "ENOTEMPTY", "ENXIO"];
     const making = ["EINVAL", "ENOMEM", "EMFILE"];
     const rawPrep = ["EBUSY", "EOPNOTSUPP"];
-    const raw = (name: string, args: readonly Value[], ...codes: string[]): Call => ({ name: `RawRing.${name}`, on: "raw", arguments: args, codes });
-    const ring = (name: string, args: readonly Value[], codes = onFile): Call => ({ name: `Ring.${name}`, on: "ring", arguments: args, codes });
+    const raw = (name: string, args: readonly Value[], ...codes: string[]): Call => ({
+      name: `RawRing.${name}`,
+      on: "raw",
+      arguments: args,
+      codes,
+    });
+    const ring = (name: string, args: readonly Value[], codes = onFile): Call => ({
+      name: `Ring.${name}`,
+      on: "ring",
+      arguments: args,
+      codes,
+    });
     const file = (name: string, args: readonly Value[], ...codes: string[]): Call => ({
       name: `RingFile.${name}`,
       on: "file",
       arguments: args,
       codes: [...onFile, "EIO", ...codes],
     });
-    const made = (name: string, args: readonly Value[], codes: readonly string[], make: NonNullable<Call["make"]>): Call => ({
+    const made = (
+      name: string,
+      args: readonly Value[],
+      codes: readonly string[],
+      make: NonNullable<Call["make"]>,
+    ): Call => ({
       name,
       on: undefined,
       arguments: args,
       codes,
       make,
     });
-    const call = (target: object, name: string) => (values: readonly unknown[]) => Reflect.apply(Reflect.get(target, name), target, values);
+    const call = (target: object, name: string) => (values: readonly unknown[]) =>
+      Reflect.apply(Reflect.get(target, name), target, values);
     const acquired: Call = { name: "BufferPool.tryAcquire", on: "pool", arguments: [], codes: [] };
     const readFixed = ring("readFixed", [readable, buffer, options(fixed)]);
 
     return [
-      made("new RawRing", [options({ entries: one(1, 4, 32), cqEntries: one(32, 64), flags: rawFlags, sqThreadIdleMs: to(10) })], making, (values) =>
-        Reflect.construct(RawRing, values),
+      made(
+        "new RawRing",
+        [options({ entries: one(1, 4, 32), cqEntries: one(32, 64), flags: rawFlags, sqThreadIdleMs: to(10) })],
+        making,
+        (values) => Reflect.construct(RawRing, values),
       ),
       raw("registerBuffers", [buffers, maybe(tags)], "EBUSY", "ENOMEM", "EFAULT", "EINVAL"),
       raw("registerSparseBuffers", [to(20)], "EBUSY", "EINVAL", "ENOMEM"),
@@ -442,7 +574,10 @@ class World {
       raw("unregisterBuffers", [], "ENXIO"),
       raw(
         "cloneBuffers",
-        [this.#any("raw"), options({ destinationOffset: to(3), sourceOffset: to(3), count: to(3), replace: one(true, false) })],
+        [
+          this.#any("raw"),
+          options({ destinationOffset: to(3), sourceOffset: to(3), count: to(3), replace: one(true, false) }),
+        ],
         "EBUSY",
         "ENXIO",
         "EINVAL",
@@ -468,7 +603,7 @@ class World {
       raw("submit", [], "EAGAIN", "EBUSY", "ENOMEM"),
       {
         ...raw("submitAndWait", [to(3)], "EAGAIN", "EBUSY", "ENOMEM"),
-        // As many requests that complete are prepared before, so that the wait ends.
+        // Prepares as many requests that complete as the call waits for, so that the wait ends.
         make: ([count]) => {
           const target = this.#current;
           if (!(target instanceof RawRing)) return undefined;
@@ -489,7 +624,8 @@ class World {
         make: ([what]) => {
           const target = this.#current;
           if (!(target instanceof RawRing)) return undefined;
-          if (what !== undefined && what !== "close" && what !== "throw") return Reflect.apply(target.forEachCompletion, target, [what]);
+          if (what !== undefined && what !== "close" && what !== "throw")
+            return Reflect.apply(target.forEachCompletion, target, [what]);
           return target.forEachCompletion(() => {
             if (what === "close") {
               target.close();
@@ -500,11 +636,24 @@ class World {
         },
       },
       { ...raw("close", []), worksClosed: true },
-      made("new BufferPool", [options({ count: one(1, 4), size: one(4096, 5000), hugePages: one(true, false), zero: one(true, false) })], making, (values) =>
-        Reflect.construct(BufferPool, values),
+      made(
+        "new BufferPool",
+        [options({ count: one(1, 4), size: one(4096, 5000), hugePages: one(true, false), zero: one(true, false) })],
+        making,
+        (values) => Reflect.construct(BufferPool, values),
       ),
-      made("BufferPool.create", [options({ count: one(1, 4), size: one(4096, 5000), zero: one(true, false) })], making, call(BufferPool, "create")),
-      made("BufferPool.attach", [(pick) => this.#handles[pick % this.#handles.length]], ["EMFILE", "EUSERS"], call(BufferPool, "attach")),
+      made(
+        "BufferPool.create",
+        [options({ count: one(1, 4), size: one(4096, 5000), zero: one(true, false) })],
+        making,
+        call(BufferPool, "create"),
+      ),
+      made(
+        "BufferPool.attach",
+        [(pick) => this.#handles[pick % this.#handles.length]],
+        ["EMFILE", "EUSERS"],
+        call(BufferPool, "attach"),
+      ),
       { name: "BufferPool.share", on: "pool", arguments: [], codes: [] },
       acquired,
       acquired,
@@ -524,19 +673,35 @@ class World {
       { name: "FixedBuffer.release", on: "buffer", arguments: [], codes: ["ESTALE"] },
       made(
         "new Ring",
-        [options({ entries: one(1, 8), cqEntries: one(16, 64), pool: (pick) => (pick % 2 === 0 ? pool(pick >> 1) : list(pool)(pick >> 1)) })],
+        [
+          options({
+            entries: one(1, 8),
+            cqEntries: one(16, 64),
+            pool: (pick) => (pick % 2 === 0 ? pool(pick >> 1) : list(pool)(pick >> 1)),
+          }),
+        ],
         [...making, "EBUSY", "EOVERFLOW"],
         (values) => Reflect.construct(Ring, values),
       ),
-      ring("open", [ownPath, flags, maybe(one(0o644, 0o600)), maybe(options({ direct: one(true, false), signal }))], onPath),
+      ring(
+        "open",
+        [ownPath, flags, maybe(one(0o644, 0o600)), maybe(options({ direct: one(true, false), signal }))],
+        onPath,
+      ),
       ring("open", [one(knownPath), one("r", 0, undefined)], onPath),
       readFixed,
       readFixed,
       readFixed,
-      ring("writeFixed", [ownFile, buffer, options({ ...fixed, dsync: one(true, false), append: one(true, false) })], [...onFile, "EPIPE"]),
+      ring(
+        "writeFixed",
+        [ownFile, buffer, options({ ...fixed, dsync: one(true, false), append: one(true, false) })],
+        [...onFile, "EPIPE"],
+      ),
       ring("readvFixed", [
         readable,
-        list((pick) => (pick % 2 === 0 ? buffer(pick >> 1) : { buffer: buffer(pick >> 1), offset: 4, length: pick % 1000 })),
+        list((pick) =>
+          pick % 2 === 0 ? buffer(pick >> 1) : { buffer: buffer(pick >> 1), offset: 4, length: pick % 1000 },
+        ),
         maybe(options(transfer)),
       ]),
       ring("writevFixed", [ownFile, list(buffer), maybe(options(transfer))], [...onFile, "EPIPE"]),
@@ -547,22 +712,38 @@ class World {
       ring("fdatasync", [this.#any("file"), maybe(options({ signal }))]),
       ring(
         "statx",
-        [(pick) => (pick % 2 === 0 ? path(pick >> 1) : readable(pick >> 1)), maybe(options({ signal, mask: one(0, 0x7ff), flags: one(0, 0x100) }))],
+        [
+          (pick) => (pick % 2 === 0 ? path(pick >> 1) : readable(pick >> 1)),
+          maybe(options({ signal, mask: one(0, 0x7ff), flags: one(0, 0x100) })),
+        ],
         [...onFile, ...onPath],
       ),
       ring("ftruncate", [this.#any("file"), to(10_000), maybe(options({ signal }))]),
-      ring("fallocate", [this.#any("file"), to(10_000), maybe(options({ position: to(10_000), mode: one(0, 1), signal }))]),
-      ring("fadvise", [readable, one("normal", "random", "willneed"), maybe(options({ position: to(10_000), length: to(10_000), signal }))]),
+      ring("fallocate", [
+        this.#any("file"),
+        to(10_000),
+        maybe(options({ position: to(10_000), mode: one(0, 1), signal })),
+      ]),
+      ring("fadvise", [
+        readable,
+        one("normal", "random", "willneed"),
+        maybe(options({ position: to(10_000), length: to(10_000), signal })),
+      ]),
       ring("unlink", [ownPath, maybe(options({ signal }))], onPath),
       ring("rename", [ownPath, ownPath, maybe(options({ flags: one(0, 1), signal }))], [...onPath, "EBUSY"]),
       ring("mkdir", [ownPath, maybe(one(0o755)), maybe(options({ signal }))], onPath),
-      ring("splice", [readable, ownFile, one(0, 100), maybe(options({ fromPosition: position, toPosition: position, signal }))]),
+      ring("splice", [
+        readable,
+        ownFile,
+        one(0, 100),
+        maybe(options({ fromPosition: position, toPosition: position, signal })),
+      ]),
       ring("poll", [readable, one(1, 4, 5), maybe(options({ signal }))]),
       ring("timeout", [one(0, 0.5, 1), maybe(options({ signal }))]),
       ring("nop", [maybe(options({ signal }))]),
       {
         ...ring("chain", [list((pick) => [pick, pick >> 1])]),
-        // Of what it starts each is followed by itself.
+        // Each operation of the chain is tracked separately.
         make: ([parts]) => {
           const target = this.#current;
           if (!(target instanceof Ring)) return undefined;
@@ -571,8 +752,11 @@ class World {
             const [pick = 0] = Array.isArray(part) ? part : [];
             return pick % 2 === 0 ? [] : [knownFd, buffer(pick), { position: 0, length: 64 }];
           });
-          const starts = reads.map((read) => () => (read.length === 0 ? target.nop() : Reflect.apply(target.readFixed, target, read)));
-          for (const [index, started] of target.chain(starts).entries()) this.#follow(readFixed, started, reads[index] ?? [], target, this.#closed.has(target));
+          const starts = reads.map(
+            (read) => () => (read.length === 0 ? target.nop() : Reflect.apply(target.readFixed, target, read)),
+          );
+          for (const [index, started] of target.chain(starts).entries())
+            this.#follow(readFixed, started, reads[index] ?? [], target, this.#closed.has(target));
           return undefined;
         },
       },
@@ -596,7 +780,15 @@ class World {
       file("writeFile", [one("text", Buffer.alloc(5000), ["a", "b"])]),
       {
         ...file("readable", [
-          options({ pool, position, length: to(10_000), depth: one(1, 4), zeroCopy: one(true, false), autoClose: one(true, false), signal }),
+          options({
+            pool,
+            position,
+            length: to(10_000),
+            depth: one(1, 4),
+            zeroCopy: one(true, false),
+            autoClose: one(true, false),
+            signal,
+          }),
         ]),
         make: ([given]) => {
           const target = this.#current;
@@ -609,14 +801,23 @@ class World {
         },
       },
       {
-        ...file("writable", [options({ pool, position: to(10_000), depth: one(1, 4), durable: one(true, false), autoClose: one(true, false), signal })]),
+        ...file("writable", [
+          options({
+            pool,
+            position: to(10_000),
+            depth: one(1, 4),
+            durable: one(true, false),
+            autoClose: one(true, false),
+            signal,
+          }),
+        ]),
         make: ([given]) => {
           const target = this.#current;
           if (!(target instanceof RingFile)) return undefined;
           const stream = Reflect.apply(target.writable, target, [given]);
           return (async () => {
             const writer = stream.getWriter();
-            writer.closed.catch(() => undefined); // whoever writes hears of it
+            writer.closed.catch(() => undefined); // write() and close() report the same error
             await writer.write("some text");
             await writer.write(new Uint8Array(10_000));
             await writer.close();
@@ -624,12 +825,26 @@ class World {
         },
       },
       { ...file("close", []), worksClosed: true },
-      made("copyFile", [path, ownPath, maybe(options({ pool, depth: one(1, 4), durable: one(false), signal }))], [...onPath, ...onFile, ...making], (values) =>
-        Reflect.apply(copyFile, undefined, values),
+      made(
+        "copyFile",
+        [path, ownPath, maybe(options({ pool, depth: one(1, 4), durable: one(false), signal }))],
+        [...onPath, ...onFile, ...making],
+        (values) => Reflect.apply(copyFile, undefined, values),
       ),
       made(
         "hashFile",
-        [path, maybe(options({ pool, ring: this.#any("ring"), algorithm: one("sha256", "md5", "none"), depth: one(1, 4), signal }))],
+        [
+          path,
+          maybe(
+            options({
+              pool,
+              ring: this.#any("ring"),
+              algorithm: one("sha256", "md5", "none"),
+              depth: one(1, 4),
+              signal,
+            }),
+          ),
+        ],
         [...onPath, ...onFile, ...making],
         (values) => Reflect.apply(hashFile, undefined, values),
       ),
@@ -639,7 +854,7 @@ class World {
 }
 
 let world: World | undefined;
-/** What the collector found that nobody had closed or released, though all was, or was the library's to. */
+/** Warnings about dropped objects. There must be none: everything is closed, or the library has to close it. */
 const dropped: string[] = [];
 process.on("warning", (warning) => {
   if ("code" in warning && warning.code === "BUN_URING_DROPPED") dropped.push(warning.message);
@@ -660,7 +875,10 @@ async function run(job: CallerJob): Promise<void> {
   self.postMessage({ calls, outcomes, faults, trace: faults.length > 0 ? trace : [] } satisfies CallerNews);
 }
 
-self.addEventListener("message", ({ data }: MessageEvent<CallerJob | { readonly token: SlotToken } | { readonly handle: unknown }>) => {
-  if ("steps" in data) void run(data);
-  else world?.give(data);
-});
+self.addEventListener(
+  "message",
+  ({ data }: MessageEvent<CallerJob | { readonly token: SlotToken } | { readonly handle: unknown }>) => {
+    if ("steps" in data) void run(data);
+    else world?.give(data);
+  },
+);

@@ -1,4 +1,7 @@
-/** Acquires, marks, checks and releases slots as fast as it can: a slot that two threads have shows the other's mark. */
+/**
+ * Acquires, marks, checks and releases slots as fast as it can. A slot that two threads hold at once shows the other
+ * thread's mark.
+ */
 import { BufferPool, type PoolHandle } from "bun-uring";
 
 declare const self: Worker;

@@ -1,4 +1,4 @@
-/** Makes a pool, shares it, and closes it when a word of shared memory is set; sets it to 2 then. */
+/** Makes a pool, shares it, and closes it when a word of shared memory is no longer 0. Then it sets the word to 2. */
 import { BufferPool } from "bun-uring";
 
 declare const self: Worker;

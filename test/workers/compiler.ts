@@ -1,4 +1,7 @@
-/** Has the shim compiled, makes a ring and closes it, and stays until it is ended: what each thread that uses the library costs. */
+/**
+ * Makes a ring, for which the shim is compiled, closes it, and stays until it is terminated. It shows what each thread
+ * that uses the library costs.
+ */
 import { RawRing } from "bun-uring";
 
 declare const self: Worker;

@@ -1,4 +1,4 @@
-/** Does the same again and again until it is ended; says so when it begins. */
+/** Repeats one kind of copy or hash until it is terminated. Posts a message when it begins. */
 import { dirname } from "node:path";
 import { copyFile, hashFile, Ring } from "bun-uring";
 import type { CopierJob } from "./jobs.ts";
@@ -7,7 +7,7 @@ declare const self: Worker;
 
 const ring = new Ring();
 
-/** Has every reflink on a file system wait until somebody thaws it; says so. */
+/** Freezes a file system, so that every reflink on it waits until it is thawed, and posts a message. */
 function freeze(mount: string): void {
   const { success, stderr } = Bun.spawnSync(["fsfreeze", "--freeze", mount], { stdout: "ignore", stderr: "pipe" });
   if (!success) throw new Error(`fsfreeze: ${stderr}`);

@@ -1,4 +1,7 @@
-/** Holds slots, has reads of a disk and of a pipe in flight and files open, says so, does what it is told to, and comes to its end, one way or another. */
+/**
+ * Holds slots, has files open and reads of a disk and of a pipe in flight, posts "reading", goes on with its activity,
+ * and ends in the way that its job says.
+ */
 import { BufferPool, type FixedBuffer, RawRing, Ring, type RingFile } from "bun-uring";
 import { participantOf } from "../../lib/pool/buffer-pool.ts";
 import { directFlags } from "../support/direct.ts";
@@ -9,21 +12,29 @@ declare const self: Worker;
 const kept: unknown[] = [];
 
 async function readForever(ring: Ring, file: RingFile, buffer: FixedBuffer): Promise<never> {
-  for (let position = 0; ; position = (position + 4096) % (1 << 20)) await ring.readFixed(file, buffer, { position, length: 4096 });
+  for (let position = 0; ; position = (position + 4096) % (1 << 20))
+    await ring.readFixed(file, buffer, { position, length: 4096 });
 }
 
-/** Aborts each read before the kernel can be done with it. */
+/** Aborts each read before the kernel can complete it. */
 async function abortForever(ring: Ring, file: RingFile | number, buffer: FixedBuffer): Promise<never> {
   for (;;) {
     const controller = new AbortController();
-    const read = ring.readFixed(file, buffer, { length: 4096, signal: controller.signal, ...(typeof file === "number" ? {} : { position: 0 }) });
+    const read = ring.readFixed(file, buffer, {
+      length: 4096,
+      signal: controller.signal,
+      ...(typeof file === "number" ? {} : { position: 0 }),
+    });
     read.catch(() => undefined);
     await new Promise(setImmediate);
     controller.abort();
   }
 }
 
-/** Has the lock nearly all the time, and gives it back now and then: whoever is to end this thread may be waiting for it. */
+/**
+ * Holds the pool's lock nearly all the time, and releases it briefly now and then, because the thread that terminates
+ * this one may be waiting for it.
+ */
 function lockForever(pool: BufferPool): never {
   const { control } = participantOf(pool);
   for (;;) {
@@ -50,11 +61,16 @@ async function work({ data }: MessageEvent<DoomedJob>): Promise<void> {
   for (let slot = 0; slot < slots; slot++) {
     const buffer = await pool.acquire();
     kept.push(buffer);
-    // A promise in flight would keep the thread from falling off its end; the raw ring's read does not.
+    // An operation in flight would keep the thread alive, so it could not fall off its end. The raw ring's read does
+    // not.
     if (ending === "fall off") continue;
     const source = slot % 4 === 0 ? data.pipeFd : file;
     const reads =
-      activity === "abort" ? abortForever(ring, source, buffer) : slot % 4 === 0 ? ring.readFixed(data.pipeFd, buffer) : readForever(ring, file, buffer);
+      activity === "abort"
+        ? abortForever(ring, source, buffer)
+        : slot % 4 === 0
+          ? ring.readFixed(data.pipeFd, buffer)
+          : readForever(ring, file, buffer);
     reads.catch(() => undefined);
   }
   await new Promise(setImmediate);

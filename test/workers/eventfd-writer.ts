@@ -1,4 +1,4 @@
-/** Writes to an eventfd whenever the word is 1, and makes that 0; until it is 2. */
+/** Each time that the word is set to 1, resets it to 0 and writes to an eventfd. Exits when the word is 2. */
 import { writeSync } from "node:fs";
 import type { EventfdWriterJob } from "./jobs.ts";
 

@@ -1,4 +1,4 @@
-/** Has a read of the disk in flight into every slot of a pool, and never stops. */
+/** Keeps a read from the disk in flight into every slot of a pool, and never stops. */
 import { BufferPool, type PoolHandle, Ring } from "bun-uring";
 import { directFlags } from "../support/direct.ts";
 

@@ -1,4 +1,7 @@
-/** Acquires and releases slots as fast as it can, and marks each while it has it, by compare-and-exchange: whoever else has it is found out. */
+/**
+ * Acquires and releases slots as fast as it can, and marks each slot by compare-and-exchange while it holds it, so that
+ * a second holder of the same slot is noticed.
+ */
 import { BufferPool, type FixedBuffer } from "bun-uring";
 import { participantOf } from "../../lib/pool/buffer-pool.ts";
 import { Slots } from "../../lib/pool/slots.ts";
@@ -8,7 +11,7 @@ declare const self: Worker;
 
 self.addEventListener("message", grab, { once: true });
 
-/** What slots are taken from and given back to. */
+/** Where slots are taken from and given back to. */
 interface Source<Slot> {
   tryTake(): Slot | undefined;
   indexOf(slot: Slot): number;
@@ -28,10 +31,17 @@ function slotsOf({ hints, owners, mark }: GrabberJob): Source<number> {
 }
 
 function buffersOf(pool: BufferPool): Source<FixedBuffer> {
-  return { tryTake: () => pool.tryAcquire(), indexOf: ({ slotIndex: index }) => index, giveBack: (buffer) => buffer.release() };
+  return {
+    tryTake: () => pool.tryAcquire(),
+    indexOf: ({ slotIndex: index }) => index,
+    giveBack: (buffer) => buffer.release(),
+  };
 }
 
-/** Marks slots: in words beside them, or each in its own memory. */
+/**
+ * Marks slots: in separate words if lib/pool/slots.ts is used by itself, otherwise in each slot's own memory. A word is
+ * 0 while nobody holds the slot.
+ */
 class Marks {
   stolen = 0;
   readonly #words: Int32Array;
@@ -56,12 +66,13 @@ class Marks {
 
   clear(index: number): void {
     const position = this.#positions[index] ?? 0;
-    for (let look = 0; look < this.#looks; look++) if (Atomics.load(this.#words, position) !== this.#mark) this.stolen++;
+    for (let look = 0; look < this.#looks; look++)
+      if (Atomics.load(this.#words, position) !== this.#mark) this.stolen++;
     if (Atomics.compareExchange(this.#words, position, this.#mark, 0) !== this.#mark) this.stolen++;
   }
 }
 
-/** Never waits: releases its oldest slot where there is no other. */
+/** Never waits: if no slot is free, it releases the oldest one that it holds. */
 function tryAll<Slot>(source: Source<Slot>, job: GrabberJob, marks: Marks): { pairs: number; exhausted: number } {
   const progress = new Int32Array(job.progress);
   const held: Slot[] = [];
@@ -85,7 +96,7 @@ function tryAll<Slot>(source: Source<Slot>, job: GrabberJob, marks: Marks): { pa
   return { pairs, exhausted };
 }
 
-/** Waits for slots, and every now and then holds one for a turn of the event loop. */
+/** Waits for slots, and holds every eighth one for a turn of the event loop. */
 async function acquireAll(pool: BufferPool, job: GrabberJob, marks: Marks, releasesWaited: number[]): Promise<number> {
   const progress = new Int32Array(job.progress);
   let pairs = 0;

@@ -1,4 +1,4 @@
-/** What tests tell their Workers. */
+/** The messages between tests and their Workers. */
 import type { PoolHandle, SlotToken } from "bun-uring";
 import type { Step } from "../support/calls.ts";
 
@@ -20,17 +20,20 @@ export interface ReaderAnswer {
   readonly bufferSource: string | undefined;
 }
 
-/** How a Worker ends, in the middle of what it does. */
+/** How a Worker ends, in the middle of its work. */
 export type Ending = "terminate" | "process.exit" | "throw" | "fall off" | "spin";
 
-/** What a Worker is in the middle of when it ends: reads of its slots, reads that are aborted at once, a wait for slots, a wait in the kernel, the pool's lock. */
+/**
+ * What a Worker is doing when it ends: reads into its slots, reads that are aborted at once, a wait for slots, a wait
+ * in the kernel, or holding the pool's lock.
+ */
 export type Activity = "read" | "abort" | "acquire" | "wait" | "lock";
 
 export interface DoomedJob {
   /** Default "read". */
   readonly activity?: Activity;
   readonly pool: PoolHandle;
-  /** A file to read past the page cache, over and over. */
+  /** A file to read over and over, bypassing the page cache. */
   readonly path: string;
   /** A pipe whose reads never complete. */
   readonly pipeFd: number;
@@ -41,21 +44,21 @@ export interface DoomedJob {
 export interface SettlerJob {
   readonly pool: PoolHandle;
   readonly operations: number;
-  /** A file for each ring: each word of 32 bits is its own number. */
+  /** A file for each ring, in which each 32-bit word is its own index. */
   readonly paths: readonly string[];
-  /** Another, to read past the page cache. */
+  /** Another such file, to read with O_DIRECT if the file system has it. */
   readonly directPath: string;
   readonly fileBytes: number;
-  /** Nothing ever comes out of it. */
+  /** A descriptor whose reads never complete. */
   readonly silentFd: number;
 }
 
 export interface SettlerAnswer {
   readonly settledOnce: number;
-  /** What settled otherwise than it should have, the first few. */
+  /** The first few operations that did not settle as they should. */
   readonly faults: readonly string[];
   readonly rejections: number;
-  /** Of each ring, at the end. */
+  /** Operations in flight at the end, by ring. */
   readonly inFlight: readonly number[];
 }
 
@@ -64,7 +67,7 @@ export interface VerifierJob {
   /** A file whose parts, each a slot's length, have these hashes. */
   readonly path: string;
   readonly hashes: BigUint64Array;
-  /** Reads in flight. */
+  /** The number of reads in flight. */
   readonly depth: number;
 }
 
@@ -73,60 +76,65 @@ export interface VerifierAnswer {
   readonly wrong: number;
 }
 
-/** Memory that threads share: a word for each slot, but for the last two. */
+/** Memory that threads share. `owners` and `marks` have a word for each slot. */
 export interface SharedSlots {
-  /** Where lib/pool/slots.ts is used by itself. */
+  /** The state of lib/pool/slots.ts, if it is used by itself: a word for each block of slots. */
   readonly hints: SharedArrayBuffer;
   readonly owners: SharedArrayBuffer;
-  /** Whose each slot is: 0, or a Worker's mark. */
+  /** The holder of each slot: 0, or a Worker's mark. */
   readonly marks: SharedArrayBuffer;
-  /** How many slots were given back, by all threads; and whether to stop. */
+  /** Two words: how many slots all threads have given back, and whether to stop. */
   readonly progress: SharedArrayBuffer;
 }
 
 export interface GrabberJob extends SharedSlots {
-  /** By what: lib/pool/slots.ts, or a BufferPool's methods. */
+  /** What to use: lib/pool/slots.ts, or one of a BufferPool's methods. */
   readonly how: "slots" | "tryAcquire" | "acquire";
   readonly pool: PoolHandle;
-  /** 1 or more: no other thread's. */
+  /** The Worker's mark: 1 or more, and different from every other Worker's. */
   readonly mark: number;
-  /** How many slots to acquire and release; until it is told to stop, at most. */
+  /** The most slots to acquire and release, if it is not told to stop earlier. */
   readonly pairs: number;
-  /** Slots to hold, or with "acquire" to wait for, at once. */
+  /** How many slots to hold at once, or with "acquire" to wait for at once. */
   readonly depth: number;
-  /** How often to look at a slot's mark before it is released. */
+  /** How often to check a slot's mark before releasing the slot. */
   readonly looks: number;
 }
 
 export interface GrabberAnswer {
   readonly pairs: number;
-  /** Slots that somebody else had as well. */
+  /** How often another thread held the same slot. */
   readonly stolen: number;
-  /** How often there was none. */
+  /** How often no slot was free. */
   readonly exhausted: number;
-  /** Of each wait, how many slots were given back from when it was asked for to when it was over. */
+  /** For each wait, how many slots were given back between the call of acquire() and its end. */
   readonly releasesWaited: readonly number[];
 }
 
-/** What a caller is to do: one sequence. */
+/** The job of caller.ts: one sequence of calls. */
 export interface CallerJob {
   readonly pools: readonly PoolHandle[];
   readonly steps: readonly Step[];
-  /** A file each of whose words of 32 bits is its own number; it is not to be changed. */
+  /** A file in which each 32-bit word is its own index. It must not be changed. */
   readonly knownPath: string;
   readonly knownBytes: number;
-  /** Of this thread alone. */
+  /** A folder that only this thread uses. */
   readonly folder: string;
-  /** Nothing ever comes out of it. */
+  /** A descriptor whose reads never complete. */
   readonly silentFd: number;
   readonly knownFd: number;
 }
 
-/** What callers say: what others may use, or how it went. */
+/** The messages of caller.ts: a handle or a token that others may use, or the result of the sequence. */
 export type CallerNews =
   | { readonly handle: PoolHandle }
   | { readonly token: SlotToken }
-  | { readonly calls: number; readonly outcomes: Readonly<Record<string, number>>; readonly faults: readonly string[]; readonly trace: readonly string[] };
+  | {
+      readonly calls: number;
+      readonly outcomes: Readonly<Record<string, number>>;
+      readonly faults: readonly string[];
+      readonly trace: readonly string[];
+    };
 
 /** What races with a pool's close. */
 export type Racing = "attach" | "acquire" | "clone";
@@ -136,42 +144,49 @@ export interface RacerJob {
   readonly racing: Racing;
   /** A file of numbered words. */
   readonly path: string;
-  /** Its first word is set when the race begins, its second by whoever has done a step. */
+  /** The first word is set when the race begins, the second by each thread that has done a step. */
   readonly gate: SharedArrayBuffer;
 }
 
 export interface RacerAnswer {
-  /** What each step came to, until the pool was closed. */
+  /** The outcome of each step, up to the error of the closed pool. */
   readonly outcomes: readonly string[];
 }
 
 export interface StreamerJob {
-  readonly way: "reads slots" | "reads copies" | "reads without a pool" | "writes" | "pipes from slot to slot" | "leaves chunks" | "serves";
+  readonly way:
+    | "reads slots"
+    | "reads copies"
+    | "reads without a pool"
+    | "writes"
+    | "pipes from slot to slot"
+    | "drops chunks"
+    | "serves";
   readonly pool: PoolHandle;
   readonly source: string;
   readonly target: string;
 }
 
-/** It has begun. */
+/** The message that the streams have begun. */
 export interface StreamerAnswer {
-  /** Of the server, if it is one. */
+  /** The server's port, if the Worker serves. */
   readonly port?: number | undefined;
 }
 
-/** What copier.ts does. */
+/** The job of copier.ts. */
 export interface CopierJob {
   readonly act: "copyFile" | "durable" | "frozen" | "hashFile" | "readable" | "writable";
   readonly from: string;
   readonly to: string;
 }
 
-/** What mode-watcher.ts does: looks at the permissions of `path` until the flag is set. */
+/** The job of mode-watcher.ts: it polls the permissions of `path` until `stop` is set. */
 export interface ModeWatcherJob {
   readonly path: string;
   readonly stop: Int32Array;
 }
 
-/** What eventfd-writer.ts does. */
+/** The job of eventfd-writer.ts. */
 export interface EventfdWriterJob {
   readonly fd: number;
   readonly word: Int32Array;

@@ -1,4 +1,4 @@
-/** Takes a pool's lock, and never gives it back. */
+/** Takes a pool's lock and never releases it. */
 import { BufferPool, type PoolHandle } from "bun-uring";
 import { participantOf } from "../../lib/pool/buffer-pool.ts";
 

@@ -1,4 +1,4 @@
-/** Looks at a file's permissions without a pause; tells at the end which it has seen. */
+/** Polls a file's permissions without a pause, and posts at the end which ones it has seen. */
 import { statSync } from "node:fs";
 import type { ModeWatcherJob } from "./jobs.ts";
 

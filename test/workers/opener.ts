@@ -1,4 +1,4 @@
-/** Opens and closes a file over and over, several at once. */
+/** Opens and closes a file over and over, with several opens in flight at once. */
 import { Ring } from "bun-uring";
 
 declare const self: Worker;

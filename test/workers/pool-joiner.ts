@@ -1,4 +1,4 @@
-/** Attaches to pools, and joins a ring to them when it is told to. */
+/** Attaches to pools and makes a ring that uses them, when it is told to. */
 import { BufferPool, type PoolHandle, Ring } from "bun-uring";
 
 declare const self: Worker;
@@ -16,7 +16,9 @@ self.addEventListener("message", async ({ data }: MessageEvent<NonNullable<typeo
     await using ring = new Ring({ pool: pools });
     const [first] = pools;
     using buffer = await first?.acquire();
-    postMessage(`${ring.bufferSource}, read ${buffer && (await ring.readFixed(given?.fd ?? -1, buffer, { position: 0, length: 100 }))}`);
+    postMessage(
+      `${ring.bufferSource}, read ${buffer && (await ring.readFixed(given?.fd ?? -1, buffer, { position: 0, length: 100 }))}`,
+    );
   }
   for (const pool of pools) pool.close();
 });

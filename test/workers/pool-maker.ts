@@ -1,4 +1,4 @@
-/** Makes a pool, shares it, and stays until it is ended. */
+/** Makes a pool, shares it, and stays until it is terminated. */
 import { BufferPool, type BufferPoolOptions } from "bun-uring";
 
 declare const self: Worker;

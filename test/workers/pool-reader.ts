@@ -1,4 +1,7 @@
-/** Makes a pool of its own and reads into all of its slots, over and over, until it is ended; says so, or what went wrong. */
+/**
+ * Makes a pool of its own and reads into all of its slots, over and over, until it is terminated. Posts "reading", or
+ * what went wrong.
+ */
 import { BufferPool, type BufferPoolOptions, Ring } from "bun-uring";
 
 declare const self: Worker;

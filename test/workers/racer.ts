@@ -1,4 +1,7 @@
-/** Goes on attaching to a pool, acquiring its slots or cloning it until it is closed, from a moment on that all who race share; then the next pool. */
+/**
+ * Attaches to a pool, acquires its slots, or clones it, again and again until the pool is closed. All racing threads
+ * start at the same moment. The next message starts a race for another pool.
+ */
 import { closeSync, openSync } from "node:fs";
 import { BufferPool, type FixedBuffer, Ring, UringError } from "bun-uring";
 import { numbered } from "../support/content.ts";
@@ -6,13 +9,13 @@ import type { RacerAnswer, RacerJob } from "./jobs.ts";
 
 declare const self: Worker;
 
-/** At once, by this thread. */
+/** The most attachments that this thread has at once. */
 const mostAttached = 20;
 
-/** Of the race that is on. */
+/** The gate of the current race. */
 let gate: Int32Array = new Int32Array(2);
 
-/** Does it until it fails; what each time came to, and last the error. */
+/** Repeats `act` until it fails. Returns the outcome of each call, and the error last. */
 async function untilRefused(act: () => string | Promise<string>): Promise<string[]> {
   const outcomes: string[] = [];
   for (;;) {
@@ -34,8 +37,9 @@ async function attachAll({ pool: handle }: RacerJob): Promise<string[]> {
     if (pools.length > mostAttached) pools.shift()?.close();
     return "attached";
   });
-  // Whatever was attached is closed by now, and says so.
-  for (const pool of pools) outcomes.push(...(await untilRefused(() => pool.acquire().then(() => "acquired from a closed pool"))));
+  // The pools that are still attached are closed by now, and have to report that.
+  for (const pool of pools)
+    outcomes.push(...(await untilRefused(() => pool.acquire().then(() => "acquired from a closed pool"))));
   for (const pool of pools) {
     if (!pool.closed) outcomes.push("an attached pool that is not closed");
     pool.close();
@@ -75,7 +79,11 @@ self.addEventListener("message", async ({ data }: MessageEvent<RacerJob>) => {
   const buffer = data.racing === "clone" ? pool?.tryAcquire() : undefined;
   self.postMessage("ready");
   Atomics.wait(gate, 0, 0);
-  const outcomes = await (pool === undefined ? attachAll(data) : data.racing === "acquire" ? acquireAll(pool) : cloneAll(pool, buffer, data.path));
+  const outcomes = await (pool === undefined
+    ? attachAll(data)
+    : data.racing === "acquire"
+      ? acquireAll(pool)
+      : cloneAll(pool, buffer, data.path));
   pool?.close();
   self.postMessage({ outcomes } satisfies RacerAnswer);
 });

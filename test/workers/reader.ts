@@ -1,6 +1,6 @@
 /**
- * Reads parts of a file through a shared pool, and says whether every byte was right: it compares with the content it was sent. It says so when its ring has the
- * pool, before any read, and waits to be told to go on; and at the end.
+ * Reads parts of a file through a shared pool, and compares them with the content that it was sent. It posts an answer
+ * when its ring uses the pool, waits for a message before it reads, and posts the result at the end.
  */
 import { BufferPool, Ring } from "bun-uring";
 import type { ReaderAnswer, ReaderJob } from "./jobs.ts";

@@ -1,4 +1,4 @@
-/** Makes a ring where that is refused, and posts what was thrown. */
+/** Makes a ring on a machine that refuses it, and posts the error. */
 import { RawRing, UringError } from "bun-uring";
 
 declare const self: Worker;

@@ -1,4 +1,4 @@
-/** Clones from a ring of another thread, by its descriptor, and ends. */
+/** Clones the buffers of another thread's ring, by the ring's descriptor, and exits. */
 import { RawRing } from "bun-uring";
 
 declare const self: Worker;

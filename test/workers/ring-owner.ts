@@ -13,5 +13,9 @@ function ringWithBuffer(flags: number): number {
 }
 
 self.addEventListener("message", ({ data }: MessageEvent<{ single: number; deferred: number }>) => {
-  self.postMessage({ single: ringWithBuffer(data.single), deferred: ringWithBuffer(data.deferred), plain: ringWithBuffer(0) });
+  self.postMessage({
+    single: ringWithBuffer(data.single),
+    deferred: ringWithBuffer(data.deferred),
+    plain: ringWithBuffer(0),
+  });
 });

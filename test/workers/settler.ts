@@ -1,4 +1,7 @@
-/** Runs operations on several rings, aborts a tenth of them at random moments, and tells how each of them settled; then closes the rings. */
+/**
+ * Runs operations on several rings, aborts a tenth of them at random moments, and posts how they settled. Then closes
+ * the rings.
+ */
 import type { BufferPool, FixedBuffer, Ring, RingFile } from "bun-uring";
 import { directFlags } from "../support/direct.ts";
 import type { SettlerAnswer, SettlerJob } from "./jobs.ts";
@@ -7,22 +10,28 @@ declare const self: Worker;
 
 const inFlightAtMost = 512;
 const abortShare = 0.1;
-/** Of those that are aborted: what nothing but the abort ends. */
+/** The share of the aborted operations that nothing but the abort ends. */
 const endlessShare = 0.3;
-/** Who has read so many faults knows enough. */
+/** More faults than this would not help to find the cause. */
 const mostFaults = 10;
 
-/** When an operation is aborted. By most of these moments it may have completed; only one that ends can be waited for. */
+/**
+ * When an operation is aborted. At most of these moments it may have completed already. "completed" is only for an
+ * operation that ends by itself, because it waits for that.
+ */
 const moments = ["before", "at once", "microtask", "immediate", "timer", "completed"] as const;
 type Moment = (typeof moments)[number];
 
-/** Calls of each operation's own resolve and reject: a promise shows only the first. */
+/** How often each operation's resolve or reject was called: the promise itself shows only the first call. */
 let settleCalls = new Uint8Array(0);
 let starting: number | undefined;
 const Original = Promise;
 type Settle = (value: unknown) => void;
 
-/** Counts the calls of an operation's two, where one is starting: the first promise that is made then is its own. */
+/**
+ * Wraps resolve and reject so that their calls are counted, if an operation is starting. The first promise that is made
+ * during the start is the operation's own.
+ */
 function counted([resolve, reject]: [Settle, Settle]): [Settle, Settle] {
   const operation = starting;
   if (operation === undefined) return [resolve, reject];
@@ -54,7 +63,8 @@ globalThis.Promise = new Proxy(Original, {
   },
 });
 
-// The library takes the engine's own class when it is loaded, from where this puts the counting one meanwhile.
+// When the library is loaded, it takes the engine's Promise class from `Promise.prototype.constructor`. The counting
+// class is put there while it loads.
 Reflect.set(Original.prototype, "constructor", globalThis.Promise);
 const library: typeof import("bun-uring") = require("bun-uring");
 Reflect.set(Original.prototype, "constructor", Original);
@@ -65,7 +75,7 @@ interface Ready {
   start(options: { readonly signal?: AbortSignal }): Promise<unknown>;
   /** Whether its value, and the content of its memory, are right. Called once it has succeeded. */
   isRight(value: unknown): boolean;
-  /** Gives back what it has, whether or not the kernel is done with it. Called once it has settled. */
+  /** Releases what the operation has, whether or not the kernel is done with it. Called once it has settled. */
   end?(): void;
 }
 
@@ -77,7 +87,7 @@ function words(bytes: Uint8Array): Uint32Array {
   return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
 }
 
-/** Whether `bytes` are a file's content from `position` on: there each word of 32 bits is its own number. */
+/** Whether `bytes` are a file's content from `position` on: in the file each 32-bit word is its own index. */
 function isContent(bytes: Uint8Array, position: number): boolean {
   const found = words(bytes);
   return found[0] === position / 4 && found[found.length - 1] === position / 4 + found.length - 1;
@@ -94,7 +104,7 @@ class Mix {
   readonly #direct: RingFile;
   readonly #fileBytes: number;
   readonly #silentFd: number;
-  /** Of reads that succeeded: the kernel may still write to the others'. */
+  /** Memory of reads that succeeded. The kernel may still write to the memory of the others. */
   readonly #memories: Uint8Array[] = [];
 
   constructor(ring: Ring, pool: BufferPool, file: RingFile, direct: RingFile, job: SettlerJob) {
@@ -106,12 +116,14 @@ class Mix {
     this.#silentFd = job.silentFd;
   }
 
-  /** Any that ends by itself. */
+  /** A random operation that ends by itself. */
   ending(): Ready | Promise<Ready> {
     const ring = this.#ring;
     const pick = random(10_000);
-    if (pick < 3) return { name: "fdatasync", start: (options) => ring.fdatasync(this.#file, options), isRight: isNothing };
-    if (pick < 100) return { name: "timeout", start: (options) => ring.timeout(Math.random() * 2, options), isRight: isNothing };
+    if (pick < 3)
+      return { name: "fdatasync", start: (options) => ring.fdatasync(this.#file, options), isRight: isNothing };
+    if (pick < 100)
+      return { name: "timeout", start: (options) => ring.timeout(Math.random() * 2, options), isRight: isNothing };
     if (pick < 2000) return { name: "nop", start: (options) => ring.nop(options), isRight: isNothing };
     if (pick < 2200) return this.#readFixed(this.#direct, 4096 * random(this.#fileBytes / 4096), 4096);
     if (pick < 5000) return this.#writeFixed();
@@ -120,13 +132,19 @@ class Mix {
     return this.#readFixed(this.#file, this.#position(length), length);
   }
 
-  /** Any that only an abort ends. */
+  /** A random operation that only an abort ends. */
   async endless(): Promise<Ready> {
     const ring = this.#ring;
     const pick = random(3);
-    if (pick === 0) return { name: "endless poll", start: (options) => ring.poll(this.#silentFd, 1, options), isRight: isEndless };
+    if (pick === 0)
+      return { name: "endless poll", start: (options) => ring.poll(this.#silentFd, 1, options), isRight: isEndless };
     const memory = new Uint8Array(new SharedArrayBuffer(64));
-    if (pick === 1) return { name: "endless read", start: (options) => ring.read(this.#silentFd, memory, options), isRight: isEndless };
+    if (pick === 1)
+      return {
+        name: "endless read",
+        start: (options) => ring.read(this.#silentFd, memory, options),
+        isRight: isEndless,
+      };
     const buffer = await this.#acquire();
     const start: Ready["start"] = (options) => ring.readFixed(this.#silentFd, buffer, options);
     return { name: "endless readFixed", start, isRight: isEndless, end: () => buffer.release() };
@@ -159,7 +177,7 @@ class Mix {
     for (const word of content.keys()) content[word] = position / 4 + word;
     const start: Ready["start"] = (options) => {
       const written = this.#ring.writeFixed(this.#file, buffer, { position, length, ...options });
-      buffer.release(); // from here on it is the operation's; what another holder writes to it would be seen in the file
+      buffer.release(); // the slot now belongs to the operation; a write by another holder would show up in the file
       return written;
     };
     return { name: "writeFixed", start, isRight: (value) => value === length };
@@ -199,9 +217,10 @@ class Tally {
     settleCalls = new Uint8Array(operations);
   }
 
-  /** Starts one operation after the other, until all have been. */
+  /** Starts one operation after the other, until all have been started. */
   async lane(mix: Mix): Promise<void> {
-    for (let operation = this.#next++; operation < this.settled.length; operation = this.#next++) await this.#operate(operation, mix);
+    for (let operation = this.#next++; operation < this.settled.length; operation = this.#next++)
+      await this.#operate(operation, mix);
   }
 
   async #operate(operation: number, mix: Mix): Promise<void> {
@@ -219,12 +238,14 @@ class Tally {
       (value) => {
         this.#settled(operation);
         if (moment === "before" || moment === "at once") this.#fault(`${name}, aborted ${moment}, succeeded`);
-        else if (!isRight(value)) this.#fault(`${name}, aborted ${moment}, brought ${value}, or what memory holds is not the file's content`);
+        else if (!isRight(value))
+          this.#fault(`${name}, aborted ${moment}, brought ${value}, or what memory holds is not the file's content`);
       },
       (error) => {
         this.#settled(operation);
         this.rejections++;
-        if (moment === undefined || moment === "completed" || error !== reason) this.#fault(`${name}, aborted ${moment}, failed with ${Bun.inspect(error)}`);
+        if (moment === undefined || moment === "completed" || error !== reason)
+          this.#fault(`${name}, aborted ${moment}, failed with ${Bun.inspect(error)}`);
       },
     );
     if (moment !== undefined) abortAt(moment, controller, reason, promise);
@@ -252,12 +273,15 @@ async function work(job: SettlerJob): Promise<{ answer: SettlerAnswer; close(): 
     }),
   );
   await Promise.all(mixes.flatMap((mix) => Array.from({ length: inFlightAtMost }, () => tally.lane(mix))));
-  // The promises have settled; of what was aborted the kernel may not be done.
+  // All promises have settled, but the kernel may not be done with aborted requests.
   const deadline = performance.now() + 10_000;
   while (performance.now() < deadline && rings.some((ring) => ring.inFlight > 0)) await Bun.sleep(1);
   const { settled, faults, rejections } = tally;
   const answer = {
-    settledOnce: settled.reduce((sum, times, operation) => sum + (times === 1 && settleCalls[operation] === 1 ? 1 : 0), 0),
+    settledOnce: settled.reduce(
+      (sum, times, operation) => sum + (times === 1 && settleCalls[operation] === 1 ? 1 : 0),
+      0,
+    ),
     faults,
     rejections,
     inFlight: rings.map((ring) => ring.inFlight),

@@ -1,4 +1,4 @@
-/** Streams a file without end, until it is terminated. */
+/** Streams a file over and over in one of several ways, until it is terminated. */
 import { BufferPool, Ring } from "bun-uring";
 import type { StreamerAnswer, StreamerJob } from "./jobs.ts";
 
@@ -8,7 +8,8 @@ const going = (port?: number) => self.postMessage({ port } satisfies StreamerAns
 
 const ways: Readonly<Record<StreamerJob["way"], (ring: Ring, pool: BufferPool, job: StreamerJob) => Promise<void>>> = {
   async "reads slots"(ring, pool, { source }) {
-    for await (const chunk of (await ring.open(source)).readable({ pool, zeroCopy: true, autoClose: true })) chunk.at(0);
+    for await (const chunk of (await ring.open(source)).readable({ pool, zeroCopy: true, autoClose: true }))
+      chunk.at(0);
   },
   async "reads copies"(ring, pool, { source }) {
     for await (const chunk of (await ring.open(source)).readable({ pool, autoClose: true })) chunk.at(0);
@@ -17,13 +18,15 @@ const ways: Readonly<Record<StreamerJob["way"], (ring: Ring, pool: BufferPool, j
     for await (const chunk of (await ring.open(source)).readable({ autoClose: true })) chunk.at(0);
   },
   async writes(ring, pool, { target }) {
-    await new Blob([new Uint8Array(500_000)]).stream().pipeTo((await ring.open(target, "w")).writable({ pool, autoClose: true }));
+    await new Blob([new Uint8Array(500_000)])
+      .stream()
+      .pipeTo((await ring.open(target, "w")).writable({ pool, autoClose: true }));
   },
   async "pipes from slot to slot"(ring, pool, { source, target }) {
     const from = (await ring.open(source)).readable({ pool, zeroCopy: true, autoClose: true });
     await from.pipeTo((await ring.open(target, "w")).writable({ pool, autoClose: true }));
   },
-  async "leaves chunks"(ring, pool, { source }) {
+  async "drops chunks"(ring, pool, { source }) {
     for await (const _ of (await ring.open(source)).readable({ pool, zeroCopy: true, autoClose: true })) break;
   },
   async serves(ring, pool, { source }) {

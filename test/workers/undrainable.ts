@@ -1,4 +1,4 @@
-/** Has a ring that cannot be drained any more: somebody closed its descriptor. */
+/** Has a ring with a read in flight that can no longer be drained, because its descriptor was closed. */
 import { closeSync } from "node:fs";
 import { RawRing } from "bun-uring";
 

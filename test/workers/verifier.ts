@@ -1,4 +1,7 @@
-/** Reads a file past the page cache through slots of a pool, over and over, until it is told to stop, and compares hashes; then says how many were right, and ends. */
+/**
+ * Reads a file through slots of a pool, bypassing the page cache, over and over until it is told to stop, and compares
+ * hashes. Then posts how many reads were right, and exits.
+ */
 import { BufferPool, Ring } from "bun-uring";
 import { directFlags } from "../support/direct.ts";
 import type { VerifierJob } from "./jobs.ts";
@@ -26,7 +29,7 @@ async function verify({ data }: MessageEvent<VerifierJob>): Promise<void> {
         const bytesRead = await ring.readFixed(file, buffer, { position: part * pool.size });
         if (bytesRead === pool.size && BigInt(Bun.hash(buffer.bytes)) === hashes[part]) right++;
         else wrong++;
-        await ring.timeout(1); // others need the processor, too
+        await ring.timeout(1); // leaves processor time for the other threads
       }
     };
     await Promise.all(Array.from({ length: data.depth }, (_, first) => lane(first)));
