@@ -194,7 +194,9 @@ needs("a file system with O_DIRECT")(
           "EINVAL",
           expect.stringContaining(`positions and lengths to ${positionBytes}; this request had position 1`),
         ]);
-        expect((await uringError(() => file.readv([Buffer.alloc(4096)], 3))).hint).toEndWith("this request had position 3");
+        expect((await uringError(() => file.readv([Buffer.alloc(4096)], 3))).hint).toEndWith(
+          "this request had position 3",
+        );
         // No hint about alignment here: the transfer is aligned, but goes past the largest position of a file.
         expect(
           (await uringError(() => file.readFixed(buffer, { position: 2n ** 63n - 4096n, length: 8192 }))).hint,

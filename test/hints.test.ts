@@ -66,7 +66,11 @@ test("if the file system has no O_DIRECT, the hint says so, for option and flag;
     () => ring.open("/proc/self/status", constants.O_DIRECT),
   ]) {
     const { code, hint, path } = await uringError(open);
-    expect([code, path, hint]).toEqual(["EINVAL", "/proc/self/status", expect.stringContaining("does not support O_DIRECT")]);
+    expect([code, path, hint]).toEqual([
+      "EINVAL",
+      "/proc/self/status",
+      expect.stringContaining("does not support O_DIRECT"),
+    ]);
   }
   const { code, hint } = await uringError(() =>
     ring.open("/proc/self/status", constants.O_DIRECTORY | constants.O_CREAT),
