@@ -16,11 +16,12 @@ export const requestKind = { plain: 0, open: 1, close: 2 } as const;
  * queue may use the same object for another request once `reap` has reported it.
  *
  * The fields of `Sqe` have io_uring's meaning, also for an engine that is not an io_uring. In particular:
- * - `off` is -1 for a transfer at the file's own position. The engine then uses that position, and moves it as read(2)
- *   and write(2) do. For a regular file or a block device, the queue never has two such transfers started at a time,
- *   except within a chain, and writes to a file that is open for appending only.
- * - `flags` contains IOSQE_ASYNC if the request may take long to carry out. It must then not run on the event loop's
- *   thread.
+ * - `off` is -1 if the caller gave no position. For a regular file or a block device the queue has already replaced it
+ *   by the file's own position, and moves that position itself, except for writes that append and for `onThread`. A
+ *   transfer that still has -1 is carried out at the file's own position, which read(2) or write(2) moves.
+ * - `flags` contains IOSQE_ASYNC if the request must go to a worker at once. Of requests without it, only reads, writes
+ *   and polls may be tried on the event loop's thread, without blocking. Everything else that may block (fsync, statx,
+ *   rename, …) must not run there.
  * - `bufIndex` names the registered buffer that `addr` lies in, for the *_FIXED opcodes. `addr` and `len` are valid
  *   without it: the memory is mapped in this process.
  * - `addr` of a vectored transfer is the address of `len` iovecs.
@@ -28,7 +29,7 @@ export const requestKind = { plain: 0, open: 1, close: 2 } as const;
 export interface EngineRequest extends Sqe {
   readonly kind: (typeof requestKind)[keyof typeof requestKind];
   /**
-   * The ring's file that `fd` belongs to. Undefined: the caller gave `fd` as a number. `entry` is its entry in
+   * The ring's file that `fd` belongs to. Undefined: the caller gave `fd` as a number, or the request has no file. `entry` is its entry in
    * `Engine.files`. `isDirect`: it was opened with O_DIRECT.
    */
   readonly file: { readonly entry: number; readonly isDirect: boolean } | undefined;
@@ -121,7 +122,7 @@ export interface Engine<Request extends EngineRequest> extends Iterable<Request>
    */
   readonly busy: boolean;
   /**
-   * Whether anything was started or cancelled since the last call of `submit`. After a `submit` that threw this may be
+   * Whether a request or a cancellation waits for the next `submit`. After a `submit` that threw this may be
    * false although requests still wait: the queue calls `submit` again in any case.
    */
   readonly unsubmitted: boolean;
@@ -143,13 +144,14 @@ export interface Engine<Request extends EngineRequest> extends Iterable<Request>
    */
   submit(): void;
   /**
-   * Appends the requests that have completed to `completed`, in the order of completion, and forgets them. If it
+   * Appends the requests that have completed to `completed`, those of the kernel in the order of completion, and forgets
+   * them. If it
    * throws, the requests that it has appended count as reported.
    * @throws UringError: as `submit`
    */
   reap(completed: Request[]): void;
   /**
-   * Asks for a request to complete soon, if it can be cancelled: with -ECANCELED, or with the result it would have had.
+   * Asks for a request to complete soon, if it can be cancelled: with -ECANCELED, -EINTR or an errno of the kernel's own (-512 to -516), or with the result it would have had.
    * It still completes, and is reported by `reap`. Returns at once, and may queue a request of its own for the next
    * `submit`. Does nothing if `reap` has already reported the request: the queue may not have settled it yet.
    */

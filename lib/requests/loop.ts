@@ -2,11 +2,11 @@ import { Bun } from "../base/globals.ts";
 import { keepAlive, later, letEnd, soon } from "../base/timers.ts";
 
 /**
- * How long a queue may settle completions in one turn of the event loop. Without a limit, transfers that complete at
- * once would keep timers and sockets from running.
+ * After a batch of completions the queue pauses if it has used this much of the turn. Without a limit, transfers that
+ * complete at once would keep timers and sockets from running. A batch itself is not divided.
  */
 const shareNs = 500_000;
-/** How many completions a queue may settle in one turn. A second limit, because a test's fake clock may stand still. */
+/** The same in completions: a second limit, because a test's fake clock may stand still. */
 const completionsPerTurn = 1024;
 
 /**

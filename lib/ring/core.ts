@@ -5,27 +5,20 @@ import {
   checkPosition,
   checkSignal,
   invalidType,
-  invalidValue,
 } from "../base/arguments.ts";
-import { Bun, Promise } from "../base/globals.ts";
+import { Promise } from "../base/globals.ts";
 import type { Reclaimable } from "../base/handles.ts";
-
 import { warn } from "../base/warn.ts";
 import { IoUringEngine } from "../engines/io-uring.ts";
-import { UringError } from "../errors/uring-error.ts";
-import { BufferPool, participantOf } from "../pool/buffer-pool.ts";
-import { currentUser } from "../pool/control.ts";
-import { FixedBuffer, type SlotOwner, slotOf } from "../pool/fixed-buffer.ts";
-import type { Participant } from "../pool/participant.ts";
+import { FixedBuffer, slotOf } from "../pool/fixed-buffer.ts";
 import type { OpenFile } from "../requests/open-file.ts";
 import type { Operation } from "../requests/operation.ts";
 import { transferFlags } from "../requests/operations.ts";
 import { RequestQueue } from "../requests/queue.ts";
-import type { Took } from "../uring/clone.ts";
-import { registerBuffers, unregister } from "../uring/registration.ts";
 import { RWF_APPEND, RWF_DSYNC, RWF_NOWAIT } from "../uring/transfers.ts";
-import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IORING_UNREGISTER_BUFFERS } from "../uring/uapi.ts";
-import type { Uring, UringOptions } from "../uring/uring.ts";
+import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } from "../uring/uapi.ts";
+import type { UringOptions } from "../uring/uring.ts";
+import { JoinedPools, poolsOf } from "./joined-pools.ts";
 
 /** Options of every operation. */
 export interface OperationOptions {
@@ -81,106 +74,6 @@ function rwFlagsOf(options: FixedWriteOptions): number {
 }
 
 /**
- * The pools of a ring, each with the index of its first buffer in the ring's buffer table. The list references the
- * BufferPool objects so that a pool in use by a ring is not garbage-collected.
- */
-type JoinedPools = readonly { readonly pool: BufferPool; readonly participant: Participant; readonly base: number }[];
-
-function poolsOf(pool: unknown): { readonly pool: BufferPool; readonly participant: Participant }[] {
-  const given: readonly unknown[] = pool === undefined ? [] : Array.isArray(pool) ? pool : [pool];
-  const pools = given.map((one) => {
-    if (!(one instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool, or an array of them", one);
-    return { pool: one, participant: participantOf(one) };
-  });
-  if (new Set(pools.map(({ participant }) => participant.control.address)).size !== pools.length)
-    throw invalidValue("options.pool contains the same pool twice");
-  return pools;
-}
-
-type GivenPools = ReturnType<typeof poolsOf>;
-
-/** Clones the pools' buffers into the ring's table, one pool after the other. */
-function clone(uring: Uring, given: GivenPools, took: Took): JoinedPools {
-  const pools: JoinedPools[number][] = [];
-  let base = 0;
-  try {
-    for (const { pool, participant } of given) {
-      participant.cloneTo(uring, base, took);
-      pools.push({ pool, participant, base });
-      base += participant.extents.length;
-    }
-    return pools;
-  } catch (error) {
-    if (pools.length > 0) unregister(uring, IORING_UNREGISTER_BUFFERS, "io_uring_unregister_buffers");
-    for (const { participant } of pools) participant.leaveRing();
-    throw error;
-  }
-}
-
-/** Registers the pools' memory on the ring itself, without cloning. */
-function register(uring: Uring, given: GivenPools, took: Took): JoinedPools {
-  for (const { participant } of given) participant.assertOpen("io_uring_register_buffers");
-  const regions = given.flatMap(({ participant }) => participant.extents);
-  if (regions.length > 0) {
-    const started = Bun.nanoseconds();
-    registerBuffers(uring, { regions, tags: undefined });
-    took.ns += Bun.nanoseconds() - started;
-  }
-  let base = 0;
-  return given.map(({ pool, participant }) => {
-    participant.joinRing();
-    const joined = { pool, participant, base };
-    base += participant.extents.length;
-    return joined;
-  });
-}
-
-/**
- * Whether the kernel refused the clone because of the user. It clones only within a process, and only if both rings
- * account locked memory to the same user: to nobody for a ring made with CAP_IPC_LOCK, otherwise to the real user.
- */
-function refusesUser(error: unknown): boolean {
-  return error instanceof UringError && error.code === "EINVAL" && error.syscall === "io_uring_clone_buffers";
-}
-
-function whyNotCloned(given: GivenPools): string {
-  const now = currentUser();
-  const made = given.map(({ participant }) => participant.control.user).find((user) => user !== now);
-  const change =
-    made === undefined
-      ? "this process has gained or lost the capability CAP_IPC_LOCK since the pool was made"
-      : `user ${made} made the pool, and this process has become user ${now} since`;
-  return `The ring cannot clone the pool's registration and has to make its own, because ${change}.`;
-}
-
-/**
- * Clones the pools' buffers into the ring. If the kernel cannot clone them, registers their memory on the ring instead.
- */
-function join(uring: Uring, given: GivenPools): { pools: JoinedPools; cloned: boolean; tookNs: number } {
-  const took = { ns: 0 };
-  let refused = false;
-  if (
-    given.every(({ participant: { control } }) => (given.length === 1 ? control.clones.whole : control.clones.ranges))
-  ) {
-    try {
-      return { pools: clone(uring, given, took), cloned: true, tookNs: took.ns };
-    } catch (error) {
-      if (!refusesUser(error)) throw error;
-      refused = true;
-    }
-  }
-  try {
-    return { pools: register(uring, given, took), cloned: false, tookNs: took.ns };
-  } catch (error) {
-    if (!refused || !(error instanceof UringError)) throw error;
-    throw new UringError(error.code, error.syscall, {
-      hint: `${whyNotCloned(given)} ${error.hint ?? ""}`.trimEnd(),
-      cause: error,
-    });
-  }
-}
-
-/**
  * The functions that settle the promise made last. Read them right after `new Promise(capture)`, before any other code
  * can run and make another promise this way. One executor shared by all promises uses less memory than a closure for
  * each, and is faster than Promise.withResolvers.
@@ -204,9 +97,7 @@ export class RingCore implements Reclaimable {
   readonly kind = "Ring";
   readonly label: string;
   readonly requests: RequestQueue;
-  readonly bufferSource: "cloned" | "registered" | undefined;
-  readonly bufferJoinMs: number;
-  readonly #pools: JoinedPools;
+  readonly pools: JoinedPools;
   #closing: Promise<void> | undefined;
 
   constructor(options: UringOptions, pool: unknown) {
@@ -215,10 +106,7 @@ export class RingCore implements Reclaimable {
     this.requests = new RequestQueue(engine);
     this.label = `of descriptor ${engine.uring.fd}`;
     try {
-      const { pools, cloned, tookNs } = join(engine.uring, given);
-      this.bufferJoinMs = tookNs / 1e6;
-      this.bufferSource = pools.length === 0 ? undefined : cloned ? "cloned" : "registered";
-      this.#pools = pools;
+      this.pools = JoinedPools.join(engine.uring, given);
     } catch (error) {
       // Nothing is in flight, so an error from closing matters less than the one thrown here.
       this.requests.close().catch(() => undefined);
@@ -235,7 +123,7 @@ export class RingCore implements Reclaimable {
         this.requests.close().finally(() => {
           // If the kernel did not finish the requests, it may still write to the pools' memory, so the ring keeps its
           // pools.
-          if (this.requests.gone) for (const { participant } of this.#pools) participant.leaveRing();
+          if (this.requests.gone) this.pools.leave();
         }),
       );
     }
@@ -319,14 +207,7 @@ export class RingCore implements Reclaimable {
       slot,
       address: slot.address + offset,
       length: length ?? sizeBytes - offset,
-      bufferIndex: this.#baseOf(slot.owner) + slot.extent,
+      bufferIndex: this.pools.baseOf(slot.owner) + slot.extent,
     };
-  }
-
-  #baseOf(owner: SlotOwner): number {
-    const [first] = this.#pools;
-    if (first?.participant === owner) return first.base;
-    for (const { participant, base } of this.#pools) if (participant.poolAddress === owner.poolAddress) return base;
-    throw invalidValue("buffer belongs to a pool that this ring does not have: pass the pool in `new Ring({ pool })`");
   }
 }

@@ -181,12 +181,12 @@ export class Ring implements AsyncDisposable {
    * or gained or lost CAP_IPC_LOCK, since it made a pool. Undefined for a ring without pools.
    */
   get bufferSource(): "cloned" | "registered" | undefined {
-    return this.#core.bufferSource;
+    return this.#core.pools.source;
   }
 
   /** How long the system calls that clone or register the pools' buffers took, in milliseconds. */
   get bufferJoinMs(): number {
-    return this.#core.bufferJoinMs;
+    return this.#core.pools.joinMs;
   }
 
   /** Operations that have started and not yet completed. */
