@@ -29,8 +29,8 @@ export const requestKind = { plain: 0, open: 1, close: 2 } as const;
 export interface EngineRequest extends Sqe {
   readonly kind: (typeof requestKind)[keyof typeof requestKind];
   /**
-   * The ring's file that `fd` belongs to. Undefined: the caller gave `fd` as a number, or the request has no file. `entry` is its entry in
-   * `Engine.files`. `isDirect`: it was opened with O_DIRECT.
+   * The ring's file that `fd` belongs to. Undefined: the caller gave `fd` as a number, or the request has no file.
+   * `entry` is its entry in `Engine.files`. `isDirect`: it was opened with O_DIRECT.
    */
   readonly file: { readonly entry: number; readonly isDirect: boolean } | undefined;
   /**
@@ -144,16 +144,16 @@ export interface Engine<Request extends EngineRequest> extends Iterable<Request>
    */
   submit(): void;
   /**
-   * Appends the requests that have completed to `completed`, those of the kernel in the order of completion, and forgets
-   * them. If it
-   * throws, the requests that it has appended count as reported.
+   * Appends the requests that have completed to `completed`, those of the kernel in the order of completion, and
+   * forgets them. If it throws, the requests that it has appended count as reported.
    * @throws UringError: as `submit`
    */
   reap(completed: Request[]): void;
   /**
-   * Asks for a request to complete soon, if it can be cancelled: with -ECANCELED, -EINTR or an errno of the kernel's own (-512 to -516), or with the result it would have had.
-   * It still completes, and is reported by `reap`. Returns at once, and may queue a request of its own for the next
-   * `submit`. Does nothing if `reap` has already reported the request: the queue may not have settled it yet.
+   * Asks for a request to complete soon, if it can be cancelled: with -ECANCELED, -EINTR or an errno of the kernel's
+   * own (-512 to -516), or with the result it would have had. It still completes, and is reported by `reap`. Returns at
+   * once, and may queue a request of its own for the next `submit`. Does nothing if `reap` has already reported the
+   * request: the queue may not have settled it yet.
    */
   cancel(request: Request): void;
   /**
