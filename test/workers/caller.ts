@@ -357,12 +357,12 @@ class World {
       this.#slotsPool.set(result, target);
     }
     if (call.name === "BufferPool.share") self.postMessage({ handle: result });
-    if (call.name === "FixedBuffer.transfer") {
+    if (call.name === "FixedBuffer.handOver") {
       this.#tokens.push(result);
       self.postMessage({ token: result });
     }
     if (call.name.endsWith(".close")) this.#closed.add(target);
-    if (call.name === "FixedBuffer.release" || call.name === "FixedBuffer.transfer") this.#name(target);
+    if (call.name === "FixedBuffer.release" || call.name === "FixedBuffer.handOver") this.#name(target);
   }
 
   #failed(call: Call, error: unknown, values: readonly unknown[]): void {
@@ -668,7 +668,7 @@ class World {
       },
       { name: "BufferPool.stats", on: "pool", arguments: [], codes: [], worksClosed: true },
       { name: "BufferPool.close", on: "pool", arguments: [], codes: [], worksClosed: true },
-      { name: "FixedBuffer.transfer", on: "buffer", arguments: [], codes: ["ESTALE", "EBUSY"] },
+      { name: "FixedBuffer.handOver", on: "buffer", arguments: [], codes: ["ESTALE", "EBUSY"] },
       { name: "FixedBuffer.release", on: "buffer", arguments: [], codes: ["ESTALE"] },
       { name: "FixedBuffer.release", on: "buffer", arguments: [], codes: ["ESTALE"] },
       made(
