@@ -1,7 +1,7 @@
 /*
- * What the shim uses of the kernel, liburing, libc and Node-API, declared here: a machine with only the
- * runtime libraries has no header to include. Layouts are the stable ABI of <linux/io_uring.h> and of
- * liburing.so.2; the assertions below and test/native/abi.test.ts hold them.
+ * Declarations of everything that the shim uses from the kernel, liburing, libc and Node-API. They are here because a
+ * machine with only the runtime libraries has no headers to include. The layouts are the stable ABI of
+ * <linux/io_uring.h> and of liburing.so.2; the assertions below and test/native/abi.test.ts check them.
  */
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -78,7 +78,7 @@ struct iovec {
 	u64 iov_len;
 };
 
-/* Of statmount(2), its first version. */
+/* The first version of the structs of statmount(2). */
 struct mnt_id_req {
 	u32 size, spare;
 	u64 mnt_id, param;
@@ -99,11 +99,11 @@ struct dl_info {
 
 enum { CLONES_WHOLE = 1, CLONES_RANGES = 2, REPLACE_KEEPS_TAIL = 4, REPLACE_UNTRIED = 8 };
 
-/* What probe() finds, for lib/uring/kernel.ts. */
+/* The result of probe(), which lib/uring/kernel.ts reads. */
 struct probed {
 	u32 features, clone_ability;
 	const char *liburing_path;
-	u32 liburing_major, liburing_minor; /* 0 before liburing 2.4 */
+	u32 liburing_major, liburing_minor; /* 0 if liburing is older than 2.4 */
 	u8 opcodes[16 + 8 * 256]; /* struct io_uring_probe */
 };
 
@@ -153,7 +153,10 @@ enum { SYS_futex = 98, SYS_statx = 291 };
 #error "bun-uring runs on x86-64 and arm64"
 #endif
 
-/* Resolved at run time: with -nostdlib and no library to link, neither libc.so nor liburing.so has to exist. */
+/*
+ * Functions resolved at run time. The shim is compiled with -nostdlib and links no library, so the development files
+ * libc.so and liburing.so need not exist.
+ */
 #define LIBC_IMPORTS(X) \
 	X(void *, calloc, (u64, u64)) \
 	X(void, free, (void *)) \
@@ -192,7 +195,7 @@ enum { SYS_futex = 98, SYS_statx = 291 };
 LIBC_IMPORTS(DECLARE)
 LIBURING_IMPORTS(DECLARE)
 
-/* liburing 2.9+, and 2.4+; null in older ones. */
+/* Null if liburing is older: the first needs 2.9, the other two 2.4. */
 static int (*io_uring_clone_buffers_offset)(struct io_uring *, struct io_uring *, u32, u32, u32, u32);
 static int (*io_uring_major_version)(void);
 static int (*io_uring_minor_version)(void);

@@ -1,20 +1,27 @@
 /*
- * Reflinks, which io_uring has no request for: ioctl(FICLONE) in a thread. Whatever must not be cut in half by terminate() is here, as in teardown.c.
+ * Reflinks: ioctl(FICLONE) in a thread, because io_uring has no such request. The reason that this is in C is the same
+ * as in teardown.c: terminate() can stop JavaScript between any two instructions, but never in the middle of a C call.
  */
 
 /*
- * One under way, in a thread of its own: the kernel writes the source's dirty pages back first, which takes seconds now and then. The thread has duplicates of
- * both descriptors, so that it means these files whatever becomes of the numbers, and closes them.
+ * A reflink in progress. It has a thread of its own, because the kernel writes back the source's dirty pages first,
+ * which may take seconds. Meanwhile JavaScript runs on, and may close the files and reuse their descriptor numbers.
+ * The thread therefore uses, and closes, its own duplicates of both descriptors.
  */
 struct reflink {
 	struct reflink *next;
 	u64 thread;
 	int source, destination;
-	volatile int result; /* 1: not done yet */
+	volatile int result; /* 1 until the thread has stored 0 or -errno */
 };
 
+/* The reflinks that this JavaScript thread has started and not yet joined. Only that thread uses the list. */
 static struct reflink *reflinks;
 
+/*
+ * The thread's function, which runs concurrently with JavaScript. It still uses the struct after it has stored the
+ * result, for the wake-up: only pthread_join proves that the struct can be freed.
+ */
 static void *run_reflink(void *argument)
 {
 	struct reflink *reflink = argument;
@@ -34,7 +41,11 @@ static int duplicate(int fd)
 	return result < 0 ? -*__errno_location() : result;
 }
 
-/* Waits for a quick one, half a millisecond at most, which is less than what else it takes to hear of it. */
+/*
+ * Starts a reflink, and records it in the same call, so that the end of the thread finds it. Then waits up to half a
+ * millisecond for it to finish: a quick reflink takes less, and the first wait between JavaScript's polls is longer
+ * (lib/files/reflink.ts). The futex wait returns at once if the result is there already.
+ */
 static int reflink_start(int source, int destination, u64 *out)
 {
 	struct reflink *reflink = calloc(1, sizeof(*reflink));
@@ -64,7 +75,7 @@ static int reflink_start(int source, int destination, u64 *out)
 	return 0;
 }
 
-/* Waits for its end, and forgets it; returns its result. */
+/* Waits until the thread has ended, removes the reflink from the list and frees it. Returns its result. */
 static int reflink_finish(struct reflink *reflink)
 {
 	struct reflink **link = &reflinks;
@@ -79,7 +90,7 @@ static int reflink_finish(struct reflink *reflink)
 	return result;
 }
 
-/* The same once it is done; 1 until then. */
+/* Returns 1 as long as the reflink is in progress. Then finishes it and returns its result: call it no more. */
 static int reflink_result(struct reflink *reflink)
 {
 	return reflink->result == 1 ? 1 : reflink_finish(reflink);

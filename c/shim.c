@@ -1,9 +1,15 @@
-/* One thin function for each thing that JavaScript cannot do itself. Each returns liburing's value or -errno; policy is TypeScript's. */
+/*
+ * One thin function for each thing that JavaScript cannot do itself. Each returns liburing's value or -errno. Policy is
+ * in TypeScript.
+ */
 #include "abi.h"
 #include "reflink.c"
 #include "teardown.c"
 
-/* Publishes the SQ up to `tail`, submits, and runs what has completed. */
+/*
+ * Publishes the submission queue up to `tail`, submits the new entries, and lets the kernel run the ring's deferred
+ * work, which posts completions.
+ */
 static int ring_submit(struct ring *ring, u32 tail)
 {
 	ring->uring.sq.sqe_tail = tail;
@@ -36,6 +42,7 @@ static int ring_unregister_ring_fd(struct ring *ring)
 	return io_uring_unregister_ring_fd(&ring->uring);
 }
 
+/* liburing before 2.9 has no clone function with offsets, so this falls back to the system call. */
 static int clone(struct io_uring *destination, int source_fd, u32 dst_off, u32 src_off, u32 nr, u32 flags)
 {
 	struct io_uring source;
@@ -43,7 +50,8 @@ static int clone(struct io_uring *destination, int source_fd, u32 dst_off, u32 s
 
 	if (!io_uring_clone_buffers_offset)
 		return io_uring_register(destination->ring_fd, IORING_REGISTER_CLONE_BUFFERS, &argument, 1);
-	source.int_flags = 0; /* of the source the call reads this and the descriptors */
+	/* The source is known only by its descriptor. The function reads nothing else of its struct than these fields. */
+	source.int_flags = 0;
 	source.ring_fd = source.enter_ring_fd = source_fd;
 	return io_uring_clone_buffers_offset(destination, &source, dst_off, src_off, nr, flags);
 }
@@ -72,13 +80,19 @@ static long long file_seek(int fd, long long offset, int whence)
 	return position < 0 ? -*__errno_location() : position;
 }
 
-/* statx(2) of an open file with what the kernel has: a file system's server is not asked, which might not answer. */
+/*
+ * statx(2) of an open file, with what the kernel has cached. It does not ask the server of a network or FUSE file
+ * system, which might never answer.
+ */
 static int file_status(int fd, u32 mask, void *out)
 {
 	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, out) < 0 ? -*__errno_location() : 0;
 }
 
-/* The file system's magic number of a mount, by its unique id; statfs(2) might ask the file system's server. */
+/*
+ * The file system's magic number of a mount, given the mount's unique id. statfs(2) is not used, because it might ask
+ * the file system's server.
+ */
 static long long mount_magic(u64 mnt_id)
 {
 	struct mnt_id_req request = { sizeof(request), 0, mnt_id, STATMOUNT_SB_BASIC };
@@ -93,7 +107,10 @@ static int advise(void *address, u64 length, int advice)
 	return madvise(address, length, advice) < 0 ? -*__errno_location() : 0;
 }
 
-/* Whether entry 1 of the ring holds `page`: a read of an eventfd that has something to read completes at once. -errno where it can't be tried. */
+/*
+ * Returns whether entry 1 of the ring's buffer table holds `page`, by a fixed read into it; -errno if that cannot be
+ * tried. The read is of an eventfd with a non-zero counter, so it completes at once.
+ */
 static int holds(struct io_uring *uring, void *page)
 {
 	struct io_uring_sqe *sqe = uring->sq.sqes;
@@ -119,7 +136,10 @@ static int holds(struct io_uring *uring, void *page)
 	return result;
 }
 
-/* Whether a clone with IORING_REGISTER_DST_REPLACE leaves the entries behind its range alone. -errno where it can't be tried, for want of descriptors or memory. */
+/*
+ * Returns whether a clone with IORING_REGISTER_DST_REPLACE keeps the entries after its range; -errno if that cannot be
+ * tried, because descriptors or memory are short.
+ */
 static int replace_keeps_tail(int source)
 {
 	struct io_uring_params params;
@@ -140,16 +160,20 @@ static int replace_keeps_tail(int source)
 		keeps = clone(&destination, source, 0, 0, 1, IORING_REGISTER_DST_REPLACE);
 	if (keeps >= 0)
 		keeps = holds(&destination, page);
-	io_uring_register(destination.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0); /* before Linux 6.13 closing unpins late */
+	io_uring_register(destination.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0); /* before Linux 6.13, closing alone unpins late */
 	io_uring_queue_exit(&destination);
 	free(page);
 	return keeps;
 }
 
-/* What this kernel can clone, or what kept it from saying. It says EINVAL to what it does not know, and so to an empty source: that has dummies. */
+/*
+ * Returns what this kernel can clone, as CLONES_* and REPLACE_* bits, or -errno if that cannot be found out. The kernel
+ * returns EINVAL for what it does not know. It does so for a source without buffers too, so the source gets two dummy
+ * buffers.
+ */
 static int clone_ability(int source)
 {
-	struct iovec dummies[2] = { { 0, 0 }, { 0, 0 } }; /* two: with one, Linux 6.18.5 keeps the tail of two by accident */
+	struct iovec dummies[2] = { { 0, 0 }, { 0, 0 } }; /* two: from a source with one, Linux 6.18.5 keeps the tail of two entries by accident */
 	struct io_uring_params params;
 	struct io_uring destination;
 	int result, ability = 0;
@@ -167,7 +191,7 @@ static int clone_ability(int source)
 		result = clone(&destination, source, 1, 0, 1, IORING_REGISTER_DST_REPLACE);
 	}
 	close(destination.ring_fd);
-	if (result == -EINVAL || result == -EBUSY) /* what it does not know; Linux 6.12 looks at the destination's table first */
+	if (result == -EINVAL || result == -EBUSY) /* unknown to this kernel; Linux 6.12 returns EBUSY, because it checks the destination's table first */
 		return ability;
 	if (result < 0)
 		return result;
@@ -175,7 +199,7 @@ static int clone_ability(int source)
 	return ability | CLONES_RANGES | (result < 0 ? REPLACE_UNTRIED : result ? REPLACE_KEEPS_TAIL : 0);
 }
 
-/* What this kernel and this liburing have; returns 0 or -errno. */
+/* Finds out what this kernel and this liburing support. Returns 0 or -errno. */
 static int probe(struct probed *out)
 {
 	struct io_uring_params params;
@@ -188,7 +212,7 @@ static int probe(struct probed *out)
 		return ring;
 	out->features = params.features;
 	result = io_uring_register(ring, IORING_REGISTER_PROBE, out->opcodes, 256);
-	/* A filter may let one of the three system calls pass and not the others. */
+	/* Try all three system calls: a seccomp filter may allow one and refuse another. */
 	if (result >= 0)
 		result = syscall(SYS_io_uring_enter, ring, 0, 0, 0, 0, 0) < 0 ? -*__errno_location() : clone_ability(ring);
 	close(ring);
@@ -205,13 +229,13 @@ static int probe(struct probed *out)
 }
 
 /*
- * ---- what JavaScript reads ----
+ * ---- tables for JavaScript ----
  *
- * Each list is a macro that applies X to the name and the value of every entry. lib/uring/native.ts finds an entry
- * by its name, so the order of the entries is free.
+ * Each list is a macro that applies X to the name and the value of every entry. lib/uring/native.ts finds an entry by
+ * its name, so the entries can be in any order.
  */
 
-/* The functions that JavaScript calls, each with its name in JavaScript. native.ts has the signatures. */
+/* The functions that JavaScript calls, each with its name there. native.ts has the signatures. */
 #define FUNCTIONS(X) \
 	X("ringInit", ring_init) \
 	X("ringClose", ring_close) \
@@ -246,7 +270,7 @@ static int probe(struct probed *out)
 #define SIZE(X, type) X("sizeof " #type, sizeof(struct type))
 #define MEMBER(X, type, member) X(#type "." #member, OFFSET(struct type, member))
 
-/* Sizes, offsets and constants that this file is compiled with, for test/native/abi.test.ts. */
+/* The sizes, offsets and constants that the shim was compiled with, for test/native/abi.test.ts. */
 #define ABI(X) \
 	SIZE(X, io_uring) \
 	MEMBER(X, io_uring, sq.sqes) \
@@ -280,12 +304,12 @@ static int probe(struct probed *out)
 static void *functions[] = { FUNCTIONS(VALUE) };
 static u64 abi[] = { ABI(VALUE) };
 
-/* What bun_uring_start() returns. native.ts reads these pointers by their offsets. */
+/* The table that bun_uring_start() returns. native.ts reads these pointers by their offsets. */
 static struct {
-	const char *unloaded; /* null, or why liburing could not be loaded */
-	const char *missing; /* null, or a function that was not found */
+	const char *unloaded; /* null, or the reason that liburing could not be loaded */
+	const char *missing; /* null, or the name of a function that was not found */
 	const char *function_names; /* each name ends with a newline */
-	void **functions; /* addresses, in the order of the names */
+	void **functions; /* their addresses, in the same order */
 	const char *abi_names; /* the same for ABI */
 	u64 *abi;
 } table = { 0, 0, FUNCTIONS(NAME), functions, ABI(NAME), abi };
@@ -295,8 +319,10 @@ static struct {
 		table.missing = #name;
 
 /*
- * Resolves what the shim calls, keeps `root` from the garbage collector for as long as the thread lives
- * (it holds this code, and the memory that rings can reach), and has the thread's end tear down what is left.
+ * Called once in each JavaScript thread, before any other function: each thread compiles a shim of its own, so the
+ * static variables belong to one thread. Resolves the functions that the shim calls; references `root` for as long as
+ * the thread lives, because it holds this code and all memory that the kernel may write; and registers thread_ends,
+ * which tears down what is left when the thread ends.
  */
 void *bun_uring_start(void *env, void *root, void *(*resolve)(void *, const char *))
 {

@@ -1,25 +1,41 @@
 /*
- * What must happen also where no JavaScript can run, because its Worker is ending: rings are drained and
- * closed, a pool's slots and lock are given back, those who wait for them are woken. A normal close takes
- * the same path. Whatever must not be cut in half by terminate(), which can stop JavaScript between any
- * two instructions but never a C call, is here as well: a resource is recorded in the call that makes it.
+ * The teardown of a thread: everything that must happen even if no JavaScript can run any more, because the Worker is
+ * ending. Rings are drained and closed, a pool's slots and lock are released, and the threads that wait for them are
+ * woken. A normal close takes the same path.
+ *
+ * terminate() can stop JavaScript between any two instructions, but never in the middle of a C call. So a step that
+ * must not be left half done is in one C function: each resource is recorded in the call that creates it.
+ *
+ * Meanwhile others go on: the kernel carries out this thread's requests and writes their memory; other threads use
+ * their own rings and the shared state of pools (`struct control`); reflink threads run. The compiler, TinyCC, has
+ * neither atomics nor barriers. Code here may therefore change shared words only
+ * - under the pool's lock,
+ * - or if no other thread changes them (a participant's own slots and eventfd),
+ * - or by a store that is right whatever another thread does (the hints that a block has free slots).
+ * The static variables belong to this thread alone: each thread has its own copy of the shim.
  */
 
-/* A ring and what goes with it. `files` is a table in JavaScript's memory, see lib/engines/file-table.ts. */
+/*
+ * The descriptors that a ring owns, in JavaScript's memory: see lib/engines/file-table.ts. JavaScript may have been
+ * stopped at any of its stores to the table, so each store leaves the table valid. 0 means none.
+ */
 struct file_slot {
 	int fd_plus_one, closing_plus_one;
 };
 
 struct ring {
-	struct io_uring uring; /* first: a ring's address is its io_uring's */
+	struct io_uring uring; /* first, so that a ring and its io_uring have the same address */
 	struct ring *next;
 	int eventfd;
 	u32 file_count;
-	volatile struct file_slot *files;
-	int finishing; /* its drained NOP is on its way */
+	volatile struct file_slot *files; /* null for a RawRing, which owns no files */
+	int finishing; /* ring_finish has queued the drained NOP */
 };
 
-/* The head of a pool's shared memory, see lib/pool/control.ts. */
+/*
+ * The head of a pool's memory, which all attached threads read and write: see lib/pool/control.ts. A participant is one
+ * attachment of one thread.
+ */
 struct participant_state {
 	int in_use, ring_fd_plus_one, eventfd_plus_one, waiting;
 };
@@ -31,18 +47,19 @@ struct control {
 	int lock; /* PI futex: 0, or the owner's thread id */
 	int closed;
 	u32 count;
-	int participant_limit; /* one past the highest participant there ever was */
+	int participant_limit; /* one past the highest participant index ever used */
 	int reserved[CONTROL_WORDS - 6];
 	struct participant_state participants[PARTICIPANTS];
-	int words[]; /* for each block of slots whether one may be free, then each slot's owner */
+	int words[]; /* for each block of slots, whether one may be free; then each slot's owner: see lib/pool/slots.ts */
 };
 
 struct participant {
 	struct participant *next;
 	volatile struct control *control;
-	int index; /* of its state in the control */
+	int index; /* in control->participants */
 };
 
+/* This thread's rings, and its attachments to pools. */
 static struct ring *rings;
 static struct participant *participants_here;
 
@@ -55,8 +72,9 @@ static void fill(void *memory, u64 bytes)
 /* ---- rings ---- */
 
 enum { KIND_SHIFT = 51, KIND_OPEN = 1, KIND_CLOSE = 2, OPERATION_MASK = 0xffffff };
-static const u64 DRAIN_MARK = ~0ul; /* no JavaScript number reaches it */
+static const u64 DRAIN_MARK = ~0ul; /* JavaScript's user_data is below 2^53 */
 
+/* Asks the kernel to cancel every request of the ring. Its timeout is 0, so it does not wait for them to end. */
 static void cancel_all(struct io_uring *uring)
 {
 	struct io_uring_sync_cancel_reg reg;
@@ -67,6 +85,10 @@ static void cancel_all(struct io_uring *uring)
 	io_uring_register(uring->ring_fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1);
 }
 
+/*
+ * Queues a NOP that the kernel starts only when all requests submitted before it have completed. Returns 0 if the
+ * submission queue has no room for it.
+ */
 static int queue_drained_nop(struct io_uring *uring)
 {
 	struct io_uring_sq *sq = &uring->sq;
@@ -82,8 +104,15 @@ static int queue_drained_nop(struct io_uring *uring)
 }
 
 /*
- * A file that an open brought, or that a close took, while nobody was there to note it. An entry that is being closed does not
- * say that the open was noted: its number is free as soon as the kernel has closed it, and may be this open's before the close completes.
+ * Settles the completion of an open or a close that JavaScript may not have recorded in the file table. It may have
+ * recorded it, and been stopped before it consumed the completion, so settling one twice must be harmless.
+ *
+ * An open: its descriptor is closed unless the table lists it. An entry with a close in progress does not count as
+ * listing it. That entry's number is free as soon as the kernel has closed the descriptor, and the new file may have
+ * got the same number before the completion of that close is consumed.
+ *
+ * A close: its entry is removed, or ring_close would close the number again, which may be another file's by now. A
+ * cancelled close has not closed the descriptor.
  */
 static void settle_file(struct ring *ring, u64 user_data, int res)
 {
@@ -103,10 +132,16 @@ static void settle_file(struct ring *ring, u64 user_data, int res)
 }
 
 /*
- * Consumes what has completed; returns 1 when the drained NOP has, else 0 or its error.
- * liburing looks at the queue, for it has the barriers; the head is published only after branches on the entries that it
- * frees, which orders the two on every processor. That the NOP was cancelled is as good: only after the drain does it go to
- * the kernel's workers, where a cancellation can find it, and they may be busy with other rings for ever.
+ * Consumes all completions. Returns 1 if the drained NOP's is among them, or the NOP's error; otherwise 0.
+ *
+ * The kernel may be adding completions. liburing reads the queue's tail, because it has the barrier for that. The head
+ * gives the entries back to the kernel, so its store must not come before the reads of these entries. No barrier is
+ * needed for that: the store comes after branches on the values read, and no processor makes a store visible before
+ * the branches that it depends on are decided.
+ *
+ * A NOP that was cancelled proves the same as one that ran. The drain comes first: only after it does the kernel pass
+ * the NOP to its worker threads, and only there can a cancellation find it. The workers may be busy with other rings
+ * forever, so the NOP may never run.
  */
 static int consume(struct ring *ring)
 {
@@ -139,10 +174,12 @@ static long long seconds_now(void)
 }
 
 /*
- * Returns 0 once the kernel is done with every request of the ring: their own completions are the only proof,
- * and a drained NOP's comes after all of them. Cancels again and again, less and less often: a request may have begun
- * since, taken up by the kernel's submission thread or next in a link. Waits for ever if need be: memory that the
- * kernel writes is never given back on a time-out.
+ * Returns 0 once the kernel is done with every request of the ring, or -errno if that cannot be found out. The only
+ * proof is the completion of each request, and the drained NOP's completion comes after all of them.
+ *
+ * Cancels repeatedly, at growing intervals: a request may have started since the last time, because the kernel's
+ * submission thread took it up or the request before it in a link completed. Waits forever if necessary: memory that
+ * the kernel may write is never freed on a timeout.
  */
 static int drain(struct ring *ring)
 {
@@ -153,7 +190,7 @@ static int drain(struct ring *ring)
 	long long started = seconds_now();
 	int queued = 0, warned = 0;
 
-	uring->sq.sqe_tail = uring->sq.sqe_head; /* prepared, never submitted */
+	uring->sq.sqe_tail = uring->sq.sqe_head; /* drops entries that were prepared but not submitted */
 	for (;;) {
 		int result, done;
 
@@ -210,8 +247,9 @@ static int ring_init(u32 entries, u32 cq_entries, u32 flags, u32 sq_thread_idle,
 }
 
 /*
- * Since Linux 6.14 the queues' own memory counts against the limit on locked memory, and exit gives it back some time later. All but two pages
- * is given back here, where the kernel can: of a ring with IORING_SETUP_DEFER_TASKRUN. Nothing is in flight, and nothing reads the queues any more.
+ * Frees all but two pages of the queues' memory, if the kernel can: only for a ring with IORING_SETUP_DEFER_TASKRUN.
+ * Since Linux 6.14 that memory counts against the limit on locked memory, and io_uring_queue_exit frees it only some
+ * time later. Call this after the drain: nothing may be in flight, and nothing may read the queues afterwards.
  */
 static void shrink(struct io_uring *uring)
 {
@@ -224,7 +262,17 @@ static void shrink(struct io_uring *uring)
 	io_uring_register(uring->ring_fd, IORING_REGISTER_RESIZE_RINGS, &params, 1);
 }
 
-/* Returns 0, or -errno where the ring could not be drained: it then stays, and so must its memory. */
+/*
+ * Drains and closes the ring. Returns 0, or -errno if it could not be drained. In that case the ring stays open and in
+ * the list, and its memory must stay allocated, because the kernel may still write it.
+ *
+ * The order matters:
+ * - The drain comes first: it settles the file table, and after it the kernel no longer uses buffers or files.
+ * - Buffers and files are unregistered explicitly, because io_uring_queue_exit alone unpins memory and releases files
+ *   only some time later.
+ * - The descriptors in the file table are closed after the registered files are released: until then the ring keeps
+ *   these files open itself, and closing a descriptor would not close the end of a pipe, for example.
+ */
 static int ring_close(struct ring *ring)
 {
 	struct ring **link = &rings;
@@ -232,7 +280,6 @@ static int ring_close(struct ring *ring)
 
 	if (result < 0)
 		return result;
-	/* exit alone unpins memory, and lets go of files, some time later */
 	shrink(&ring->uring);
 	io_uring_register(ring->uring.ring_fd, IORING_UNREGISTER_BUFFERS, 0, 0);
 	io_uring_register(ring->uring.ring_fd, IORING_UNREGISTER_FILES, 0, 0);
@@ -250,8 +297,9 @@ static int ring_close(struct ring *ring)
 }
 
 /*
- * For a ring that nobody has any more: what is in flight goes on to its completion. Never waits. Returns 0 once the ring is closed,
- * -EAGAIN as long as something is in flight, another -errno where that cannot be found out.
+ * Closes a ring that the program dropped, without cancelling: the requests in flight run to completion. Never waits for
+ * them. Returns 0 once the ring is closed; -EAGAIN as long as something is in flight: call it again; another -errno if
+ * that cannot be found out. The end of the thread may come between two calls; then ring_close takes over.
  */
 static int ring_finish(struct ring *ring)
 {
@@ -259,7 +307,7 @@ static int ring_finish(struct ring *ring)
 	int result;
 
 	if (!ring->finishing) {
-		uring->sq.sqe_tail = uring->sq.sqe_head; /* prepared, never submitted */
+		uring->sq.sqe_tail = uring->sq.sqe_head; /* drops entries that were prepared but not submitted */
 		ring->finishing = queue_drained_nop(uring);
 	}
 	result = io_uring_submit_and_get_events(uring);
@@ -271,6 +319,7 @@ static int ring_finish(struct ring *ring)
 	return ring_close(ring);
 }
 
+/* Returns the ring's eventfd, and registers it. ring_close closes it. */
 static int ring_eventfd(struct ring *ring)
 {
 	int fd = ring->eventfd >= 0 ? ring->eventfd : eventfd(0, EFD_FLAGS);
@@ -283,6 +332,7 @@ static int ring_eventfd(struct ring *ring)
 	return result < 0 ? result : fd;
 }
 
+/* Replaces the file table that the teardown reads. */
 static void ring_files(struct ring *ring, struct file_slot *files, u32 count)
 {
 	ring->file_count = 0;
@@ -290,9 +340,13 @@ static void ring_files(struct ring *ring, struct file_slot *files, u32 count)
 	ring->file_count = count;
 }
 
-/* ---- participants_here ---- */
+/* ---- pools ---- */
 
-/* The kernel does the atomic part of a PI futex, and its word names the owner. */
+/*
+ * Locks and unlocks a PI futex. The kernel does the atomic part of that, which also orders the memory accesses around
+ * the call. The word is the owner's thread id, so the teardown can find a lock that this thread held when JavaScript
+ * was stopped.
+ */
 static int futex(volatile int *word, int operation)
 {
 	while (syscall(SYS_futex, word, operation, 0, 0, 0, 0) < 0) {
@@ -314,7 +368,11 @@ static int pool_unlock(volatile struct control *control)
 	return futex(&control->lock, FUTEX_UNLOCK_PI_PRIVATE);
 }
 
-/* Under the lock, for a participant closes its eventfd there: a number read without it may be another file by now. */
+/*
+ * Wakes every participant that waits. Takes the lock, so the caller must not hold it. A participant closes its eventfd
+ * under the lock; without the lock, a number read here could belong to another file when it is written to. The eventfd
+ * is non-blocking, so the write cannot hold up the lock.
+ */
 static void pool_wake(volatile struct control *control)
 {
 	u64 one = 1;
@@ -326,7 +384,12 @@ static void pool_wake(volatile struct control *control)
 	pool_unlock(control);
 }
 
-/* Adopts `ring_fd` (-1: none). Under the lock. */
+/*
+ * Adds a participant that owns `ring_fd` (-1: none). If this fails, the descriptor still belongs to the caller.
+ *
+ * The caller holds the lock, or two threads could take the same index. pool_create calls this without it, which is
+ * safe: no other thread has the control's memory yet.
+ */
 static int enter(volatile struct control *control, int ring_fd, u64 *out)
 {
 	struct participant *participant = calloc(1, sizeof(*participant));
@@ -354,7 +417,11 @@ static int enter(volatile struct control *control, int ring_fd, u64 *out)
 	return participant ? -EUSERS : -ENOMEM;
 }
 
-/* A pool's registration has a ring of its own, never used for I/O, so nothing of it is ever mapped. `count` 0: no registration. */
+/*
+ * Registers a pool's memory, unless `count` is 0, and adds the first participant. The registration has a ring of its
+ * own. That ring never does I/O, so its queues are never mapped. Not under the lock: no other thread has the control's
+ * memory yet.
+ */
 static int pool_create(volatile struct control *control, struct iovec *buffers, u32 count, u64 *out)
 {
 	struct io_uring_params params;
@@ -365,7 +432,7 @@ static int pool_create(volatile struct control *control, struct iovec *buffers, 
 		fd = io_uring_setup(1, &params);
 		if (fd < 0)
 			return fd;
-		out[0] = 1; /* that much worked, should the rest fail */
+		out[0] = 1; /* if the rest fails, tells JavaScript that it was not io_uring_setup */
 		result = io_uring_register(fd, IORING_REGISTER_BUFFERS, buffers, count);
 	}
 	if (result >= 0)
@@ -375,7 +442,12 @@ static int pool_create(volatile struct control *control, struct iovec *buffers, 
 	return result;
 }
 
-/* Each participant has a duplicate of the registration's descriptor, so its number is its own to trust, and the kernel counts. */
+/*
+ * Adds a participant to a pool that another thread may be closing or leaving. Each participant has its own duplicate of
+ * the registration's descriptor: no other participant closes it, and the ring lives as long as one of the duplicates.
+ * The lock is held from reading another participant's descriptor until it is duplicated; otherwise that participant
+ * could close it in between.
+ */
 static int pool_attach(volatile struct control *control, u64 *out)
 {
 	int i, fd = -1, result = pool_lock(control);
@@ -398,7 +470,12 @@ static int pool_attach(volatile struct control *control, u64 *out)
 	return result;
 }
 
-/* Ends the pool for everyone: no clone and no acquire succeeds from here on. */
+/*
+ * Closes the pool for all participants: no clone and no acquire succeeds afterwards. A thread that is cloning holds the
+ * lock, so the registration is not removed in the middle of a clone. Rings that have a clone keep the memory pinned.
+ * The waiters are woken after `closed` is set, because they check it; and after the unlock, because pool_wake takes
+ * the lock.
+ */
 static void pool_close(struct participant *participant)
 {
 	volatile struct control *control = participant->control;
@@ -412,7 +489,11 @@ static void pool_close(struct participant *participant)
 	pool_wake(control);
 }
 
-/* The participant's own eventfd, for it to wait on. */
+/*
+ * Returns the participant's own eventfd, on which it waits; creates it on first use. This needs no lock: only this
+ * participant stores the number, and another thread that does not see it yet wakes nobody. The participant announces
+ * that it waits only afterwards, and then checks for free slots once more.
+ */
 static int pool_eventfd(struct participant *participant)
 {
 	volatile struct participant_state *self = &participant->control->participants[participant->index];
@@ -427,7 +508,21 @@ static int pool_eventfd(struct participant *participant)
 	return fd;
 }
 
-/* The participant goes: its slots are free again, and whoever waits looks. The last to go ends the pool. */
+/*
+ * Removes a participant: frees its slots, and wakes the participants that wait. The last one to leave closes the pool.
+ * No ring of this thread may use the pool's memory any more. Other threads acquire, release, attach and wait meanwhile.
+ *
+ * The order matters:
+ * 1. The slots are freed before `in_use` is cleared: from then on the index, and so its number in `owners`, may belong
+ *    to a new participant. Plain stores are enough, because no other thread changes an entry that this participant
+ *    owns.
+ * 2. Under the lock, the descriptors are closed and their numbers cleared together, so no other thread uses a number
+ *    that is closed.
+ * 3. The hints are set after the slots are free. A thread that scans a block and finds no free slot clears the block's
+ *    hint; if it did so between a hint that was set too early and the slot, the free slot would never be found. The
+ *    futex calls in between keep the stores in this order on every processor.
+ * 4. Waiters are woken last, because they check the hints and the slots at once.
+ */
 static void pool_leave(struct participant *participant)
 {
 	volatile struct control *control = participant->control;
@@ -456,7 +551,6 @@ static void pool_leave(struct participant *participant)
 	self->ring_fd_plus_one = self->eventfd_plus_one = self->waiting = self->in_use = 0;
 	pool_unlock(control);
 
-	/* After the kernel's atomics above: a block that is marked before its slot is free would be cleared again, and the slot lost. */
 	for (u32 i = 0; i < blocks; i++)
 		control->words[i] = 1;
 	pool_wake(control);
@@ -469,6 +563,7 @@ static void pool_leave(struct participant *participant)
 
 /* ---- the end of a thread ---- */
 
+/* Closes the rings that can be drained. The others stay in the list. */
 static void close_rings(void)
 {
 	struct ring *ring, *next;
@@ -480,8 +575,22 @@ static void close_rings(void)
 }
 
 /*
- * A ring that could not be drained may still write its memory, which the end of a Worker's thread would free: the thread stays, and so do the slots that it
- * has. On the main thread nothing is freed before the process's end, where the kernel sees to the order.
+ * Tears down what the thread has left: Node-API's cleanup hook, which runs on this thread after its JavaScript has
+ * stopped for good. JavaScript may have been stopped at any instruction. Other threads go on, and may be waiting for
+ * this thread's locks and slots.
+ *
+ * The order matters:
+ * 1. Locks that JavaScript held are released first: other threads wait for them, closing a ring can take forever, and
+ *    pool_leave takes the same locks. The state that a lock guards is consistent: JavaScript only clones under it, and
+ *    C calls that change the state are never interrupted.
+ * 2. Rings are closed before participants leave: other threads may acquire the slots as soon as a participant has left,
+ *    and until the rings are drained, the kernel may write to them.
+ * 3. Reflink threads are joined last: that may take seconds, and no other thread waits for it. They have to be joined,
+ *    because they run code of this shim, which is freed when the thread ends.
+ *
+ * If a ring cannot be drained, the kernel may still write to its memory, which the end of a Worker's thread would free.
+ * So the thread does not end: it retries every second, and keeps its slots. The main thread goes on (its thread id is
+ * the process's id): nothing is freed before the end of the process, where the kernel ends the requests first.
  */
 static void thread_ends(void *unused)
 {
