@@ -13,8 +13,8 @@ export { type HashFileOptions, type HashProgress, hashFile } from "./files/hash.
 export type { RingAndPool } from "./files/ring-and-pool.ts";
 export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool/buffer-pool.ts";
 export { FixedBuffer, type SlotToken } from "./pool/fixed-buffer.ts";
+export type { Advice } from "./requests/builders.ts";
 export type { Alignment } from "./requests/open-file.ts";
-export type { Advice } from "./requests/operations.ts";
 export type { Statx } from "./requests/statx.ts";
 export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, TransferOptions } from "./ring/core.ts";
 export { RingFile } from "./ring/file.ts";

@@ -216,11 +216,11 @@ needs("all documents", "a processor that is not emulated")(
       blockUnder({ document: walkThrough, heading }, "ts").text,
     );
     insert(
-      "lib/requests/operations.ts",
+      "lib/requests/builders.ts",
       "export function mkdir(",
       blockUnder({ document: walkThrough, heading }, "ts", 1).text,
     );
-    insert("lib/requests/operations.ts", "  IORING_OP_TIMEOUT,\n", "  IORING_OP_SYMLINKAT,\n");
+    insert("lib/requests/builders.ts", "  IORING_OP_TIMEOUT,\n", "  IORING_OP_SYMLINKAT,\n");
     insert(
       "lib/ring/ring.ts",
       "  /**\n   * Creates a directory.",

@@ -1,5 +1,5 @@
-import { Fifo } from "../base/fifo.ts";
 import { processors } from "../base/globals.ts";
+import { ItemQueue } from "../base/item-queue.ts";
 import { later, soon } from "../base/timers.ts";
 import { ECANCELED } from "../errors/errno.ts";
 import { checked } from "../errors/uring-error.ts";
@@ -88,7 +88,7 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
    * Cancellations for which the submission queue has no room yet. They go before new requests: the requests that take
    * up the room may complete only once they are cancelled.
    */
-  readonly #cancels = new Fifo<Sqe>();
+  readonly #cancels = new ItemQueue<Sqe>();
   #cancelsInKernel = 0;
   /** How many requests in flight wait for an event that the kernel may not signal. */
   #anonymous = 0;

@@ -14,7 +14,7 @@
  * synchronised.
  */
 
-import { Fifo } from "../base/fifo.ts";
+import { ItemQueue } from "../base/item-queue.ts";
 import { native } from "../uring/native.ts";
 import { isTransfer, isWrite, RWF_APPEND, transferBytes } from "../uring/transfers.ts";
 import { IORING_OP_SPLICE } from "../uring/uapi.ts";
@@ -56,7 +56,7 @@ class Line {
   readonly identity: string;
   readonly #key: Key;
   readonly #lines: OwnPositions;
-  readonly #turns = new Fifo<Turn>();
+  readonly #turns = new ItemQueue<Turn>();
   #last: Turn | undefined;
 
   constructor(lines: OwnPositions, key: Key, identity: string) {

@@ -1,8 +1,8 @@
 import { onAbort, reasonOf, throwIfAborted } from "../base/abort.ts";
 import { checkSignal, invalidValue, outOfRange } from "../base/arguments.ts";
-import { Fifo } from "../base/fifo.ts";
 import { Bun, Promise } from "../base/globals.ts";
 import { hold, letGo } from "../base/hold.ts";
+import { ItemQueue } from "../base/item-queue.ts";
 import { keepAlive, later, letEnd } from "../base/timers.ts";
 import { warn } from "../base/warn.ts";
 import { type Engine, requestKind } from "../engines/engine.ts";
@@ -67,7 +67,7 @@ export class RequestQueue {
    * Units that found no room in the engine, in order; a chain is represented by its first operation. Entries that have
    * settled since are skipped.
    */
-  readonly #backlog = new Fifo<Operation>();
+  readonly #backlog = new ItemQueue<Operation>();
   readonly #numbered = new NumberedFiles();
   /** Units that wait for others at a file's own position. */
   readonly #positions = new OwnPositions((unit) => {

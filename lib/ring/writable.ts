@@ -2,7 +2,7 @@ import { onAbort, onAbortWhileKept, Stop, throwIfAborted } from "../base/abort.t
 import { checkBoolean, invalidType, invalidValue, isSignal } from "../base/arguments.ts";
 import { Buffer, Promise, webStreams } from "../base/globals.ts";
 import { bytesOfView, isSharedMemory, isUnsharedMemory, isView } from "../base/view.ts";
-import { noMoreTaken } from "../requests/operations.ts";
+import { noMoreTaken } from "../requests/builders.ts";
 import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 

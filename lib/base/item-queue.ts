@@ -1,5 +1,5 @@
 /** A first-in, first-out queue. `push` and `shift` take amortised constant time. */
-export class Fifo<Item> {
+export class ItemQueue<Item> {
   #items: (Item | undefined)[] = [];
   #first = 0;
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Fifo } from "../lib/base/fifo.ts";
+import { ItemQueue } from "../lib/base/item-queue.ts";
 import { fc } from "./support/properties.ts";
 
 test("a queue returns its items in the order in which they were added, however long it gets", () => {
@@ -7,7 +7,7 @@ test("a queue returns its items in the order in which they were added, however l
     fc.property(
       fc.array(fc.oneof(fc.nat({ max: 5000 }), fc.nat({ max: 20 })), { maxLength: 20, size: "max" }),
       (batches) => {
-        const queue = new Fifo<number>();
+        const queue = new ItemQueue<number>();
         const model: number[] = [];
         let next = 0;
         for (const [index, count] of batches.entries()) {
