@@ -427,3 +427,17 @@ test("writeDurably() rejects with the write's error, or else with the sync's", (
     await closed.close();
     expect((await uringError(() => closed.writeDurably(Buffer.from("x")))).code).toBe("EBADF");
   }));
+
+test("an array that grows while its chain starts is taken as it was", () =>
+  leavingNothing(async () => {
+    await using ring = new Ring({ entries: 2 });
+    const operations = [
+      () => ring.nop(),
+      () => {
+        operations.push(() => ring.nop());
+        return ring.nop();
+      },
+    ];
+    expect(await Promise.all(ring.chain(operations))).toEqual([undefined, undefined]);
+    expect(ring.inFlight).toBe(0);
+  }));

@@ -536,3 +536,24 @@ test("a ring keeps listening while the program handles a completion, however lon
   }
   expect(opened).toHaveBeenCalledTimes(1);
 });
+
+test("open() takes its flags, mode, direct and signal by position or in one object, and nothing after that", async () => {
+  using folder = new Folder();
+  const path = `${folder.path}/new`;
+  await using ring = new Ring();
+  await using made = await ring.open(path, { flags: "wx+", mode: 0o640 });
+  await made.writeFile("content");
+  expect((await made.stat()).mode & 0o777 & ~0o640).toBe(0);
+  await using file = await ring.open(path, {});
+  expect(await file.readFile("utf8")).toBe("content");
+  const open = (...given: unknown[]) => thrown(() => Reflect.apply(ring.open, ring, [path, ...given]));
+  expect((await open({ flags: "r" }, 0o600)).message).toContain("nothing may follow");
+  expect((await open({ flags: "r" }, undefined, { signal: AbortSignal.abort() })).message).toContain(
+    "nothing may follow",
+  );
+  expect((await open({ flag: "r" })).message).toContain("flag");
+  expect((await open("r", 0o600, { flags: "r" })).message).toContain("flags");
+  for (const wrong of [[], new Date(), null, true])
+    expect(await open(wrong)).toMatchObject({ code: "ERR_INVALID_ARG_TYPE" });
+  expect(await open({ signal: AbortSignal.abort() })).toMatchObject({ name: "AbortError" });
+});

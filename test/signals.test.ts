@@ -5,6 +5,7 @@ import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { pipe } from "./support/pipes.ts";
 import { execute } from "./support/programs.ts";
+import { fdsUnder } from "./support/resources.ts";
 
 const POLLIN = 1;
 
@@ -70,6 +71,38 @@ describe("a signal", () => {
       await ring.close();
       expect(ring.inFlight).toBe(0);
     });
+  test("that aborts while the library adds its listener ends the operation at once", async () => {
+    await using ring = new Ring();
+    const signal = new OwnSignal();
+    const reason = new Error("aborted in addEventListener");
+    using add = spyOn(signal, "addEventListener").mockImplementation((...given) => {
+      EventTarget.prototype.addEventListener.apply(signal, given);
+      signal.abort(reason);
+    });
+    expect(await thrown(() => ring.timeout(60_000, { signal: asSignal(signal) }))).toBe(reason);
+    expect([add.mock.calls.length, ring.inFlight]).toEqual([1, 0]);
+  });
+
+  test("whose removeEventListener closes the ring while a batch settles leaves no file open, and closes none twice", async () => {
+    using folder = new Folder();
+    const path = folder.write("file", "content");
+    const ring = new Ring();
+    await ring.nop();
+    const [closing, opening] = [new OwnSignal(), new OwnSignal()];
+    let closed: Promise<void> | undefined;
+    using _remove = spyOn(closing, "removeEventListener").mockImplementation(() => {
+      closed ??= ring.close();
+      opening.abort(new Error("aborted in removeEventListener"));
+    });
+    const outcomes = Promise.allSettled([
+      ring.open(path, { signal: asSignal(opening) }),
+      ring.nop({ signal: asSignal(closing) }),
+    ]);
+    const [opened] = await outcomes;
+    await closed;
+    if (opened.status === "fulfilled") expect(opened.value.closed).toBe(true);
+    expect([fdsUnder(folder.path), ring.inFlight]).toEqual([0, 0]);
+  });
 
   test("that is not an AbortSignal is refused, and the error says what it is", async () => {
     await using ring = new Ring();

@@ -1,7 +1,10 @@
-import { expect, test } from "bun:test";
-import { BufferPool, type FixedBuffer, Ring, type RingFile } from "bun-uring";
+import { expect, spyOn, test } from "bun:test";
+import { BufferPool, type FixedBuffer, Ring, type RingFile, UringError } from "bun-uring";
+import { Uring } from "../lib/uring/uring.ts";
 import { times } from "./support/effort.ts";
+import { uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
+import { pipe } from "./support/pipes.ts";
 import { fc } from "./support/properties.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 import { shared } from "./support/rings.ts";
@@ -207,4 +210,24 @@ test("a getter or method that throws, closes things or returns another type fail
     );
   });
   expect(fdsUnder(folder.path)).toBe(0);
+});
+
+test("a ring that broke gives its slots back when it has closed", async () => {
+  using pool = new BufferPool({ count: 2, size: 4096 });
+  using ends = pipe();
+  const ring = new Ring({ pool });
+  const buffer = await pool.acquire();
+  const read = uringError(() => ring.readFixed(ends.readFd, buffer));
+  await ring.nop();
+  {
+    using _submit = spyOn(Uring.prototype, "submit").mockImplementation(() => {
+      throw new UringError("EINVAL", "io_uring_submit");
+    });
+    expect((await uringError(() => ring.nop())).code).toBe("EINVAL");
+  }
+  expect((await read).code).toBe("EINVAL");
+  buffer.release();
+  expect(pool.available).toBe(1); // the kernel may still write to the other
+  await ring.close();
+  expect([pool.available, ring.inFlight]).toEqual([2, 0]);
 });

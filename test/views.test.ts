@@ -2,9 +2,10 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
-import { BufferPool, RawRing } from "bun-uring";
+import { BufferPool, constants, copyFile, hashFile, RawRing, Ring } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
 import { thrown } from "./support/errors.ts";
+import { Folder } from "./support/files.ts";
 import { resultOf } from "./support/rings.ts";
 
 const zeros = openSync("/dev/zero", "r");
@@ -230,4 +231,61 @@ test("attach() takes the lengths of a handle's memories from the engine, and rec
   const turning = Object.defineProperty({ ...token }, "slotIndex", { get: () => (reads++ === 0 ? index : 1000) });
   using received = pool.receive(turning);
   expect([received.slotIndex, reads]).toEqual([index, 1]);
+});
+
+test("a ring that a getter of its argument closes refuses the registration", async () => {
+  const memory = new Uint8Array(new SharedArrayBuffer(page));
+  const calls: Readonly<Record<string, (ring: RawRing, closing: <Item>(items: Item[]) => Item[]) => unknown>> = {
+    registerBuffers: (ring, closing) => ring.registerBuffers(closing([memory])),
+    updateBuffers: (ring, closing) => ring.updateBuffers(0, closing([memory])),
+    registerFiles: (ring, closing) => ring.registerFiles(closing([-1])),
+    updateFiles: (ring, closing) => ring.updateFiles(0, closing([-1])),
+  };
+  for (const [name, act] of Object.entries(calls)) {
+    const ring = new RawRing({ entries: 1 });
+    const others: RawRing[] = [];
+    const closing = <Item>(items: Item[]) =>
+      new Proxy(items, {
+        get: (target, key) => {
+          if (key === "0" && !ring.closed) {
+            ring.close();
+            others.push(new RawRing({ entries: 1 })); // its memory may be where the closed one's was
+          }
+          return Reflect.get(target, key);
+        },
+      });
+    expect(await thrown(() => act(ring, closing)), name).toMatchObject({ code: "EBADF" });
+    for (const other of others) {
+      other.registerBuffers([memory]);
+      other.close();
+    }
+  }
+});
+
+test("options that are accessors of a class, or a prototype's, count as an object's own do", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "0123456789");
+  await using ring = new Ring();
+  await using file = await ring.open(path, Object.create({ flags: "r+" }));
+  class At {
+    readonly #position: number;
+    constructor(position: number) {
+      this.#position = position;
+    }
+    get position(): number {
+      return this.#position;
+    }
+  }
+  const bytes = new Uint8Array(new SharedArrayBuffer(2));
+  await ring.read(file, bytes, new At(4));
+  await ring.write(file, bytes, new At(8));
+  expect(await file.readFile("utf8")).toBe("0123456745");
+  const other = folder.write("other", "precious");
+  expect(
+    await thrown(() => ring.rename(path, other, Object.create({ flags: constants.RENAME_NOREPLACE }))),
+  ).toMatchObject({
+    code: "EEXIST",
+  });
+  expect(await thrown(() => copyFile(path, other, Object.create({ mode: 1 })))).toMatchObject({ code: "EEXIST" });
+  expect((await hashFile(path, Object.create({ algorithm: "sha512" }))).length).toBe(128);
 });

@@ -21,23 +21,26 @@ function call(callback: () => void): void {
   }
 }
 
-function listen(signal: AbortSignal): Listening {
-  const callbacks = new Set<() => void>();
+/** Adds the library's listener to a signal. The signal may abort, or throw, while it is added. */
+function listen(signal: AbortSignal, callbacks: Set<() => void>): Listening {
+  let isOver = false;
   const listener = () => {
+    isOver = true;
     listeningBySignal.delete(signal);
     for (const callback of callbacks) call(callback);
   };
-  signal.addEventListener("abort", listener, { once: true }); // may be the program's own method, and throw
   const listening = { callbacks, listener };
-  listeningBySignal.set(signal, listening);
+  signal.addEventListener("abort", listener, { once: true }); // may be the program's own method
+  if (!isOver) listeningBySignal.set(signal, listening);
   return listening;
 }
 
 /** Calls `callback` once when `signal` aborts. Returns a function that unregisters `callback`; it never throws. */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
-  const listening = listeningBySignal.get(signal) ?? listen(signal);
+  const known = listeningBySignal.get(signal);
+  known?.callbacks.add(callback);
+  const listening = known ?? listen(signal, new Set([callback]));
   const { callbacks, listener } = listening;
-  callbacks.add(callback);
   return () => {
     if (!callbacks.delete(callback) || callbacks.size > 0) return;
     try {

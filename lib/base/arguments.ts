@@ -113,6 +113,20 @@ export function checkOptions(options: unknown, known: readonly string[]): void {
 }
 
 /**
+ * Checks options as `checkOptions` does, and returns a copy. Each known option is read once, also one that a prototype
+ * or an accessor has: an object that changes while it is read cannot say one thing to a check and another to its use.
+ */
+export function readOptions<Options extends object>(options: Options, known: readonly string[]): Options {
+  checkOptions(options, known);
+  const read: Record<string, unknown> = {};
+  for (const name of known) {
+    const value: unknown = Reflect.get(options, name);
+    if (value !== undefined) read[name] = value;
+  }
+  return read as Options;
+}
+
+/**
  * Whether `value` is an AbortSignal of any class: programs replace the global one. Reading a property of a Proxy around
  * an AbortSignal throws; such a Proxy is not a signal.
  */

@@ -100,6 +100,7 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
   #preparedDirect = 0;
   #looking = false;
   #watching = false;
+  #isSilent = false;
   #submissions = 0;
   #submitted = 0;
   #wakeups = 0;
@@ -294,6 +295,7 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
   }
 
   silence(): void {
+    this.#isSilent = true;
     this.#wakeup.close();
   }
 
@@ -332,7 +334,7 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
     this.#watching = true;
     later(watchMs, () => {
       this.#watching = false;
-      if (this.uring.closed || !this.busy || !this.#maySkipSignals) return;
+      if (this.#isSilent || this.uring.closed || !this.busy || !this.#maySkipSignals) return;
       if (this.uring.holdsBack) this.#wakeUp();
       else this.#watch();
     });

@@ -1,5 +1,5 @@
 import { onAbort, reasonOf, Stop, throwIfAborted } from "../base/abort.ts";
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalidType, invalidValue } from "../base/arguments.ts";
+import { checkBoolean, checkInteger, checkSignal, invalidType, invalidValue, readOptions } from "../base/arguments.ts";
 import { Buffer, Promise, process } from "../base/globals.ts";
 import { pathText } from "../base/path.ts";
 import { UringError } from "../errors/uring-error.ts";
@@ -111,8 +111,7 @@ function pathOf(name: string, path: unknown): string {
 
 /** The options, each read once and checked. */
 function copyOptions(given: CopyFileOptions): CopyFileOptions {
-  checkOptions(given, ["ring", "pool", "depth", "mode", "durable", "signal", "onProgress"]);
-  const options = { ...given };
+  const options = readOptions(given, ["ring", "pool", "depth", "mode", "durable", "signal", "onProgress"]);
   const { depth = 1, mode = 0, durable = false, signal, onProgress } = options;
   checkRingAndPool(options);
   checkInteger("options.depth", depth, 1, largestDepth);

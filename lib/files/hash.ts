@@ -1,6 +1,6 @@
 import type { Hash } from "node:crypto";
 import { throwIfAborted } from "../base/abort.ts";
-import { checkInteger, checkOptions, checkSignal, invalidType, invalidValue, show } from "../base/arguments.ts";
+import { checkInteger, checkSignal, invalidType, invalidValue, readOptions, show } from "../base/arguments.ts";
 import { Promise, process } from "../base/globals.ts";
 import type { RingFile } from "../ring/file.ts";
 import type { Ring } from "../ring/ring.ts";
@@ -33,8 +33,7 @@ const encodings = ["hex", "base64", "base64url", "latin1"];
 
 /** The options, each read once and checked. */
 function hashOptions(given: HashFileOptions): HashFileOptions {
-  checkOptions(given, ["ring", "pool", "algorithm", "encoding", "depth", "signal", "onProgress"]);
-  const options = { ...given };
+  const options = readOptions(given, ["ring", "pool", "algorithm", "encoding", "depth", "signal", "onProgress"]);
   const { algorithm = "sha256", encoding = "hex", depth = 1, signal, onProgress } = options;
   checkRingAndPool(options);
   if (typeof algorithm !== "string") throw invalidType("options.algorithm", "a string", algorithm);

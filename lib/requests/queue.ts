@@ -84,6 +84,8 @@ export class RequestQueue {
   #completed: Operation[] = [];
   /** Swapped with `#completed` by `#settle`. */
   #settling: Operation[] = [];
+  /** A signal's own method may close the ring meanwhile: that waits until every operation of the batch is settled. */
+  #isSettling = false;
   /** Completed operations to use again, so that a transfer creates less garbage. */
   readonly #spare: Operation[] = [];
   /** The promise of `close`, once it was called. */
@@ -116,7 +118,7 @@ export class RequestQueue {
 
   /** How many operations were started and have not settled. */
   get inFlight(): number {
-    return this.engine.inFlight + this.#completed.length + this.#waiting + this.#outside;
+    return (this.#gone ? 0 : this.engine.inFlight) + this.#completed.length + this.#waiting + this.#outside;
   }
 
   /** Counters since the ring was created, and its current state. */
@@ -486,6 +488,7 @@ export class RequestQueue {
    */
   #settle(): number {
     const settling = this.#completed;
+    this.#isSettling = true;
     this.#completed = this.#settling;
     this.#settling = settling;
     // Two passes, because each operation's memory has usually left the processor's cache. The first pass does little
@@ -513,6 +516,7 @@ export class RequestQueue {
     }
     const count = settling.length;
     settling.length = 0;
+    this.#isSettling = false;
     return count;
   }
 
@@ -600,7 +604,7 @@ export class RequestQueue {
   }
 
   get #isBusy(): boolean {
-    return this.#engineIsBusy || this.#backlog.size + this.#outside > 0;
+    return this.#engineIsBusy || this.#isSettling || this.#backlog.size + this.#outside > 0;
   }
 
   async #shutDown(): Promise<void> {
@@ -621,9 +625,22 @@ export class RequestQueue {
     const closed = closing.length > 0 ? await Promise.allSettled(closing) : [];
     this.#ended = true;
     this.engine.close();
-    letGo(this);
+    if (this.#endBroken()) letGo(this);
     this.#gone = true;
     for (const outcome of closed) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  /**
+   * Ends what a broken engine still had, now that the kernel is done with it. Returns whether that is all: a thread of
+   * node:fs may still read or write, so its operation stays as it is.
+   */
+  #endBroken(): boolean {
+    let isAll = true;
+    for (const operation of this.engine) {
+      if (operation.particulars?.onThread === true) isAll = false;
+      else operation.end();
+    }
+    return isAll;
   }
 
   /**

@@ -4,8 +4,10 @@ import {
   checkOptions,
   checkPosition,
   invalidType,
+  invalidValue,
   mark,
   outOfRange,
+  readOptions,
 } from "../base/arguments.ts";
 import { Promise } from "../base/globals.ts";
 import { currentPlace, track, untrack } from "../base/handles.ts";
@@ -102,6 +104,13 @@ export interface RingStats {
   readonly wakeups: number;
   /** How often the completion queue was full, so that the ring had to fetch completions from the kernel. */
   readonly overflows: number;
+}
+
+/** Tells options from flags of a wrong type, such as an array. */
+function isOpenOptions(value: unknown): value is OpenOptions {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null || openOptions.some((name) => name in value);
 }
 
 /** The file that a method of Ring works on: a RingFile that the ring opened, or any open file descriptor. */
@@ -235,9 +244,11 @@ export class Ring implements AsyncDisposable {
   ): Promise<RingFile> {
     const { requests } = this.#core;
     const place = currentPlace();
-    const isPositional = typeof given !== "object" || given === null;
+    const isPositional = !isOpenOptions(given);
     const { fd, fileEntry, openedWith, text, signal } = await this.#run(
       (named) => {
+        if (!isPositional && (mode !== undefined || options !== noOptions))
+          throw invalidValue("nothing may follow an object of options");
         const { direct = false, signal } = named;
         checkBoolean("options.direct", direct);
         // With `direct`, open also requests the alignment, so it is more than one request.
@@ -819,10 +830,11 @@ export class Ring implements AsyncDisposable {
     operations: Operations,
   ): { -readonly [Index in keyof Operations]: ReturnType<Operations[Index]> } {
     if (!Array.isArray(operations)) throw invalidType("operations", "an array of functions", operations);
-    for (const [index, operation] of operations.entries())
+    const starts: readonly (() => Promise<unknown>)[] = Array.from(operations); // one of them may change the array
+    for (const [index, operation] of starts.entries())
       if (typeof operation !== "function")
         throw invalidType(`operations[${index}]`, "a function that starts an operation", operation);
-    return this.#core.requests.startChain(operations) as {
+    return this.#core.requests.startChain(starts) as {
       -readonly [Index in keyof Operations]: ReturnType<Operations[Index]>;
     };
   }
@@ -933,8 +945,7 @@ export class Ring implements AsyncDisposable {
   ): Promise<Result> {
     return this.#core.requests.run(() => {
       if (options === noOptions) return prepare(options);
-      checkOptions(options, known);
-      const read = { ...options };
+      const read = readOptions(options, known);
       return { ...prepare(read), signal: read.signal };
     });
   }
@@ -965,8 +976,7 @@ export class Ring implements AsyncDisposable {
     options: TransferOptions,
   ): Promise<number> {
     this.#core.requests.assertNotInChain(direction);
-    checkOptions(options, transferOptions);
-    const { position, signal } = options;
+    const { position, signal } = readOptions(options, transferOptions);
     if (position !== undefined) checkPosition("options.position", position, 0);
     const target = this.#target(file, direction);
     const all = bytesOfView(bytes);

@@ -1,5 +1,5 @@
 import { EINTR } from "../errors/errno.ts";
-import { checked } from "../errors/uring-error.ts";
+import { checked, UringError } from "../errors/uring-error.ts";
 import { mapped, type Native, native } from "./native.ts";
 import { scratch } from "./scratch.ts";
 import { type Sqe, sqeWords, writeSqe } from "./sqe.ts";
@@ -228,6 +228,7 @@ export class Uring implements Disposable {
 
   /** Calls io_uring_register(2) with any opcode. Returns its result: a value or -errno. */
   register(opcode: number, address: number, count: number): number {
+    this.#assertOpen("io_uring_register");
     return this.#native.ringRegister(this.address, opcode, address, count);
   }
 
@@ -236,6 +237,7 @@ export class Uring implements Disposable {
    * @see io_uring_clone_buffers_offset(3)
    */
   clone(sourceFd: number, destinationOffset: number, sourceOffset: number, count: number, flags: number): number {
+    this.#assertOpen("io_uring_clone_buffers");
     return this.#native.ringClone(this.address, sourceFd, destinationOffset, sourceOffset, count, flags);
   }
 
@@ -287,6 +289,11 @@ export class Uring implements Disposable {
     this.#closed = true;
     this.#sqes = this.#sqFlags = this.#cqes = noWords;
     this.#sqHead = this.#cqHead = this.#cqTail = noWords;
+  }
+
+  /** Arguments are read after their caller's own check, by getters that may close the ring. */
+  #assertOpen(syscall: string): void {
+    if (this.#closed) throw new UringError("EBADF", syscall, { message: "the ring is closed" });
   }
 
   #userData(base: number): number {
