@@ -83,7 +83,7 @@ describe("a signal", () => {
     expect([add.mock.calls.length, ring.inFlight]).toEqual([1, 0]);
   });
 
-  test("whose removeEventListener closes the ring while a batch settles leaves no file open, and closes none twice", async () => {
+  test("whose removeEventListener closes the ring while a batch settles leaves no file open", async () => {
     using folder = new Folder();
     const path = folder.write("file", "content");
     const ring = new Ring();
@@ -94,13 +94,12 @@ describe("a signal", () => {
       closed ??= ring.close();
       opening.abort(new Error("aborted in removeEventListener"));
     });
-    const outcomes = Promise.allSettled([
-      ring.open(path, { signal: asSignal(opening) }),
-      ring.nop({ signal: asSignal(closing) }),
-    ]);
-    const [opened] = await outcomes;
+    const opened = ring.open(path, { signal: asSignal(opening) }).catch(() => undefined);
+    for (let turn = 0; turn < 20; turn++) await undefined; // submitted, in microtasks
+    Bun.sleepSync(100); // most likely completed by now, and not reaped: the event loop has had no turn
+    await ring.nop({ signal: asSignal(closing) });
+    expect((await opened)?.closed).not.toBe(false);
     await closed;
-    if (opened.status === "fulfilled") expect(opened.value.closed).toBe(true);
     expect([fdsUnder(folder.path), ring.inFlight]).toEqual([0, 0]);
   });
 
