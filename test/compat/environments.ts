@@ -21,7 +21,7 @@ export interface Environment {
 const oldestBun = "1.4.0";
 /** The newest Bun that does not work. */
 const tooOldBun = "1.3.14";
-const limitMs = 15 * 60_000;
+const limitMs = 25 * 60_000;
 
 const sessionScript = new URL("./session.sh", import.meta.url).pathname;
 const under = new URL("../programs/under.ts", import.meta.url).pathname;
