@@ -110,6 +110,9 @@ export function noMoreTaken(written: number, length: number): UringError {
   });
 }
 
+const vectorOpcodes = { read: IORING_OP_READV, write: IORING_OP_WRITEV } as const;
+const fixedVectorOpcodes = { read: IORING_OP_READV_FIXED, write: IORING_OP_WRITEV_FIXED } as const;
+
 /** Lays out an array of iovecs. */
 function vectorOf(parts: readonly Part[]): { memory: SharedArrayBuffer; addr: number } {
   const memory = new SharedArrayBuffer(16 * parts.length);
@@ -202,19 +205,23 @@ export function vectoredTransfer(
   return { ...request, memory: [...parts.map(({ memory }) => memory), ...[request.memory ?? []].flat()] };
 }
 
-/** For any parts that have an address. The caller keeps their memory alive. */
+/**
+ * For any parts that have an address. The caller keeps their memory alive.
+ * @param bufferIndex - the registered buffer that all parts lie in, if there is one
+ */
 export function vectoredTransferOf(
   direction: "read" | "write",
   target: Target,
   parts: readonly Part[],
   position: Position,
+  bufferIndex?: number,
 ): Request<number> {
+  const isFixed = bufferIndex !== undefined;
   const { memory, addr } = vectorOf(parts);
-  const opcode = direction === "read" ? IORING_OP_READV : IORING_OP_WRITEV;
-  const syscall = `${direction}v`;
+  const syscall = `${direction}v${isFixed ? "_fixed" : ""}`;
   const vectorBytes = Math.min(bytesOfParts(parts), largestTransferBytes);
   return {
-    opcode,
+    opcode: (isFixed ? fixedVectorOpcodes : vectorOpcodes)[direction],
     syscall,
     flags: transferFlags(vectorBytes),
     ...of(target),
@@ -222,33 +229,7 @@ export function vectoredTransferOf(
     addr,
     len: parts.length,
     vectorBytes,
-    memory,
-    result: asIs,
-  };
-}
-
-/** For parts of one registered buffer. The caller keeps the slots that contain them in use. */
-export function vectoredFixedTransfer(
-  direction: "read" | "write",
-  target: Target,
-  parts: readonly Part[],
-  position: Position,
-  bufferIndex: number,
-): Request<number> {
-  const opcode = direction === "read" ? IORING_OP_READV_FIXED : IORING_OP_WRITEV_FIXED;
-  const syscall = `${direction}v_fixed`;
-  const { memory, addr } = vectorOf(parts);
-  const vectorBytes = bytesOfParts(parts);
-  return {
-    opcode,
-    syscall,
-    flags: transferFlags(vectorBytes),
-    ...of(target),
-    off: positionOf(position, target, syscall),
-    addr,
-    len: parts.length,
-    vectorBytes,
-    bufIndex: bufferIndex,
+    bufIndex: bufferIndex ?? 0,
     memory,
     result: asIs,
   };

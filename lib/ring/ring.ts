@@ -1041,7 +1041,7 @@ export class Ring implements AsyncDisposable {
         const bytes = filled.reduce((sum, { length }) => sum + length, 0);
         const request =
           isOne && bytes <= largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
-            ? operations.vectoredFixedTransfer(direction, target, filled, position, bufferIndex)
+            ? operations.vectoredTransferOf(direction, target, filled, position, bufferIndex)
             : operations.vectoredTransferOf(direction, target, ranges, position);
         return { ...request, uses };
       },
