@@ -77,7 +77,6 @@ export interface Request<Result> {
   readonly bufIndex?: number;
   readonly spliceFdIn?: number;
   readonly kind?: Operation["kind"];
-  readonly fileEntry?: number;
   readonly file?: OpenFile | undefined;
   readonly uses?: readonly Usable[];
   readonly memory?: Operation["memory"];
@@ -180,8 +179,28 @@ export class Operation implements EngineRequest {
   /** The second path of a request with two, for error messages. */
   destination: string | undefined = undefined;
 
-  static of({ result: _, signal: __, ...fields }: Request<unknown>): Operation {
-    return Object.assign(new Operation(), fields);
+  /** Field by field: Object.assign takes longer than the rest of an operation's way to the engine. */
+  static of(request: Request<unknown>): Operation {
+    const operation = new Operation();
+    operation.opcode = request.opcode;
+    operation.syscall = request.syscall;
+    operation.flags = request.flags ?? 0;
+    operation.fd = request.fd ?? -1;
+    operation.off = request.off ?? 0;
+    operation.addr = request.addr ?? 0;
+    operation.len = request.len ?? 0;
+    operation.opFlags = request.opFlags ?? 0;
+    operation.bufIndex = request.bufIndex ?? 0;
+    operation.spliceFdIn = request.spliceFdIn ?? 0;
+    operation.kind = request.kind ?? requestKind.plain;
+    operation.file = request.file;
+    operation.uses = request.uses ?? noUses;
+    operation.memory = request.memory;
+    operation.path = request.path;
+    operation.destination = request.destination;
+    operation.vectorBytes = request.vectorBytes ?? -1;
+    operation.expectedErrno = request.expectedErrno ?? 0;
+    return operation;
   }
 
   /** Its particulars, created on first use. */

@@ -238,32 +238,32 @@ export class Ring implements AsyncDisposable {
   open(path: string | URL, options: OpenOptions): Promise<RingFile>;
   async open(
     path: string | URL,
-    given?: OpenOptions | string | number,
+    flagsOrOptions?: OpenOptions | string | number,
     mode?: number,
     options: OpenOptions = noOptions,
   ): Promise<RingFile> {
     const { requests } = this.#core;
     const place = currentPlace();
-    const isPositional = !isOpenOptions(given);
-    const { fd, fileEntry, openedWith, text, signal } = await this.#run(
-      (named) => {
-        if (!isPositional && (mode !== undefined || options !== noOptions))
-          throw invalidValue("nothing may follow an object of options");
-        const { direct = false, signal } = named;
-        checkBoolean("options.direct", direct);
-        // With `direct`, open also requests the alignment, so it is more than one request.
-        if (direct) requests.assertNotInChain("open with `direct`");
-        const request = isPositional
-          ? operations.open(path, given, mode, direct)
-          : operations.open(path, named.flags, named.mode, direct);
-        return {
-          ...request,
-          result: (fd: number, fileEntry: number) => ({ ...request.result(fd, fileEntry), signal }),
-        };
-      },
-      isPositional ? options : given,
-      isPositional ? positionalOpenOptions : openOptions,
-    );
+    const isPositional = !isOpenOptions(flagsOrOptions);
+    const { fd, fileEntry, openedWith, text, signal } = await requests.run(() => {
+      const given: OpenOptions = isPositional
+        ? readOptions(options, positionalOpenOptions)
+        : readOptions(flagsOrOptions, openOptions);
+      if (!isPositional && (mode !== undefined || options !== noOptions))
+        throw invalidValue("nothing may follow an object of options");
+      const { direct = false, signal } = given;
+      checkBoolean("options.direct", direct);
+      // With `direct`, open also requests the alignment, so it is more than one request.
+      if (direct) requests.assertNotInChain("open with `direct`");
+      const request = isPositional
+        ? operations.open(path, flagsOrOptions, mode, direct)
+        : operations.open(path, given.flags, given.mode, direct);
+      return {
+        ...request,
+        signal,
+        result: (fd: number, fileEntry: number) => ({ ...request.result(fd, fileEntry), signal }),
+      };
+    });
     const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, signal);
     requests.engine.files.install(fileEntry);
     return new RingFile(
@@ -945,8 +945,9 @@ export class Ring implements AsyncDisposable {
   ): Promise<Result> {
     return this.#core.requests.run(() => {
       if (options === noOptions) return prepare(options);
-      const read = readOptions(options, known);
-      return { ...prepare(read), signal: read.signal };
+      checkOptions(options, known);
+      const { signal } = options;
+      return { ...prepare(options), signal };
     });
   }
 
