@@ -10,7 +10,7 @@ import { measure, quick, type Workload } from "./measure.ts";
 import { outcomeTable, tableOf } from "./report.ts";
 import { intervalOf, relativeHalfWidth } from "./statistics.ts";
 import { outcomesOf } from "./targets.ts";
-import { allWorkloads } from "./workloads.ts";
+import { against, allWorkloads } from "./workloads.ts";
 
 const numbers = fc.array(fc.double({ min: 1, max: 1000, noNaN: true }), { minLength: 1, maxLength: 60 });
 
@@ -189,4 +189,15 @@ test("every program file that a workload names exists", () => {
   expect(names.length).toBeGreaterThan(10);
   for (const name of names)
     expect([name, existsSync(new URL(`./programs/${name}.ts`, import.meta.url))]).toEqual([name, true]);
+});
+
+test("against another checkout, each program is compared with its own file there, and nothing else is", () => {
+  using folder = new Folder();
+  using place = new Workplace(folder.path);
+  const read = allWorkloads(place).filter(({ id }) => id === "random-read-direct-1");
+  const compared = against("/elsewhere", read);
+  expect(compared.map(({ contenders }) => contenders.map(({ name }) => name))).toEqual(
+    ["RawRing", "Ring", "node:fs/promises", "node:fs sync"].map((name) => ["/elsewhere", name]),
+  );
+  expect(compared[1]?.id).toBe("random-read-direct-1: Ring");
 });

@@ -1,4 +1,5 @@
 /** Contenders: programs that run rounds of operations on request, each in its own process. */
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { bun } from "./machine.ts";
@@ -21,6 +22,8 @@ export interface Contender {
   start(): Promise<Running>;
   /** Operations per round. Default: calibrated to the duration of a round. */
   readonly operations?: number;
+  /** The same program, run from another checkout with that checkout's library. */
+  readonly from?: (checkout: string) => Contender;
 }
 
 /** A contender that exceeds this limit is killed, and the run fails with the contender's name. */
@@ -93,7 +96,9 @@ export function program(
   args: readonly (string | number)[],
   options?: ProgramOptions,
 ): Contender {
-  return lasting(name, () => [bun, new URL(`./programs/${file}.ts`, import.meta.url).pathname, ...args], options);
+  const from = (checkout: string) =>
+    lasting(name, () => [bun, join(checkout, "bench/programs", `${file}.ts`), ...args], options);
+  return { ...from(join(import.meta.dir, "..")), from };
 }
 
 /** Two concurrent processes of a contender. Each runs half of a round; the round ends when both are done. */

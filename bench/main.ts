@@ -1,7 +1,7 @@
 /** `npm run bench`: compares bun-uring with other I/O libraries and tools on this machine. */
 import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Presets, SingleBar } from "cli-progress";
 import { chartsOf } from "./charts.ts";
@@ -10,7 +10,7 @@ import { describeMachine, machineLine, requirePrograms } from "./machine.ts";
 import { type Comparison, measure, quick, thorough } from "./measure.ts";
 import { outcomeTable, tableOf } from "./report.ts";
 import { outcomesOf } from "./targets.ts";
-import { allWorkloads } from "./workloads.ts";
+import { against, allWorkloads } from "./workloads.ts";
 
 const usage = `Usage: npm run bench -- [options]
 
@@ -20,10 +20,11 @@ their rounds alternate.
       --quick         run a subset of the workloads, in less than a minute
       --rounds N      run at most N rounds of each workload (default: 40)
       --only PREFIX   run only workloads whose id starts with PREFIX; may be repeated
+      --against DIR   compare each program with the same program in another checkout, whose dependencies are installed
       --list          list the workloads and exit
       --folder DIR    create test files in DIR, 3 GiB (default: the system's temporary folder)
       --out DIR       write results.json, results.md and charts to DIR
-                      (default: docs/bench; with --quick or --only: none)
+                      (default: docs/bench; with --quick, --only or --against: none)
   -h, --help          print this help and exit
 `;
 
@@ -32,6 +33,7 @@ const { values } = parseArgs({
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },
     only: { type: "string", multiple: true },
+    against: { type: "string" },
     list: { type: "boolean", default: false },
     folder: { type: "string", default: tmpdir() },
     out: { type: "string" },
@@ -46,11 +48,12 @@ if (values.help) {
 
 requirePrograms(["gcc", "fio", "wrk", "cp", "dd", "sync"]);
 using place = new Workplace(values.folder);
-const { only } = values;
-const workloads = allWorkloads(place).filter(
+const { only, against: checkout } = values;
+const chosen = allWorkloads(place).filter(
   ({ id, quick: isQuick }) =>
     (!values.quick || isQuick) && (only === undefined || only.some((prefix) => id.startsWith(prefix))),
 );
+const workloads = checkout === undefined ? chosen : against(resolve(checkout), chosen);
 
 if (values.list) {
   for (const { id, title } of workloads) console.log(`${id.padEnd(28)} ${title}`);
@@ -65,7 +68,9 @@ const effort = values.quick ? quick : thorough;
 const mostRounds = values.rounds === undefined ? effort.mostRounds : Number(values.rounds);
 if (!(Number.isInteger(mostRounds) && mostRounds > 0))
   throw new Error(`--rounds must be a positive integer, not ${values.rounds}`);
-const out = values.out ?? (values.quick || only !== undefined ? undefined : join(import.meta.dir, "../docs/bench"));
+const out =
+  values.out ??
+  (values.quick || only !== undefined || checkout !== undefined ? undefined : join(import.meta.dir, "../docs/bench"));
 const comparisons = new Map<string, Comparison>();
 
 /** Writes the results so far. Called after each workload, so that an interrupted run keeps its results. */

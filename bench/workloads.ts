@@ -24,3 +24,21 @@ export function allWorkloads(place: Workplace): Workload[] {
     ...serverWorkloads(place),
   ];
 }
+
+/** Compares each program of the workloads with the same program in another checkout, which is the baseline. */
+export function against(checkout: string, workloads: readonly Workload[]): Workload[] {
+  return workloads.flatMap((workload) =>
+    workload.contenders.flatMap(({ from, ...contender }) =>
+      from === undefined
+        ? []
+        : [
+            {
+              ...workload,
+              title: `${workload.title}: ${contender.name}`,
+              id: `${workload.id}: ${contender.name}`,
+              contenders: [{ ...from(checkout), name: checkout }, contender],
+            },
+          ],
+    ),
+  );
+}
