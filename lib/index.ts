@@ -10,6 +10,8 @@ export { assertNoOpenHandles, type OpenHandle, openHandles, trackHandles } from 
 export { UringError } from "./errors/uring-error.ts";
 export { type CopyFileOptions, type CopyFileResult, type CopyProgress, copyFile } from "./files/copy.ts";
 export { type HashFileOptions, type HashProgress, hashFile } from "./files/hash.ts";
+/** For `bun-uring/promises`. @internal */
+export { nodePromises } from "./files/node-promises.ts";
 export type { RingAndPool } from "./files/ring-and-pool.ts";
 export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool/buffer-pool.ts";
 export { FixedBuffer, type SlotToken } from "./pool/fixed-buffer.ts";
@@ -19,11 +21,14 @@ export type { Statx } from "./requests/statx.ts";
 export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, TransferOptions } from "./ring/core.ts";
 export { RingFile } from "./ring/file.ts";
 export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./ring/file-arguments.ts";
+export type { ReadFileResult, ReadFilesOptions } from "./ring/read-files.ts";
 export type { ReadableOptions } from "./ring/readable.ts";
 export {
   type FileTarget,
   type FixedPart,
   type OpenOptions,
+  type PathReadOptions,
+  type PathWriteOptions,
   Ring,
   type RingOptions,
   type RingStats,

@@ -88,6 +88,19 @@ async function bundles(): Promise<void> {
   );
 }
 
+const nodeExports = 'export * from "node:fs/promises";\n';
+
+/** `bun-uring/promises`: in Bun beside the library's bundle, elsewhere node:fs/promises itself. */
+function promises(): void {
+  const source = readFileSync(join(lib, "promises.ts"), "utf8").replace('"./index.ts"', `"./${library}"`);
+  writeFileSync(join(dist, "promises.js"), new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(source));
+  writeFileSync(join(dist, "promises-other.js"), `${nodeExports}export { default } from "node:fs/promises";\n`);
+  writeFileSync(
+    join(dist, "promises.d.ts"),
+    `import * as fs from "node:fs/promises";\n${nodeExports}declare const promises: typeof fs;\nexport default promises;\n`,
+  );
+}
+
 function declarations(): void {
   const { exitCode, stdout } = Bun.spawnSync(
     [process.execPath, join(root, "node_modules/.bin/tsc"), "-p", "scripts/declarations.json"],
@@ -105,6 +118,7 @@ function manifest(): void {
     ...kept
   } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   kept.exports["."].bun = `./dist/${library}`;
+  kept.exports["./promises"].bun = "./dist/promises.js";
   kept.bin["bun-uring"] = "dist/cli.js";
   kept.files = ["dist", "c"];
   mkdirSync(join(root, ".packing"), { recursive: true });
@@ -115,5 +129,6 @@ function manifest(): void {
 rmSync(dist, { recursive: true, force: true });
 await bundles();
 declarations();
+promises();
 writeFileSync(join(dist, "index.js"), stub(await import("../lib/index.ts")));
 manifest();

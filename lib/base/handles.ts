@@ -14,7 +14,10 @@ export interface OpenHandle {
   readonly kind: "Ring" | "RawRing" | "RingFile" | "BufferPool" | "FixedBuffer";
   /** Which object it is: a file's path, a slot's index, a pool's size, a ring's descriptor. */
   readonly label: string;
-  /** Where it was made: lines of a stack trace, without this library's own. */
+  /**
+   * Where it was made: lines of a stack trace, without this library's own. Empty if it is not
+   * recorded, see `trackHandles`.
+   */
   readonly madeAt: string;
 }
 
@@ -34,8 +37,20 @@ export interface Reclaimable {
   reclaim(): void;
 }
 
-/** An Error whose stack trace records a place in the program; undefined if handles are not tracked. */
-export type Place = Error | undefined;
+/**
+ * An Error whose stack trace records a place in the program; null if this place is not recorded; undefined if handles
+ * are not tracked.
+ */
+export type Place = Error | null | undefined;
+
+/**
+ * Every place is recorded until there are this many, and then one in `placesApart`. All are if the program asked for
+ * tracking, or is a test: `isAskedFor`.
+ */
+const firstPlaces = 1000;
+const placesApart = 64;
+let places = 0;
+let isAskedFor = false;
 
 /**
  * NODE_ENV when this module was loaded. `bun build` replaces this plain expression with the value at build time, or
@@ -48,6 +63,7 @@ const own = process;
 function byDefault(): boolean {
   const { env, execArgv } = own;
   const wish = env["BUN_URING_TRACK_HANDLES"];
+  isAskedFor = wish === "1" || env.NODE_ENV === "test";
   if (wish === "0" || wish === "1") return wish === "1";
   // Off under `bun --hot`: each reload drops everything that the program had open. NODE_ENV at run time takes
   // precedence over its value at build time.
@@ -97,16 +113,16 @@ function linesOf(place: Error): string {
 /** A tracked object that is open. Its OpenHandle is made on first use: formatting a stack trace is slow. */
 class Opened {
   readonly #what: Reclaimable;
-  readonly #place: Error;
+  readonly #place: Error | null;
   #handle: OpenHandle | undefined;
 
-  constructor(what: Reclaimable, place: Error) {
+  constructor(what: Reclaimable, place: Error | null) {
     this.#what = what;
     this.#place = place;
   }
 
   get handle(): OpenHandle {
-    this.#handle ??= { kind: this.#what.kind, label: this.#what.label, madeAt: linesOf(this.#place) };
+    this.#handle ??= { kind: this.#what.kind, label: this.#what.label, madeAt: linesAt(this.#place) };
     return this.#handle;
   }
 }
@@ -122,16 +138,17 @@ export function openSince(isMeant: (what: Reclaimable) => boolean, most: number)
   return found;
 }
 
-/** Formats a place as lines of a stack trace. */
-export function linesAt(place: Place): string | undefined {
-  return place === undefined ? undefined : linesOf(place);
+/** Formats a place as lines of a stack trace. Empty if it is not recorded. */
+export function linesAt(place: Error | null): string {
+  return place === null ? "" : linesOf(place);
 }
 
 function report(handle: OpenHandle): void {
   const { kind, label, madeAt } = handle;
   const closing = kind === "FixedBuffer" ? "release()" : "close()";
   if (dropped.length < mostDropped) dropped.push(handle);
-  emitWarning(`${kind} ${label} was dropped without ${closing}. It was made here:`, {
+  const where = madeAt === "" ? "Where it was made is not recorded." : "It was made here:";
+  emitWarning(`${kind} ${label} was dropped without ${closing}. ${where}`, {
     type: "BunUringWarning",
     code: "BUN_URING_DROPPED",
     detail: madeAt,
@@ -144,7 +161,8 @@ function report(handle: OpenHandle): void {
  */
 export function currentPlace(): Place {
   tracking ??= byDefault();
-  return tracking ? new Error() : undefined;
+  if (!tracking) return undefined;
+  return isAskedFor || places++ < firstPlaces || places % placesApart === 0 ? new Error() : null;
 }
 
 /** Reclaims `what` when `object` is garbage-collected, unless `untrack` is called first. */
@@ -173,7 +191,8 @@ export function leaveToCollection(what: Reclaimable): void {
  * Tracking is a development aid. An object that is garbage-collected without close is reported once as a process
  * warning (`process.on("warning")`, code BUN_URING_DROPPED) with the place that made it, and `openHandles` lists the
  * objects that are open. Tracking captures a stack trace for each object made, including each slot acquired; operations
- * cost nothing. Dropped objects are reclaimed whether or not they are tracked.
+ * cost nothing. Unless you switch tracking on yourself, or NODE_ENV is "test", it does so only for the first 1000
+ * objects of a thread, and then for one in 64. Dropped objects are reclaimed whether or not they are tracked.
  *
  * Default: on, except if NODE_ENV is "production" or under `bun --hot`. The environment variable
  * BUN_URING_TRACK_HANDLES, 0 or 1, overrides that.
@@ -191,7 +210,7 @@ export function leaveToCollection(what: Reclaimable): void {
  */
 export function trackHandles(enabled: boolean): void {
   checkBoolean("enabled", enabled);
-  tracking = enabled;
+  tracking = isAskedFor = enabled;
 }
 
 /**
@@ -246,6 +265,6 @@ export function assertNoOpenHandles(except: readonly OpenHandle[] = []): void {
   if (found.length === 0) return;
   for (const { handle } of found) named.add(handle);
   throw new Error(
-    `${found.length} not closed: ${found.map(({ handle: { kind, label, madeAt }, fate }) => `${kind} ${label} (${fate}), made\n${madeAt}`).join("\n")}`,
+    `${found.length} not closed: ${found.map(({ handle: { kind, label, madeAt }, fate }) => `${kind} ${label} (${fate}), made\n${madeAt === "" ? "    at a place that is not recorded" : madeAt}`).join("\n")}`,
   );
 }

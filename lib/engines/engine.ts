@@ -61,8 +61,19 @@ export interface EngineRequest extends Sqe {
  * recorded where C can read them.
  */
 export interface EngineFiles extends Iterable<{ readonly entry: number; readonly fd: number }> {
-  /** Makes later requests for this file cheaper, if the engine can. */
-  install(entry: number): void;
+  /**
+   * The entries of the ring's registered table that requests may open files into, without a descriptor of the process.
+   * `count` is 0 if the engine cannot do that. Requests name such an entry as `fd` with IOSQE_FIXED_FILE. These files
+   * are not recorded here: closing the engine closes them.
+   * @see io_uring_prep_openat_direct(3)
+   */
+  readonly directSlots: DirectSlots;
+}
+
+/** A range of the ring's registered file table. */
+export interface DirectSlots {
+  readonly first: number;
+  readonly count: number;
 }
 
 /** Counts since the engine was created. */

@@ -3,16 +3,34 @@ import { hold, letGo } from "../base/hold.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { clonesOf, kernel } from "../uring/kernel.ts";
 import { addressOf } from "../uring/native.ts";
-import { registerSparseFiles, unregister, updateFiles } from "../uring/registration.ts";
-import { IORING_UNREGISTER_FILES } from "../uring/uapi.ts";
+import { registerSparseFiles, updateFiles } from "../uring/registration.ts";
 import type { Uring } from "../uring/uring.ts";
-import type { EngineFiles } from "./engine.ts";
+import type { DirectSlots, EngineFiles } from "./engine.ts";
 
 /**
  * 32-bit words per entry: the descriptor + 1, and the index of the request that closes it + 1; 0 is none. This is
  * `struct file_slot` of c/teardown.c.
  */
 const entryWords = 2;
+
+/**
+ * The number of entries of the registered table. The kernel refuses a table that is longer than the limit on open files
+ * (RLIMIT_NOFILE), so a smaller one is tried then.
+ */
+const largestTable = 1024;
+const smallestTable = 16;
+
+/** The fraction of the registered table that is for direct descriptors. */
+const directShare = 1 / 4;
+
+/**
+ * A file is put into the registered table when this many requests have named its descriptor. For fewer requests, the
+ * system calls that put it in and take it out would cost more than they save.
+ */
+const requestsBeforeInstall = 2;
+/** Instead of the number of requests: the file is in the registered table, or cannot be. */
+const installed = -1;
+const refused = -2;
 
 function tableOf(entries: number): Int32Array {
   return new Int32Array(new SharedArrayBuffer(entries * entryWords * 4));
@@ -31,8 +49,10 @@ function tableOf(entries: number): Int32Array {
  *   itself. Completions that JavaScript has noted here but not yet given back to the kernel are seen again, so noting
  *   one twice must be harmless.
  *
- * Where the kernel allows it, the descriptors are also in the ring's registered file table, under the same indexes.
- * That saves the kernel a look-up in each request.
+ * Where the kernel allows it, a file that is used often is also in the ring's registered file table, under the same
+ * index. That saves the kernel a look-up in each request. The table is made once, since a new table would lose the
+ * direct descriptors in the old one. Its last entries are for direct descriptors, see `directSlots`. Files with larger
+ * indexes than the table has room for are named by their descriptors.
  */
 export class FileTable implements EngineFiles {
   readonly #uring: Uring;
@@ -41,16 +61,17 @@ export class FileTable implements EngineFiles {
   #used = 0;
   /** Descriptors that threads of node:fs may be about to write to, by entry: see `writeOutside`. */
   readonly #written = new Map<number, { readonly fd: number; count: number }>();
-  /** The length of the registered table; 0: there is none. */
-  #registeredEntries = 0;
-  /** Which of its entries hold their descriptor. An entry that is being closed does not. */
-  readonly #installed: boolean[] = [];
+  /** The registered table's entries for direct descriptors; undefined until the table was registered. */
+  #direct: DirectSlots | undefined;
   /**
-   * Whether to use a registered table. Not before Linux 6.13, where a file removed from the table stays open as long as
-   * any request of the ring is in flight. A pipe's end would stay open, too. Cloning ranges came with the same version,
-   * and stands for it here.
+   * For each entry of the registered table that is for files, how many requests have named its descriptor, or
+   * `installed` or `refused`.
+   *
+   * There is no table before Linux 6.13, where a file removed from the table stays open as long as any request of the
+   * ring is in flight. A pipe's end would stay open, too. Cloning ranges came with the same version, and stands for it
+   * here.
    */
-  #isUsable = clonesOf(kernel().cloneAbility).ranges;
+  #requests = new Int8Array(clonesOf(kernel().cloneAbility).ranges ? largestTable * (1 - directShare) : 0);
 
   constructor(uring: Uring) {
     this.#uring = uring;
@@ -69,28 +90,35 @@ export class FileTable implements EngineFiles {
     return entry;
   }
 
-  /** Whether requests may name the entry instead of the descriptor. */
-  isInstalled(entry: number): boolean {
-    return this.#installed[entry] === true;
-  }
-
   /**
-   * Puts an entry's descriptor into the registered table as well, and lengthens the table if necessary. If that fails,
-   * requests go on naming the descriptor.
+   * Whether the next request may name the entry instead of the descriptor. Counts the request, and puts the descriptor
+   * into the registered table if it is used often enough. If that fails, requests go on naming the descriptor.
    */
-  install(entry: number): void {
-    if (!this.#isUsable) return;
+  isInstalled(entry: number): boolean {
+    const requests = this.#requests[entry];
+    if (requests === installed) return true;
+    if (requests === undefined || requests === refused) return false;
+    if (requests < requestsBeforeInstall) {
+      this.#requests[entry] = requests + 1;
+      return false;
+    }
+    if (this.#direct === undefined) {
+      this.#register();
+      return this.isInstalled(entry);
+    }
     try {
-      this.#installed[entry] = true;
-      if (entry < this.#registeredEntries) updateFiles(this.#uring, entry, [this.#fdOf(entry)]);
-      else this.#grow(entry);
+      updateFiles(this.#uring, entry, [this.#fdOf(entry)]);
+      this.#requests[entry] = installed;
+      return true;
     } catch (error) {
       if (!(error instanceof UringError)) throw error;
-      // The limit on open files, or no memory, or a descriptor that requests can name but tables cannot hold. If
-      // `#grow` has removed the table and could not register a new one, do not try again.
-      this.#installed[entry] = false;
-      this.#isUsable = this.#registeredEntries > 0;
+      this.#requests[entry] = refused; // no memory, or a descriptor that requests can name but tables cannot hold
+      return false;
     }
+  }
+
+  get directSlots(): DirectSlots {
+    return this.#direct ?? this.#register();
   }
 
   /**
@@ -122,8 +150,9 @@ export class FileTable implements EngineFiles {
    */
   closing(entry: number, operation: number): void {
     this.#words[entry * entryWords + 1] = operation + 1;
-    if (!this.isInstalled(entry)) return;
-    this.#installed[entry] = false;
+    const wasInstalled = this.#requests[entry] === installed;
+    if (entry < this.#requests.length) this.#requests[entry] = 0;
+    if (!wasInstalled) return;
     try {
       updateFiles(this.#uring, entry, [-1]);
     } catch (error) {
@@ -159,23 +188,22 @@ export class FileTable implements EngineFiles {
     return this.#written.get(entry)?.fd ?? (this.#words[entry * entryWords] ?? 0) - 1;
   }
 
-  /**
-   * Replaces the registered table by a longer one, with room for `entry`: the kernel cannot lengthen a table. Entries
-   * keep their indexes.
-   */
-  #grow(entry: number): void {
-    // Prepared requests name entries of the old table. The kernel must look them up before the table goes.
-    this.#uring.submit();
-    const entries = Math.max(64, 2 ** Math.ceil(Math.log2(entry + 1)));
-    if (this.#registeredEntries > 0) unregister(this.#uring, IORING_UNREGISTER_FILES, "io_uring_unregister_files");
-    this.#registeredEntries = 0;
-    const installed = this.#installed.splice(0);
-    registerSparseFiles(this.#uring, entries);
-    this.#registeredEntries = entries;
-    // Leaves out the entries that are being closed: their descriptors may be gone.
-    const fds = Array.from(installed, (isInstalled, index) => (isInstalled ? this.#fdOf(index) : -1));
-    const updated = updateFiles(this.#uring, 0, fds);
-    this.#installed.push(...installed.slice(0, updated));
+  /** Registers the largest table that the limit on open files allows. */
+  #register(): DirectSlots {
+    let entries = this.#requests.length === 0 ? 0 : largestTable;
+    for (; entries >= smallestTable; entries /= 4) {
+      try {
+        registerSparseFiles(this.#uring, entries);
+        break;
+      } catch (error) {
+        if (!(error instanceof UringError)) throw error; // otherwise the limit, or no memory
+      }
+    }
+    if (entries < smallestTable) entries = 0;
+    const count = entries * directShare;
+    this.#requests = this.#requests.slice(0, entries - count);
+    this.#direct = { first: entries - count, count };
+    return this.#direct;
   }
 
   /**

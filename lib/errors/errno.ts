@@ -4,12 +4,14 @@
  */
 import { process } from "../base/globals.ts";
 
+export const ENOENT = -2;
 export const EINTR = -4;
 export const EIO = -5;
 export const ENXIO = -6;
 export const EBADF = -9;
 export const EAGAIN = -11;
 export const ENOMEM = -12;
+export const ENOTDIR = -20;
 export const EINVAL = -22;
 export const ESPIPE = -29;
 export const ETIME = -62;

@@ -1,3 +1,6 @@
+import { process } from "../base/globals.ts";
+import { UringError } from "./uring-error.ts";
+
 /** Errors with which node:fs rejects arguments, in Node's own words: programs written for FileHandle check for them. */
 
 function coded<E extends Error>(error: E, code: string): E & { code: string } {
@@ -48,10 +51,10 @@ export function invalidState(why: string): Error {
   return coded(new Error(`Invalid state: ${why}`), "ERR_INVALID_STATE");
 }
 
-/** A RangeError with the code ERR_FS_FILE_TOO_LARGE: the file is larger than the largest Buffer. */
-export function fileTooLarge(sizeBytes: number, largestBytes: number): RangeError {
+/** A RangeError with the code ERR_FS_FILE_TOO_LARGE. */
+export function fileTooLarge(sizeBytes: number, largestBytes: number, limit = "the largest Buffer"): RangeError {
   return coded(
-    new RangeError(`File size (${sizeBytes}) is greater than ${largestBytes} bytes, the largest Buffer`),
+    new RangeError(`File size (${sizeBytes}) is greater than ${largestBytes} bytes, ${limit}`),
     "ERR_FS_FILE_TOO_LARGE",
   );
 }
@@ -61,7 +64,24 @@ export function fileTooLarge(sizeBytes: number, largestBytes: number): RangeErro
  * reason.
  */
 export function aborted(reason: unknown): Error {
-  const error = coded(new Error("The operation was aborted", { cause: reason }), "ABORT_ERR");
-  error.name = "AbortError";
-  return error;
+  const error = new Error("The operation was aborted", { cause: reason });
+  const hidden = { configurable: true, writable: true };
+  return Object.defineProperties(error, {
+    name: { value: "AbortError", ...hidden },
+    code: { value: "ABORT_ERR", ...hidden },
+  });
+}
+
+/**
+ * An error of a ring as node:fs would have it: an ordinary Error with `code`, `path`, `syscall` and `errno`. Other
+ * errors stay as they are.
+ */
+export function nodeError(error: unknown): unknown {
+  if (!(error instanceof UringError) || error.errno === 0) return error;
+  const { code, errno, syscall } = error;
+  // node:fs names the path only in errors of system calls that take one.
+  const path = syscall === "open" && error.path !== "" ? error.path?.toWellFormed() : undefined;
+  const text = process.getBuiltinModule("node:util").getSystemErrorMap().get(errno)?.[1] ?? "unknown error";
+  const message = `${code}: ${text}, ${syscall}${path === undefined ? "" : ` '${path}'`}`;
+  return Object.assign(new Error(message), { code, ...(path === undefined ? {} : { path }), syscall, errno });
 }

@@ -9,6 +9,7 @@ export const since = {
   ranges: "6.13",
   replaceKeepsTail: "6.18.44",
   registeredFiles: "6.13",
+  FIXED_FD_INSTALL: "6.8",
   FTRUNCATE: "6.9",
   READV_FIXED: "6.15",
 } as const;

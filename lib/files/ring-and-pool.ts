@@ -1,13 +1,15 @@
 import { invalidType, invalidValue } from "../base/arguments.ts";
 import { BufferPool } from "../pool/buffer-pool.ts";
 import { Ring } from "../ring/ring.ts";
+import { threadRing } from "../ring/thread-ring.ts";
 import { patiently } from "../uring/memlock.ts";
 
 /** Options of functions that need a ring. */
 export interface RingAndPool {
   /**
-   * The ring to use. With a ring, `pool` is required too, and must be one of the ring's pools. Default: a small ring
-   * per thread, shared by overlapping calls and closed after the last of them.
+   * The ring to use. With a ring, `pool` is required too, and must be one of the ring's pools. Default: with a pool, a
+   * small ring per thread, shared by overlapping calls and closed after the last of them; otherwise a ring of the thread
+   * that stays open.
    */
   readonly ring?: Ring;
   /**
@@ -31,22 +33,23 @@ interface SharedRing {
 }
 
 /**
- * The rings that this thread has made for calls without a ring, by pool, as long as calls use them. Sharing keeps many
+ * The rings that this thread has made for calls with a pool and without a ring, by pool, as long as calls use them. Sharing keeps many
  * concurrent calls from using the descriptors and locked memory of as many rings.
  */
-const sharedRings = new Map<BufferPool | undefined, SharedRing>();
+const sharedRings = new Map<BufferPool, SharedRing>();
 
 /**
- * Calls `use` with the given ring, or with one of the thread's shared rings, which stays open until the last call that
- * uses it has ended.
+ * Calls `use` with the given ring, or with one of the thread's rings. A ring with a pool stays open until the last call
+ * that uses it has ended.
  */
 export async function withRing<Result>(
   { ring, pool }: RingAndPool,
   use: (ring: Ring) => Promise<Result>,
 ): Promise<Result> {
   if (ring !== undefined) return await use(ring);
+  if (pool === undefined) return await use(await patiently(threadRing));
   const shared = sharedRings.get(pool) ?? {
-    ring: patiently(() => new Ring({ entries: 64, cqEntries: 1024, ...(pool && { pool }) })),
+    ring: patiently(() => new Ring({ entries: 64, cqEntries: 1024, pool })),
     users: 0,
   };
   sharedRings.set(pool, shared);

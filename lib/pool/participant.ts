@@ -394,7 +394,7 @@ export class Participant implements Reclaimable, SlotOwner {
     const { free, own, inTransit } = this.census();
     const { attached, waiting } = this.others;
     const held = openSince((what) => what instanceof Slot && what.owner === this, mostPlaces);
-    const waits = linesAt(place);
+    const waits = place === undefined ? undefined : linesAt(place);
     emitWarning(
       `An acquire has waited for ${longWaitMs / 1000} seconds for a slot of a BufferPool ${this.label}: ` +
         `held here ${own}, by others ${count - free - own - inTransit} (${attached} attached), ` +

@@ -42,7 +42,7 @@ import {
   IOSQE_ASYNC,
 } from "../uring/uapi.ts";
 import type { OpenFile } from "./open-file.ts";
-import { O_DIRECT, O_NONBLOCK, openFlags } from "./open-flags.ts";
+import { O_DIRECT, openFlags } from "./open-flags.ts";
 import type { Request } from "./operation.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 
@@ -146,11 +146,13 @@ function positionOf(position: Position, target: Target, syscall: string): number
   return position;
 }
 
+/** @param byWorker - whether a worker thread of the kernel opens the file, and may block: see ring/opening.ts */
 export function open(
   path: string | URL,
   flags: string | number | null = "r",
   mode = 0o666,
   direct = false,
+  byWorker = false,
 ): Request<{ fd: number; fileEntry: number; openedWith: number; text: string }> {
   const { text, memory, addr } = pathMemory(path);
   const opFlags = openFlags(flags) | (direct ? O_DIRECT : 0);
@@ -158,9 +160,7 @@ export function open(
   return {
     opcode: IORING_OP_OPENAT,
     syscall: "openat",
-    // The kernel's first attempt would be nonblocking, and opening a FIFO nonblocking behaves differently from a plain
-    // open(2).
-    flags: (opFlags & O_NONBLOCK) === 0 ? IOSQE_ASYNC : 0,
+    flags: byWorker ? IOSQE_ASYNC : 0,
     fd: AT_FDCWD,
     addr,
     len: mode,

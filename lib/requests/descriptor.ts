@@ -12,6 +12,9 @@ import { statxBytes } from "./statx.ts";
 
 /** What a ring needs to know about a file. */
 export interface Descriptor {
+  /** A FIFO or a pipe. */
+  readonly fifo: boolean;
+  readonly regular: boolean;
   /** A regular file or a block device: each transfer at its own position depends on the one before. */
   readonly ordered: boolean;
   /**
@@ -31,6 +34,7 @@ export interface Descriptor {
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFBLK = 0o060000;
+const S_IFIFO = 0o010000;
 const FUSE_SUPER_MAGIC = 0x65735546;
 const SEEK_CUR = 1;
 
@@ -77,23 +81,32 @@ function isFuse(fd: number, uniqueMount: bigint | undefined): boolean {
   });
 }
 
-/** Describes the file of an open descriptor. If the descriptor is not open, all properties are false. */
-export function describe(fd: number): Descriptor {
+/** Describes the file of an open descriptor. If the descriptor is not open, all properties are false or 0. */
+export function describe(fd: number): Descriptor & { readonly sizeBytes: number } {
   const { address, words, longs } = scratch(statxBytes);
-  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE, address) < 0)
-    return { ordered: false, anonymous: false, fuse: false };
+  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE | STATX_SIZE, address) < 0)
+    return { fifo: false, regular: false, ordered: false, anonymous: false, fuse: false, sizeBytes: 0 };
   const mask = words[0] ?? 0;
   const type = (words[7] ?? 0) & S_IFMT;
   const ordered = type === S_IFREG || type === S_IFBLK;
   const mount = (mask & STATX_MNT_ID_UNIQUE) === 0 ? undefined : longs[18];
-  return { ordered, anonymous: type === 0, fuse: type === S_IFREG && isFuse(fd, mount) };
+  const sizeBytes = Number(longs[5]);
+  return {
+    fifo: type === S_IFIFO,
+    regular: type === S_IFREG,
+    ordered,
+    anonymous: type === 0,
+    fuse: type === S_IFREG && isFuse(fd, mount),
+    sizeBytes,
+  };
 }
 
 /**
  * Whether the descriptor has file positions. A pipe, a FIFO, a socket and a terminal have none, and io_uring ignores a
- * position given for one.
+ * position given for one. A FUSE server may say that a file has none.
  */
-export function isSeekable(fd: number): boolean {
+export function isSeekable(fd: number, { ordered, fuse }: Descriptor): boolean {
+  if (ordered && !fuse) return true;
   return native().fileSeek(fd, 0, SEEK_CUR) !== ESPIPE;
 }
 

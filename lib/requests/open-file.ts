@@ -39,6 +39,8 @@ export class OpenFile implements Descriptor {
   readonly alignment: Alignment | undefined;
   /** Whether the file has positions. */
   readonly seekable: boolean;
+  readonly fifo: boolean;
+  readonly regular: boolean;
   readonly ordered: boolean;
   readonly anonymous: boolean;
   readonly fuse: boolean;
@@ -57,7 +59,7 @@ export class OpenFile implements Descriptor {
     flags: number,
     alignment: Alignment | undefined,
     seekable: boolean,
-    { ordered, anonymous, fuse }: Descriptor,
+    { fifo, regular, ordered, anonymous, fuse }: Descriptor,
   ) {
     this.fd = fd;
     this.entry = entry;
@@ -65,6 +67,8 @@ export class OpenFile implements Descriptor {
     this.flags = flags;
     this.alignment = alignment;
     this.seekable = seekable;
+    this.fifo = fifo;
+    this.regular = regular;
     this.ordered = ordered;
     this.anonymous = anonymous;
     this.fuse = fuse;

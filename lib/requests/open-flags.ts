@@ -18,6 +18,7 @@ export const O_SYNC = 0o4010000;
 export const O_DIRECT = isArm ? 0o200000 : 0o40000;
 export const O_DIRECTORY = isArm ? 0o40000 : 0o200000;
 export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
 
 /** Node's names for combinations of open(2)'s flags. */
 const named: Readonly<Record<string, number>> = {

@@ -146,6 +146,12 @@ export class Operation implements EngineRequest {
    */
   succeed: ((res: number, fileEntry: number) => void) | undefined = undefined;
   reject: ((reason: unknown) => void) | undefined = undefined;
+  /**
+   * For an operation without a promise, instead of `succeed`: called with every result, a value or -errno, directly
+   * after the operation has ended. Must not throw or run the program's code. `reject` is then called only if the ring
+   * breaks. Such operations are started by `RequestQueue.startAgain`.
+   */
+  complete: ((res: number, fileEntry: number) => void) | undefined = undefined;
   state: (typeof operationState)[keyof typeof operationState] = operationState.prepared;
   /** The promise has settled. The engine may still have the operation. */
   settled = false;

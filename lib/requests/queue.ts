@@ -76,8 +76,8 @@ export class RequestQueue {
   });
   /** How many operations wait for their turn or for room, and have not settled. Counted per operation, not per unit. */
   #waiting = 0;
-  /** How many operations of node:fs are using the ring's files, see `outside`. */
-  #outside = 0;
+  /** How many tasks have not ended, see `task`. */
+  #tasks = 0;
   /** The chain that `startChain` is building. */
   #chain: Chain | undefined;
   /** Reported by the engine, and not settled yet. */
@@ -118,7 +118,7 @@ export class RequestQueue {
 
   /** How many operations were started and have not settled. */
   get inFlight(): number {
-    return (this.#gone ? 0 : this.engine.inFlight) + this.#completed.length + this.#waiting + this.#outside;
+    return (this.#gone ? 0 : this.engine.inFlight) + this.#completed.length + this.#waiting + this.#tasks;
   }
 
   /** Counters since the ring was created, and its current state. */
@@ -212,6 +212,10 @@ export class RequestQueue {
     return operation;
   }
 
+  get isBuildingChain(): boolean {
+    return this.#chain !== undefined;
+  }
+
   /**
    * Requires that no chain is being built. For calls that make several requests, or none: they cannot be an operation
    * of a chain.
@@ -283,19 +287,54 @@ export class RequestQueue {
     return promise;
   }
 
+  /** Counts a task of several requests as in flight, so that a dropped ring is not closed between two of them. */
+  async task<Result>(act: () => Promise<Result>): Promise<Result> {
+    this.#tasks++;
+    try {
+      return await act();
+    } finally {
+      this.#tasks--;
+      this.#loop.soon();
+    }
+  }
+
   /** Lets node:fs do something to a file. The file stays open until that is done. */
   async outside<Result>(file: OpenFile, syscall: string, act: (fd: number) => Promise<Result>): Promise<Result> {
     this.assertOpen(syscall);
     this.assertNotInChain(syscall);
     file.assertUsable(syscall);
-    this.#outside++;
     file.beginUse();
-    try {
-      return await act(file.fd);
-    } finally {
-      this.#outside--;
-      file.endUse();
-      this.#loop.soon();
+    return await this.task(() => act(file.fd)).finally(() => file.endUse());
+  }
+
+  /**
+   * Starts an operation that has `complete`, or the chain that it is the first of. They can be started again after they
+   * have completed. Checks nothing, and works while the ring is closing, too.
+   */
+  startAgain(first: Operation): void {
+    for (let operation: Operation | undefined = first; operation !== undefined; operation = operation.next) {
+      operation.settled = false;
+      operation.begin();
+      this.#waiting++;
+    }
+    if (this.#broken === undefined) this.#enqueue(first);
+    else this.#completeUnstarted(first);
+  }
+
+  /** Cancels such an operation, if it has not completed. It still completes: with -ECANCELED if it has not begun. */
+  cancelAgain(operation: Operation): void {
+    if (operation.state === operationState.started) this.#cancel(operation);
+    if (operation.state !== operationState.waiting) return;
+    operation.settled = true;
+    this.#loop.soon();
+  }
+
+  /** Completes operations that have `complete` and that the engine does not have. */
+  #completeUnstarted(first: Operation): void {
+    for (let operation: Operation | undefined = first; operation !== undefined; operation = operation.next) {
+      this.#waiting--;
+      operation.end();
+      operation.complete?.(ECANCELED, -1);
     }
   }
 
@@ -402,7 +441,7 @@ export class RequestQueue {
       return;
     }
     this.engine.disarm();
-    if (this.#outside > 0) return;
+    if (this.#tasks > 0) return;
     this.#idle?.();
     this.#closeAbandoned();
   }
@@ -422,6 +461,7 @@ export class RequestQueue {
         begun = true;
       }
       this.#backlog.shift();
+      if (unit.settled && unit.complete !== undefined) this.#completeUnstarted(unit);
     }
     return begun;
   }
@@ -472,6 +512,10 @@ export class RequestQueue {
 
   /** Fails an operation that the engine does not have, and those after it in its chain. */
   #dismiss(first: Operation, why: (operation: Operation) => unknown): void {
+    if (first.complete !== undefined) {
+      this.#completeUnstarted(first);
+      return;
+    }
     for (let operation: Operation | undefined = first; operation !== undefined; operation = operation.next) {
       // `end` calls the signal's removeEventListener, which may close the ring: that dismisses the rest, and not this.
       if (operation.settled || operation.state === operationState.ended) continue;
@@ -500,13 +544,17 @@ export class RequestQueue {
       operation.end();
     }
     for (const operation of settling) {
-      const { res, chain } = operation;
+      const { res, chain, complete } = operation;
+      if (complete !== undefined) {
+        complete(this.#errnoOf(res), operation.fileEntry);
+        continue;
+      }
       const wasAborted = operation.settled;
       if (res < 0 && res !== operation.expectedErrno) this.#fail(operation, res);
       else if (!operation.settled) {
         this.#succeed(operation);
       } else if (operation.kind === requestKind.open) {
-        this.#closeUnseen(res, operation.fileEntry);
+        this.closeUnseen(res, operation.fileEntry);
       }
       if (chain !== undefined) this.#advanceChain(operation, chain, wasAborted);
       else if (operation.isReusable && this.#spare.length < this.engine.capacity) {
@@ -574,7 +622,7 @@ export class RequestQueue {
   }
 
   /** Closes a file whose open was aborted. Nobody else can: the promise has already rejected. */
-  #closeUnseen(fd: number, fileEntry: number): void {
+  closeUnseen(fd: number, fileEntry: number): void {
     this.closeFile(fd, fileEntry).catch(() => undefined);
   }
 
@@ -604,7 +652,7 @@ export class RequestQueue {
   }
 
   get #isBusy(): boolean {
-    return this.#engineIsBusy || this.#isSettling || this.#backlog.size + this.#outside > 0;
+    return this.#engineIsBusy || this.#isSettling || this.#backlog.size + this.#tasks > 0;
   }
 
   async #shutDown(): Promise<void> {

@@ -19,6 +19,7 @@ import { RWF_APPEND, RWF_DSYNC, RWF_NOWAIT } from "../uring/transfers.ts";
 import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } from "../uring/uapi.ts";
 import type { UringOptions } from "../uring/uring.ts";
 import { JoinedPools, poolsOf } from "./joined-pools.ts";
+import { PathFiles } from "./path-files.ts";
 
 /** Options of every operation. */
 export interface OperationOptions {
@@ -98,6 +99,7 @@ export class RingCore implements Reclaimable {
   readonly label: string;
   readonly requests: RequestQueue;
   readonly pools: JoinedPools;
+  #paths: PathFiles | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: UringOptions, pool: unknown) {
@@ -112,6 +114,12 @@ export class RingCore implements Reclaimable {
       this.requests.close().catch(() => undefined);
       throw error;
     }
+  }
+
+  /** The ring's whole files by path. Made on first use: most rings have no use for the readers' entries. */
+  get paths(): PathFiles {
+    this.#paths ??= new PathFiles(this.requests);
+    return this.#paths;
   }
 
   close(): Promise<void> {

@@ -201,20 +201,52 @@ export function viewsOf(buffers: unknown): Uint8Array[] {
   });
 }
 
+/** The options of a whole-file method, checked. */
+export interface CheckedFileOptions {
+  readonly encoding: BufferEncoding | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly flag: string | number | undefined;
+  readonly mode: number | undefined;
+  readonly flush: boolean;
+}
+
+const defaults: CheckedFileOptions = {
+  encoding: undefined,
+  signal: undefined,
+  flag: undefined,
+  mode: undefined,
+  flush: false,
+};
+
 /** Checks the options of a whole-file method and fills in the defaults. */
-export function fileOptions(given: unknown, known: readonly string[]) {
+export function fileOptions(given: unknown, known: readonly string[]): CheckedFileOptions {
+  if (given === undefined) return defaults;
+  if (typeof given === "string") return { ...defaults, encoding: checkedEncoding(given) };
   const options: WriteFileOptions = optionsOf(given);
   checkOptions(options, ["encoding", "signal", "flag", ...known]);
-  const { encoding, signal, flush = null } = options;
+  const { encoding, signal, flag, mode, flush = null } = options;
   const name = checkedEncoding(encoding);
   if (signal !== undefined) checkSignal(signal);
   if (flush !== null && typeof flush !== "boolean") throw argumentType("options.flush", "of type boolean", flush);
-  return { encoding: name, signal, flush: flush === true };
+  return { encoding: name, signal, flag, mode: modeOf(mode), flush: flush === true };
+}
+
+/** Permissions as Node takes them: a number, or octal digits. */
+function modeOf(mode: unknown): number | undefined {
+  if (mode === undefined || mode === null) return undefined;
+  if (typeof mode === "string") {
+    if (!/^[0-7]+$/.test(mode))
+      throw argumentValue("mode", "must be a 32-bit unsigned integer or an octal string", mode);
+    return Number.parseInt(mode, 8);
+  }
+  if (typeof mode !== "number") throw argumentType("mode", "of type number", mode);
+  if (!Number.isInteger(mode)) throw argumentRange("mode", "an integer", mode);
+  if (mode < 0 || mode > 2 ** 32 - 1) throw argumentRange("mode", ">= 0 && <= 4294967295", mode);
+  return mode;
 }
 
 function optionsOf(given: unknown): object {
   if (given === undefined || given === null || typeof given === "function") return {};
-  if (typeof given === "string") return { encoding: given };
   if (typeof given !== "object") throw argumentType("options", "one of type string or object", given);
   return given;
 }

@@ -16,9 +16,8 @@ import type { Request } from "../requests/operation.ts";
 import { positionAfter } from "../requests/own-position.ts";
 import type { RequestQueue } from "../requests/queue.ts";
 import { deviceNumber, type Statx } from "../requests/statx.ts";
-import { kernel } from "../uring/kernel.ts";
 import { largestTransferBytes, largestVector } from "../uring/transfers.ts";
-import { IORING_OP_FTRUNCATE, STATX_BASIC_STATS, STATX_BTIME } from "../uring/uapi.ts";
+import { STATX_BASIC_STATS, STATX_BTIME } from "../uring/uapi.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, noOptions, type RingCore } from "./core.ts";
 import {
   bytesOfData,
@@ -35,6 +34,7 @@ import {
   type WriteFileOptions,
   writeArguments,
 } from "./file-arguments.ts";
+import { flush as flushed, fs, promised, transferAny, truncate, writeAll } from "./file-tasks.ts";
 import { type NodeStreamedFile, readStreamOf, writeStreamOf } from "./node-streams.ts";
 import { type ReadableOptions, readableOf } from "./readable.ts";
 import type { StreamedFile } from "./stream-memory.ts";
@@ -47,17 +47,6 @@ const pieceBytes = 65536;
 
 /** For rings: returns a file's OpenFile. Throws if the file is closed or belongs to another ring. */
 export let openFileOf: (file: RingFile, ring: object, syscall: string) => OpenFile;
-
-/**
- * Turns a call of node:fs, which runs on its thread pool, into a promise. Not with promisify of node:util, because that
- * module takes long to load.
- */
-function promised<Value>(act: (done: (error: Error | null, value: Value) => void) => void): Promise<Value> {
-  return new Promise((resolve, reject) => act((error, value) => (error === null ? resolve(value) : reject(error))));
-}
-
-// Loaded on first use, because loading it takes longer than making a ring.
-const fs = () => process.getBuiltinModule("node:fs");
 
 /**
  * Runs a method that a signal may abort. If the signal aborts it, the promise rejects with the same error as
@@ -433,11 +422,7 @@ export class RingFile implements AsyncDisposable {
   async truncate(length?: number): Promise<void> {
     this.#opened("ftruncate");
     const bytes = truncatedLength(length);
-    if (kernel().opcodes.has(IORING_OP_FTRUNCATE))
-      return this.#run(() => operations.ftruncate(this.#opened("ftruncate"), bytes));
-    return this.#requests.outside(this.#open, "ftruncate", (fd) =>
-      promised<void>((done) => fs().ftruncate(fd, bytes, done)),
-    );
+    await truncate(this.#requests, this.#open, bytes);
   }
 
   /**
@@ -644,9 +629,11 @@ export class RingFile implements AsyncDisposable {
     const bytes = isWhole ? bytesOfData(data, encoding) : undefined;
     if (flush || !isWhole) this.#requests.assertNotInChain("writeFile");
     await abortable(signal, async () => {
-      if (bytes !== undefined) await this.#writeAll(bytes, signal);
-      else if (!isWhole) for await (const part of data) await this.#writeAll(bytesOfData(part, encoding), signal);
-      if (flush) await this.#flush();
+      if (bytes !== undefined) await writeAll(this.#requests, this.#opened("write"), bytes, signal);
+      else if (!isWhole)
+        for await (const part of data)
+          await writeAll(this.#requests, this.#opened("write"), bytesOfData(part, encoding), signal);
+      if (flush) await flushed(this.#requests, this.#open);
     });
   }
 
@@ -932,22 +919,14 @@ export class RingFile implements AsyncDisposable {
     }));
   }
 
-  /** Calls sync(), and ignores the EINVAL of a file without storage, such as a pipe. */
-  async #flush(): Promise<void> {
-    try {
-      await this.sync();
-    } catch (error) {
-      if (!(error instanceof UringError && error.code === "EINVAL")) throw error;
-    }
-  }
-
   #nodeStreamed(syscall: string): NodeStreamedFile {
     const { fd } = this.#opened(syscall);
     return {
       fd,
       read: async (buffer, offset, length, position) =>
         (await this.read(buffer, offset, length, positionOf(position))).bytesRead,
-      writeAll: (bytes, position) => this.#writeAll(bytesOfView(bytes), undefined, positionOf(position)),
+      writeAll: (bytes, position) =>
+        writeAll(this.#requests, this.#opened("write"), bytesOfView(bytes), undefined, positionOf(position)),
       sync: () => this.sync(),
       close: () => this.close(),
     };
@@ -957,39 +936,14 @@ export class RingFile implements AsyncDisposable {
     return this.#transfer(direction, bytes, position);
   }
 
-  /**
-   * Transfers any memory. If the memory could move while the kernel uses it, the data is copied: before a write out of
-   * it, after a read into it.
-   */
-  async #transfer(
+  /** See `transferAny`. */
+  #transfer(
     direction: "read" | "write",
     bytes: Uint8Array,
     position: number | bigint | undefined,
     signal?: AbortSignal,
   ): Promise<number> {
-    const memory = (direction === "read" ? memoryFor : memoryOf)(bytes, this.#open);
-    const transferred = await this.#run(
-      () => operations.transfer(direction, this.#opened(direction), memory, position),
-      signal,
-    );
-    if (direction === "read" && memory !== bytes) bytes.set(memory.subarray(0, transferred));
-    return transferred;
-  }
-
-  async #writeAll(bytes: Uint8Array, signal: AbortSignal | undefined, position?: number | bigint): Promise<void> {
-    throwIfAborted(signal); // even if there is nothing to write
-    // Read the length once: if the memory is detached or shrinks meanwhile, the length does too, and the loop would end
-    // early without an error.
-    const totalBytes = bytes.length;
-    for (let written = 0; written < totalBytes; ) {
-      if (bytes.length !== totalBytes)
-        throw invalidState(`data was detached or resized after ${written} of its ${totalBytes} bytes were written`);
-      const part = bytes.subarray(written, written + largestTransferBytes);
-      const at = position === undefined ? undefined : positionAfter(position, written);
-      const bytesWritten = await this.#transfer("write", part, at, signal);
-      if (bytesWritten === 0) throw operations.noMoreTaken(written, totalBytes);
-      written += bytesWritten;
-    }
+    return transferAny(this.#requests, this.#opened(direction), direction, bytes, position, signal);
   }
 
   /** Splits the buffers into requests of at most `largestVector` buffers. Stops after a short request. */

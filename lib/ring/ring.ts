@@ -17,9 +17,6 @@ import { UringError } from "../errors/uring-error.ts";
 import { BufferPool } from "../pool/buffer-pool.ts";
 import { FixedBuffer } from "../pool/fixed-buffer.ts";
 import * as operations from "../requests/builders.ts";
-import { describe, isSeekable } from "../requests/descriptor.ts";
-import { type Alignment, OpenFile } from "../requests/open-file.ts";
-import { O_DIRECT } from "../requests/open-flags.ts";
 import type { Request } from "../requests/operation.ts";
 import type { Statx } from "../requests/statx.ts";
 import { kernel } from "../uring/kernel.ts";
@@ -44,6 +41,9 @@ import {
   type TransferOptions,
 } from "./core.ts";
 import { openFileOf, RingFile } from "./file.ts";
+import { openFile } from "./opening.ts";
+import { type ReadFileResult, type ReadFilesOptions, readFilesOf } from "./read-files.ts";
+import { type Data, writeFileBy } from "./write-file.ts";
 
 /** Options of `new Ring()`. */
 export interface RingOptions {
@@ -90,6 +90,26 @@ export interface OpenOptions extends OperationOptions {
   readonly direct?: boolean;
 }
 
+/** Options of `Ring.readFile`. */
+export interface PathReadOptions {
+  /**
+   * Rejects the promise when aborted, with an AbortError whose cause is the signal's reason.
+   */
+  readonly signal?: AbortSignal;
+  /** Flags as in node:fs: "r", "r+", "a+", …, or O_* of `fs.constants`. Default "r". */
+  readonly flag?: string | number;
+}
+
+/** Options of `Ring.writeFile` and `Ring.appendFile`. */
+export interface PathWriteOptions extends PathReadOptions {
+  /** Encoding of text. Default "utf8". */
+  readonly encoding?: BufferEncoding | null;
+  /** Permissions of a newly created file, before the umask is applied: a number, or octal digits. Default 0o666. */
+  readonly mode?: number | string;
+  /** Resolve only when the content and metadata are on stable storage. Default false. */
+  readonly flush?: boolean | null;
+}
+
 /** Result of `Ring.stats()`: the current state of the ring, and counters since its creation. */
 export interface RingStats {
   /** Operations that have started and not yet completed. */
@@ -105,6 +125,9 @@ export interface RingStats {
   /** How often the completion queue was full, so that the ring had to fetch completions from the kernel. */
   readonly overflows: number;
 }
+
+/** For the library: returns a ring's core. */
+export let coreOf: (ring: Ring) => RingCore;
 
 /** Tells options from flags of a wrong type, such as an array. */
 function isOpenOptions(value: unknown): value is OpenOptions {
@@ -245,7 +268,7 @@ export class Ring implements AsyncDisposable {
     const { requests } = this.#core;
     const place = currentPlace();
     const isPositional = !isOpenOptions(flagsOrOptions);
-    const { fd, fileEntry, openedWith, text, signal } = await requests.run(() => {
+    const opening = openFile(requests, () => {
       const given: OpenOptions = isPositional
         ? readOptions(options, positionalOpenOptions)
         : readOptions(flagsOrOptions, openOptions);
@@ -255,23 +278,123 @@ export class Ring implements AsyncDisposable {
       checkBoolean("options.direct", direct);
       // With `direct`, open also requests the alignment, so it is more than one request.
       if (direct) requests.assertNotInChain("open with `direct`");
-      const request = isPositional
-        ? operations.open(path, flagsOrOptions, mode, direct)
-        : operations.open(path, given.flags, given.mode, direct);
-      return {
-        ...request,
-        signal,
-        result: (fd: number, fileEntry: number) => ({ ...request.result(fd, fileEntry), signal }),
-      };
+      return isPositional
+        ? { path, flags: flagsOrOptions, mode, direct, signal }
+        : { path, flags: given.flags, mode: given.mode, direct, signal };
     });
-    const alignment = (openedWith & O_DIRECT) === 0 ? undefined : await this.#alignmentOf(fd, fileEntry, signal);
-    requests.engine.files.install(fileEntry);
-    return new RingFile(
-      this,
-      this.#core,
-      new OpenFile(fd, fileEntry, text, openedWith, alignment, isSeekable(fd), describe(fd)),
-      place,
-    );
+    return new RingFile(this, this.#core, await opening, place);
+  }
+
+  /**
+   * Reads a whole file by its path, like readFile of node:fs/promises. A file of up to 64 KiB takes one chain of
+   * requests and no descriptor of the process. A ring reads up to 64 files at a time; further calls wait in order.
+   * @param path - a path or a file: URL
+   * @param options - an encoding, or an object with `encoding`, `flag` and `signal`
+   * @returns a Buffer, or a string if an encoding is given
+   * @throws TypeError: an argument has the wrong type or value, or the call is an operation of a chain
+   * @throws RangeError ERR_FS_FILE_TOO_LARGE: the content is larger than a Buffer can be, 4 GiB
+   * @throws AbortError, with the code ABORT_ERR and the signal's reason as its cause: the signal aborted
+   * @throws UringError ENOENT, EACCES, EISDIR, … with the path in the message
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * console.log(await ring.readFile("notes.txt", "utf8"));
+   * ```
+   * @see io_uring_prep_openat_direct(3)
+   */
+  readFile(
+    path: string | URL,
+    options?: "buffer" | (PathReadOptions & { readonly encoding?: "buffer" | null }) | null,
+  ): Promise<Buffer>;
+  readFile(
+    path: string | URL,
+    options: BufferEncoding | (PathReadOptions & { readonly encoding: BufferEncoding }),
+  ): Promise<string>;
+  readFile(
+    path: string | URL,
+    options?:
+      | BufferEncoding
+      | "buffer"
+      | (PathReadOptions & { readonly encoding?: BufferEncoding | "buffer" | null })
+      | null,
+  ): Promise<Buffer | string> {
+    return this.#core.paths.readFile(path, options);
+  }
+
+  /**
+   * Writes a whole file by its path, like writeFile of node:fs/promises.
+   *
+   * An existing file is not truncated first, which would be slow. It is overwritten, and what is left of a longer old
+   * content is cut off at the end. So if the machine stops in between, the file may begin with the new content and go on
+   * with the old. Where that matters, write a new file, call `fsync`, and `rename` it.
+   * @param path - a path or a file: URL
+   * @param data - a string, a view, an ArrayBuffer or SharedArrayBuffer, or an iterable or stream of these
+   * @param options - an encoding, or an object with `encoding`, `mode`, `flag`, `flush` and `signal`
+   * @throws TypeError, RangeError: an argument has the wrong type or value, or the call is an operation of a chain
+   * @throws AbortError, with the code ABORT_ERR and the signal's reason as its cause: the signal aborted
+   * @throws UringError ENOENT, EACCES, EISDIR, ENOSPC, … with the path in the message
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await ring.writeFile("new.txt", "text\n");
+   * ```
+   * @see io_uring_prep_openat(3), io_uring_prep_write(3)
+   */
+  writeFile(path: string | URL, data: Data, options?: BufferEncoding | PathWriteOptions | null): Promise<void> {
+    return writeFileBy(this.#core.paths, path, data, options, "w");
+  }
+
+  /**
+   * Appends to a file by its path, like appendFile of node:fs/promises. Creates the file if there is none.
+   * @param path - a path or a file: URL
+   * @param data - as for writeFile
+   * @param options - as for writeFile
+   * @throws as writeFile
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await ring.appendFile("notes.txt", "four\n");
+   * ```
+   * @see io_uring_prep_openat(3), io_uring_prep_write(3)
+   */
+  appendFile(path: string | URL, data: Data, options?: BufferEncoding | PathWriteOptions | null): Promise<void> {
+    return writeFileBy(this.#core.paths, path, data, options, "a");
+  }
+
+  /**
+   * Reads many whole files by their paths, several at a time. This is the fastest way to go through many small files:
+   * the content of a file of up to 64 KiB stays where the kernel has put it.
+   *
+   * `bytes` is good until the next step of the iteration, which puts other content there. Copy what you keep:
+   * `Buffer.from(bytes)`. A file that cannot be read is yielded with an `error`, and the iteration goes on. Leaving the
+   * loop cancels what is being read.
+   * @param paths - an iterable or async iterable of paths or file: URLs. An error of the iterable itself ends the
+   * iteration, after the files before it.
+   * @throws TypeError, RangeError: an argument or an option has the wrong type or value
+   * @throws the signal's reason, from the iteration
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * for await (const { path, bytes, error } of ring.readFiles(new Bun.Glob("*.txt").scan()))
+   *   console.log(path, error?.message ?? bytes?.length);
+   * ```
+   * @see io_uring_prep_openat_direct(3)
+   */
+  readFiles(
+    paths: Iterable<string | URL> | AsyncIterable<string | URL>,
+    options: ReadFilesOptions = noOptions,
+  ): AsyncIterableIterator<ReadFileResult, undefined> & AsyncDisposable {
+    this.#core.requests.assertNotInChain("readFiles");
+    this.#core.requests.assertOpen("readFiles");
+    return readFilesOf(this, this.#core.paths, paths, options);
   }
 
   /**
@@ -1051,23 +1174,6 @@ export class Ring implements AsyncDisposable {
     );
   }
 
-  /**
-   * The alignment that O_DIRECT requires for a file that was just opened. Undefined if the kernel does not report it.
-   */
-  async #alignmentOf(fd: number, fileEntry: number, signal: AbortSignal | undefined): Promise<Alignment | undefined> {
-    const { requests } = this.#core;
-    try {
-      const { dioMemAlign: memoryBytes, dioOffsetAlign: positionBytes } = await requests.run(
-        () => operations.statx(fd, STATX_DIOALIGN, 0),
-        signal,
-      );
-      return memoryBytes === 0 ? undefined : { memoryBytes, positionBytes };
-    } catch (error) {
-      if (!requests.closed) await requests.closeFile(fd, fileEntry);
-      throw error;
-    }
-  }
-
   /** Checks the file that an operation works on, and returns it in the form a request needs. */
   #target(file: FileTarget, syscall: string): operations.Target {
     if (file instanceof RingFile) return openFileOf(file, this, syscall);
@@ -1078,5 +1184,6 @@ export class Ring implements AsyncDisposable {
 
   static {
     mark("Ring", Ring.prototype);
+    coreOf = (ring) => ring.#core;
   }
 }

@@ -74,9 +74,10 @@ export function appendBuffers(
   took?: Took,
 ): void {
   const isFirst = offset === 0;
-  const range = { sourceFd, destinationOffset: offset, sourceOffset: 0, count: isFirst ? 0 : count };
+  const range = { sourceFd, destinationOffset: offset, sourceOffset: 0, count };
   const started = took === undefined ? 0 : Bun.nanoseconds();
-  const result = isFirst ? cloneBuffers(destination, range) : replaceBuffers(destination, offset, range, clones);
+  // Directly, if it is the first: in a new thread each further function would have to be compiled.
+  const result = isFirst ? destination.clone(sourceFd, 0, 0, 0, 0) : replaceBuffers(destination, offset, range, clones);
   if (took !== undefined) took.ns += Bun.nanoseconds() - started;
   checked(result, "io_uring_clone_buffers");
 }

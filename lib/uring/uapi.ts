@@ -65,6 +65,7 @@ export const IORING_OP_SPLICE = 30;
 export const IORING_OP_RENAMEAT = 35;
 export const IORING_OP_UNLINKAT = 36;
 export const IORING_OP_MKDIRAT = 37;
+export const IORING_OP_FIXED_FD_INSTALL = 54;
 export const IORING_OP_FTRUNCATE = 55;
 export const IORING_OP_READV_FIXED = 60;
 export const IORING_OP_WRITEV_FIXED = 61;

@@ -237,7 +237,7 @@ export class Uring implements Disposable {
    * @see io_uring_clone_buffers_offset(3)
    */
   clone(sourceFd: number, destinationOffset: number, sourceOffset: number, count: number, flags: number): number {
-    this.#assertOpen("io_uring_clone_buffers");
+    if (this.#closed) this.#assertOpen("io_uring_clone_buffers");
     return this.#native.ringClone(this.address, sourceFd, destinationOffset, sourceOffset, count, flags);
   }
 

@@ -1,0 +1,236 @@
+import { Buffer } from "../base/globals.ts";
+import { requestKind } from "../engines/engine.ts";
+import { ECANCELED, ENOENT, ENOTDIR } from "../errors/errno.ts";
+import { kernel } from "../uring/kernel.ts";
+import { addressOf } from "../uring/native.ts";
+import { IORING_OP_CLOSE, IORING_OP_FTRUNCATE, IORING_OP_OPENAT, IORING_OP_WRITE } from "../uring/uapi.ts";
+import { type Descriptor, describe } from "./descriptor.ts";
+import { O_APPEND, O_CREAT, O_TRUNC } from "./open-flags.ts";
+import { Chain, Operation } from "./operation.ts";
+import { type PathJob, type PathLane, PathLanes, pathError } from "./path-lanes.ts";
+import { pathBytes, writePath } from "./path-memory.ts";
+import type { RequestQueue } from "./queue.ts";
+
+const AT_FDCWD = -100;
+
+/** The most writers of a ring. */
+const mostWriters = 64;
+/** The most that a writer writes. */
+export const writerBytes = 65536;
+
+/** A file to write by its path. One of `written`, `opened` and `failed` is called, once, unless it was aborted. */
+export interface PathWrite extends PathJob {
+  /** Flags for open(2), with O_CREAT and without O_EXCL: an existing file is opened without O_CREAT and O_TRUNC. */
+  readonly flags: number;
+  readonly mode: number;
+  /** Puts the data into memory of `writerBytes`, and returns its length. */
+  fill(memory: Buffer): number;
+  /** Everything was written, and the file is closed. */
+  written(): void;
+  /**
+   * The writer leaves the file to the callee, which now owns the descriptor: it is no regular file of a local file
+   * system, or the write was short.
+   * @param written - how many bytes have been written
+   */
+  opened(fd: number, fileEntry: number, descriptor: Descriptor, written: number): void;
+}
+
+/**
+ * Writes small regular files by their paths, one at a time: it opens the file as it is, writes it and closes it, and if
+ * the file was longer, cuts off the rest. Only if there is no file, one is created, which a worker thread of the kernel
+ * has to do.
+ *
+ * The writer and its memory stay in use until the kernel has completed all of its requests, also if the write was
+ * aborted. A descriptor that an open has returned is closed, or handed over.
+ */
+export class PathWriter implements PathLane<PathWrite> {
+  readonly #requests: RequestQueue;
+  readonly #onFree: (writer: PathWriter) => void;
+  readonly #content: Buffer;
+  readonly #path: Buffer;
+  readonly #open: Operation;
+  /** The write, and the close that the kernel begins when everything has been written. */
+  readonly #write: Operation;
+  readonly #close: Operation;
+  /** The same requests apart, for a file that has to be cut in between. */
+  readonly #writeFirst: Operation;
+  readonly #truncate: Operation;
+  readonly #closeLast: Operation;
+  /** Undefined if there is none, or it was aborted. */
+  #job: PathWrite | undefined;
+  #length = 0;
+  /** The open has O_CREAT and O_TRUNC, if they were asked for. */
+  #creates = false;
+  #descriptor: Descriptor | undefined;
+  #fd = -1;
+  #fileEntry = -1;
+  /** The result of the write. */
+  #written = 0;
+  /** What went wrong first. */
+  #error: { readonly errno: number; readonly syscall: string } | undefined;
+
+  /** @param onFree - called when the writer can write another file */
+  constructor(requests: RequestQueue, onFree: (writer: PathWriter) => void) {
+    this.#requests = requests;
+    this.#onFree = onFree;
+    const memory = new SharedArrayBuffer(writerBytes + pathBytes);
+    this.#content = Buffer.from(memory, 0, writerBytes);
+    this.#path = Buffer.from(memory, writerBytes, pathBytes);
+    const addr = addressOf(memory);
+    const operation = (fields: Partial<Operation>): Operation =>
+      Object.assign(new Operation(), { memory, reject: this.#broken, ...fields });
+    this.#open = operation({
+      opcode: IORING_OP_OPENAT,
+      fd: AT_FDCWD,
+      addr: addr + writerBytes,
+      kind: requestKind.open,
+      complete: (res, fileEntry) => this.#opened(res, fileEntry),
+    });
+    const write = { opcode: IORING_OP_WRITE, addr };
+    const close = { opcode: IORING_OP_CLOSE, kind: requestKind.close, complete: (res: number) => this.#closed(res) };
+    this.#write = operation({ ...write, complete: (res) => this.#wrote(res) });
+    this.#close = operation(close);
+    const chain = new Chain();
+    chain.add(this.#write);
+    chain.add(this.#close);
+    this.#writeFirst = operation({ ...write, complete: (res) => this.#wroteFirst(res) });
+    this.#truncate = operation({ opcode: IORING_OP_FTRUNCATE, complete: (res) => this.#truncated(res) });
+    this.#closeLast = operation(close);
+  }
+
+  start(job: PathWrite): void {
+    this.#requests.assertOpen("open");
+    writePath(this.#path, job.path);
+    this.#length = job.fill(this.#content);
+    this.#job = job;
+    this.#open.len = job.mode;
+    this.#fd = -1;
+    this.#written = 0;
+    this.#error = undefined;
+    this.#openWith(job.flags & ~(O_CREAT | O_TRUNC), false);
+  }
+
+  abort(): void {
+    this.#job = undefined;
+    for (const operation of [this.#open, this.#write, this.#writeFirst, this.#truncate])
+      this.#requests.cancelAgain(operation);
+  }
+
+  #openWith(flags: number, creates: boolean): void {
+    this.#creates = creates;
+    this.#open.opFlags = flags;
+    this.#requests.startAgain(this.#open);
+  }
+
+  #opened(res: number, fileEntry: number): void {
+    const job = this.#job;
+    if ((res === ENOENT || res === ENOTDIR) && !this.#creates && job !== undefined) {
+      this.#openWith(job.flags, true);
+      return;
+    }
+    if (res < 0) {
+      this.#error = { errno: res, syscall: "open" };
+      this.#report();
+      return;
+    }
+    this.#fd = res;
+    this.#fileEntry = fileEntry;
+    if (job === undefined) {
+      this.#startClose();
+      return;
+    }
+    const described = describe(res);
+    this.#descriptor = described;
+    // Only the server of a FUSE file system knows a file's size.
+    if (!described.regular || described.fuse) this.#handOver(job, described);
+    else this.#begin(job.flags, described.sizeBytes);
+  }
+
+  #begin(flags: number, sizeBytes: number): void {
+    const truncates = (flags & O_TRUNC) !== 0 && !this.#creates;
+    // Truncating an empty file to 0 sets its times, as O_TRUNC does.
+    if (truncates && (sizeBytes > this.#length || this.#length === 0)) this.#startWrite(this.#writeFirst, flags);
+    else if (this.#length > 0) this.#startWrite(this.#write, flags);
+    else this.#startClose();
+  }
+
+  #startWrite(write: Operation, flags: number): void {
+    write.fd = this.#close.fd = this.#fd;
+    write.len = this.#length;
+    write.off = (flags & O_APPEND) === 0 ? 0 : -1;
+    this.#close.fileEntry = this.#fileEntry;
+    this.#requests.startAgain(write);
+  }
+
+  /** The completion of the close comes next. */
+  #wrote(res: number): void {
+    this.#written = res;
+  }
+
+  #wroteFirst(res: number): void {
+    this.#written = res;
+    if (res < this.#length || this.#job === undefined) {
+      this.#closed(ECANCELED);
+      return;
+    }
+    this.#truncate.fd = this.#fd;
+    this.#truncate.off = res;
+    this.#requests.startAgain(this.#truncate);
+  }
+
+  #truncated(res: number): void {
+    if (res < 0) this.#error = { errno: res, syscall: "ftruncate" };
+    this.#startClose();
+  }
+
+  #startClose(): void {
+    this.#closeLast.fd = this.#fd;
+    this.#closeLast.fileEntry = this.#fileEntry;
+    this.#requests.startAgain(this.#closeLast);
+  }
+
+  /** The close has completed. -ECANCELED: the write did not write everything, and so the file is still open. */
+  #closed(res: number): void {
+    const job = this.#job;
+    const isShort = this.#written < this.#length && this.#error === undefined;
+    if (isShort && this.#written < 0) this.#error = { errno: this.#written, syscall: "write" };
+    // Closing the ring closes the file.
+    if (res !== ECANCELED || this.#requests.closed) {
+      if (res < 0 && res !== ECANCELED) this.#error ??= { errno: res, syscall: "close" };
+      this.#report();
+    } else if (isShort && this.#written >= 0 && job !== undefined && this.#descriptor !== undefined)
+      this.#handOver(job, this.#descriptor);
+    else this.#startClose();
+  }
+
+  #handOver(job: PathWrite, descriptor: Descriptor): void {
+    this.#job = undefined;
+    job.opened(this.#fd, this.#fileEntry, descriptor, this.#written);
+    this.#onFree(this);
+  }
+
+  /** The kernel is done with the memory, and the file is closed, or was never open. */
+  #report(): void {
+    const job = this.#job;
+    this.#job = undefined;
+    if (job !== undefined) {
+      if (this.#error === undefined) job.written();
+      else job.failed(pathError(this.#error.errno, this.#error.syscall, job.path, this.#requests));
+    }
+    this.#onFree(this);
+  }
+
+  /** The ring is broken: nothing completes any more. */
+  readonly #broken = (error: unknown): void => {
+    const job = this.#job;
+    this.#job = undefined;
+    job?.failed(error);
+    this.#onFree(this);
+  };
+}
+
+/** A ring's writers. There are none if the kernel cannot truncate a file by a request, as before Linux 6.9. */
+export function pathWriters(requests: RequestQueue): PathLanes<PathWrite, PathWriter> {
+  const canWrite = requests.engine.longestChain >= 2 && kernel().opcodes.has(IORING_OP_FTRUNCATE);
+  return new PathLanes(requests, canWrite ? mostWriters : 0, (_index, onFree) => new PathWriter(requests, onFree));
+}
