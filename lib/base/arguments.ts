@@ -1,10 +1,7 @@
 /** Checks of the arguments that callers pass. The messages name the argument and print the value. */
 
-interface Coded {
-  code: string;
-}
-
-function coded<E extends Error>(error: E, code: string): E & Coded {
+/** Gives an error a code, as Node's errors have. */
+export function coded<E extends Error>(error: E, code: string): E & { code: string } {
   return Object.assign(error, { code });
 }
 

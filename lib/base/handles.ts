@@ -148,11 +148,7 @@ function report(handle: OpenHandle): void {
   const closing = kind === "FixedBuffer" ? "release()" : "close()";
   if (dropped.length < mostDropped) dropped.push(handle);
   const where = madeAt === "" ? "Where it was made is not recorded." : "It was made here:";
-  emitWarning(`${kind} ${label} was dropped without ${closing}. ${where}`, {
-    type: "BunUringWarning",
-    code: "BUN_URING_DROPPED",
-    detail: madeAt,
-  });
+  emitWarning(`${kind} ${label} was dropped without ${closing}. ${where}`, "BUN_URING_DROPPED", madeAt);
 }
 
 /**
@@ -225,9 +221,7 @@ export function trackHandles(enabled: boolean): void {
  * ```
  */
 export function openHandles(): OpenHandle[] {
-  return Array.from(open)
-    .filter(([what]) => !what.ended)
-    .map(([, { handle }]) => handle);
+  return openSince(() => true, Number.POSITIVE_INFINITY);
 }
 
 /**

@@ -13,12 +13,9 @@ export function warn(...message: readonly unknown[]): void {
 }
 
 /** Emits a process warning. Never throws. */
-export function emitWarning(
-  message: string,
-  options: { readonly type: string; readonly code: string; readonly detail: string },
-): void {
+export function emitWarning(message: string, code: string, detail: string): void {
   try {
-    process.emitWarning(message, options);
+    process.emitWarning(message, { type: "BunUringWarning", code, detail });
   } catch {
     // As above: the program itself made this throw.
   }

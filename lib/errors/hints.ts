@@ -1,23 +1,22 @@
 /** Hints: what to do about an error, if the library knows. */
 import { process } from "../base/globals.ts";
-import { refuserOf, refusing } from "./refusal.ts";
+import { type Refusing, refusing } from "./refusal.ts";
 import * as remedies from "./remedies.ts";
 import { isBefore, oldest, since } from "./requirements.ts";
 
-/** The most likely reason that io_uring is refused with this errno, and the remedy. */
-export function remedyOfRefusal(facts: ReturnType<typeof refusing>, code: string): remedies.Remedy {
-  switch (refuserOf(facts, code)) {
-    case "gvisor":
-      return remedies.gvisor;
-    case "disabled":
-      return remedies.disabled;
-    case "restricted":
-      return remedies.restricted(facts.ioUringGroup);
-    case "seccomp":
-      return code === "ENOSYS" ? remedies.seccompHides : remedies.seccomp;
-    case "unknown":
-      return code === "ENOSYS" ? remedies.noIoUring : remedies.refused;
-  }
+/**
+ * The most likely reason that io_uring is refused with EPERM or ENOSYS, and the remedy. If a sysctl denies io_uring,
+ * that is certain; a seccomp filter is a guess.
+ */
+export function remedyOfRefusal(
+  { ioUringDisabled = 0, ioUringGroup, exempt, seccomp, gvisor }: Refusing,
+  code: "EPERM" | "ENOSYS",
+): remedies.Remedy {
+  if (gvisor) return remedies.gvisor;
+  if (code === "EPERM" && ioUringDisabled >= 2) return remedies.disabled;
+  if (code === "EPERM" && ioUringDisabled === 1 && !exempt) return remedies.restricted(ioUringGroup);
+  if (seccomp === 2) return code === "ENOSYS" ? remedies.seccompHides : remedies.seccomp;
+  return code === "ENOSYS" ? remedies.noIoUring : remedies.refused;
 }
 
 function invalidSetup(): string {

@@ -1,11 +1,7 @@
+/** Errors with which node:fs rejects arguments, in Node's own words: programs written for FileHandle check for them. */
+import { coded } from "../base/arguments.ts";
 import { process } from "../base/globals.ts";
 import { UringError } from "./uring-error.ts";
-
-/** Errors with which node:fs rejects arguments, in Node's own words: programs written for FileHandle check for them. */
-
-function coded<E extends Error>(error: E, code: string): E & { code: string } {
-  return Object.assign(error, { code });
-}
 
 /** Formats a value as at the end of Node's messages. */
 function received(value: unknown): string {

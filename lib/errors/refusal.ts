@@ -24,9 +24,6 @@ export interface Refusing {
   readonly gvisor: boolean;
 }
 
-/** What denies io_uring. */
-export type Refuser = "disabled" | "restricted" | "seccomp" | "gvisor" | "unknown";
-
 const CAP_SYS_ADMIN = 21;
 
 function integer(path: string): number | undefined {
@@ -50,14 +47,4 @@ export function refusing(status = readProc("/proc/self/status")): Refusing {
     // Every release of gVisor reports this date.
     gvisor: /gvisor/i.test(release()) || version().includes("Sun Jan 10 15:06:54 PST 2016"),
   };
-}
-
-/**
- * The most likely source of EPERM or ENOSYS. If a sysctl denies io_uring, that is certain; a seccomp filter is a guess.
- */
-export function refuserOf({ ioUringDisabled = 0, exempt, seccomp, gvisor }: Refusing, code: string): Refuser {
-  if (gvisor) return "gvisor";
-  if (code === "EPERM" && ioUringDisabled >= 2) return "disabled";
-  if (code === "EPERM" && ioUringDisabled === 1 && !exempt) return "restricted";
-  return seccomp === 2 ? "seccomp" : "unknown";
 }

@@ -394,21 +394,17 @@ export class Participant implements Reclaimable, SlotOwner {
     const { free, own, inTransit } = this.census();
     const { attached, waiting } = this.others;
     const held = openSince((what) => what instanceof Slot && what.owner === this, mostPlaces);
-    const waits = place === undefined ? undefined : linesAt(place);
     emitWarning(
       `An acquire has waited for ${longWaitMs / 1000} seconds for a slot of a BufferPool ${this.label}: ` +
         `held here ${own}, by others ${count - free - own - inTransit} (${attached} attached), ` +
         `in transit ${inTransit}, free ${free}; waiting here ${this.waiting}, elsewhere ${waiting}. Was a slot not released?`,
-      {
-        type: "BunUringWarning",
-        code: "BUN_URING_ACQUIRE_WAITS",
-        detail: [
-          waits === undefined
-            ? "To see where slots were acquired, track handles: BUN_URING_TRACK_HANDLES=1."
-            : `It waits here:\n${waits}`,
-          ...held.map(({ label, madeAt }) => `The FixedBuffer ${label} was acquired here:\n${madeAt}`),
-        ].join("\n"),
-      },
+      "BUN_URING_ACQUIRE_WAITS",
+      [
+        place === undefined
+          ? "To see where slots were acquired, track handles: BUN_URING_TRACK_HANDLES=1."
+          : `It waits here:\n${linesAt(place)}`,
+        ...held.map(({ label, madeAt }) => `The FixedBuffer ${label} was acquired here:\n${madeAt}`),
+      ].join("\n"),
     );
   }
 
