@@ -19,7 +19,7 @@ import type { Sqe } from "../uring/sqe.ts";
 import { IORING_OP_MADVISE } from "../uring/uapi.ts";
 import { Uring } from "../uring/uring.ts";
 import { Wakeup } from "../uring/wakeup.ts";
-import { PoolControl } from "./control.ts";
+import { largestTicket, PoolControl } from "./control.ts";
 import type { FixedBuffer, SlotToken } from "./fixed-buffer.ts";
 import {
   adviseHugePages,
@@ -377,7 +377,7 @@ export class BufferPool implements Disposable {
       throw invalidType("token", "what FixedBuffer.handOver() returned", token);
     const { kind, pool, slotIndex, ticket } = token; // read once: getters may return something else the next time
     checkInteger("token.slotIndex", slotIndex, 0, this.count - 1);
-    checkInteger("token.ticket", ticket, 1, 2 ** 30);
+    checkInteger("token.ticket", ticket, 1, largestTicket);
     return this.#participant.receive({ kind, pool, slotIndex, ticket });
   }
 

@@ -29,9 +29,6 @@ const version2: Files = {
   total: "",
 };
 
-/** Reads a file of the kernel; returns "" if it cannot be read. */
-export type ReadFile = (path: string) => string;
-
 /** A cgroup's limit, and how much of it is available. */
 export interface CgroupMemory {
   readonly limitBytes: number;
@@ -97,7 +94,7 @@ function foldersOf({ root, point }: Mount, cgroup: string): string[] {
  * How many more bytes a cgroup can provide. That includes page cache and memory that can be swapped out, which the
  * kernel would reclaim.
  */
-function availableIn(path: string, files: Files, read: ReadFile, leftBytes: number): number {
+function availableIn(path: string, files: Files, read: typeof readProc, leftBytes: number): number {
   const stat = read(`${path}/memory.stat`);
   const counted = (name: string) => Number(field(stat, new RegExp(`^${files.total}${name} (\\d+)$`, "m")) ?? 0);
   const cacheBytes = counted("inactive_file") + counted("active_file") + counted("slab_reclaimable");
@@ -115,7 +112,7 @@ function availableIn(path: string, files: Files, read: ReadFile, leftBytes: numb
  * The cgroup of this process, or an ancestor, that cannot provide this many more bytes. Undefined if all that are
  * visible can.
  */
-export function cgroupWithout(bytes: number, read: ReadFile = readProc): CgroupMemory | undefined {
+export function cgroupWithout(bytes: number, read = readProc): CgroupMemory | undefined {
   const cgroups = read("/proc/self/cgroup");
   for (const mount of mountsOf(read("/proc/self/mountinfo"))) {
     const { files } = mount;

@@ -55,7 +55,8 @@ export const participantCount = 1024;
 /** The number of words of a participant: in use, ring descriptor + 1, eventfd + 1, waiting. */
 export const participantWords = 4;
 const blocksStart = participantsStart + participantCount * participantWords;
-const largestTicket = 2 ** 30;
+/** Tickets of hand-overs are 1 to this. */
+export const largestTicket = 2 ** 30;
 
 let ownThreadId: number | undefined;
 
@@ -165,9 +166,9 @@ export class PoolControl {
     return { attached, waiting };
   }
 
-  /** A ticket for one hand-over, 1 to 2^30. */
+  /** A ticket for one hand-over. */
   nextTicket(): number {
-    return ((Atomics.add(this.#words, word.transfers, 1) & (largestTicket - 1)) >>> 0) + 1;
+    return (Atomics.add(this.#words, word.transfers, 1) & (largestTicket - 1)) + 1;
   }
 
   /**

@@ -17,16 +17,11 @@ export interface SlotToken {
   readonly ticket: number;
 }
 
-/** What a slot uses of the pool that granted it. */
+/** What a slot needs of the pool that granted it. */
 export interface SlotOwner {
   /** The address of the pool's shared state, which is the same for all of the pool's participants. */
   readonly poolAddress: number;
-  readonly slotSizeBytes: number;
   readonly label: string;
-  slotAddress(index: number): number;
-  slotBytes(index: number): Uint8Array;
-  /** The index of the extent that a slot lies in, among the extents of the pool. */
-  extentOf(index: number): number;
   /** Takes back a slot that was released and is not used by any request in flight. */
   free(slot: Slot): void;
   giveAway(slot: Slot): SlotToken;
@@ -48,12 +43,12 @@ export class Slot implements Reclaimable {
   released = false;
   handedOver = false;
 
-  constructor(owner: SlotOwner, index: number) {
+  constructor(owner: SlotOwner, index: number, address: number, sizeBytes: number, extent: number) {
     this.owner = owner;
     this.index = index;
-    this.address = owner.slotAddress(index);
-    this.sizeBytes = owner.slotSizeBytes;
-    this.extent = owner.extentOf(index);
+    this.address = address;
+    this.sizeBytes = sizeBytes;
+    this.extent = extent;
   }
 
   get label(): string {
@@ -118,11 +113,11 @@ export class FixedBuffer implements Disposable {
    * Only pools create these: `BufferPool.acquire`, `tryAcquire`, `receive`.
    * @internal
    */
-  constructor(slot: Slot, place?: Place) {
+  constructor(slot: Slot, bytes: Uint8Array, place?: Place) {
     this.#slot = slot;
-    this.#bytes = slot.owner.slotBytes(slot.index);
+    this.#bytes = bytes;
     // Tracks the bytes rather than this object, which refers to them: a program may keep only the bytes.
-    track(this.#bytes, slot, place);
+    track(bytes, slot, place);
   }
 
   /** The index of the slot in the pool, from 0. It is not the index of a registered buffer, as the kernel uses it. */

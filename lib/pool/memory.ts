@@ -7,8 +7,7 @@ import { hugePageBytes, pageBytes } from "../base/machine.ts";
 import { EINVAL } from "../errors/errno.ts";
 import { checked, UringError } from "../errors/uring-error.ts";
 import { addressOf, native } from "../uring/native.ts";
-import type { Region } from "../uring/registration.ts";
-import { largestTable } from "../uring/registration.ts";
+import { largestTable, type Region } from "../uring/registration.ts";
 import { type CgroupMemory, cgroupWithout } from "./cgroup.ts";
 
 const largestExtentBytes = 2 ** 30;
@@ -22,7 +21,7 @@ const residentPartBytes = 2 ** 22;
 
 /** Advice for madvise(2). */
 const MADV_DONTNEED = 4;
-export const MADV_HUGEPAGE = 14;
+const MADV_HUGEPAGE = 14;
 /** Since Linux 5.14. */
 export const MADV_POPULATE_WRITE = 23;
 
@@ -85,7 +84,7 @@ export function memoryBytes(plan: PoolPlan, index: number): number {
  * page of the memory, so the huge page around that address consists of small pages, and is skipped: a single small page
  * among the slots would make registering them much slower.
  */
-export function slotsStart(plan: PoolPlan, index: number, address: number): number {
+function slotsStart(plan: PoolPlan, index: number, address: number): number {
   return isHuge(plan, index) ? hugePageBytes - (address % hugePageBytes) : 0;
 }
 
@@ -102,14 +101,6 @@ export function isPoolMemory(memory: SharedArrayBuffer): boolean {
 }
 
 /**
- * The bytes that the kernel itself uses when this much memory is registered and mapped: for each page at most 16 + 8
- * bytes to pin it, and 8 for its page table entry.
- */
-function kernelBytes(totalBytes: number): number {
-  return totalBytes / 128;
-}
-
-/**
  * The cgroup that cannot provide the memory of a pool, if there is one. Small pools are not checked: they do not matter
  * beside the fluctuations of the engine's own heap, and creating them should be fast.
  */
@@ -118,7 +109,8 @@ function cgroupThatRefuses(plan: PoolPlan): CgroupMemory | undefined {
     (sum, bytes) => sum + bytes,
   );
   if (totalBytes < residentPartBytes) return undefined;
-  const bytes = totalBytes + kernelBytes(totalBytes);
+  // The kernel itself uses, for each page, at most 16 + 8 bytes to pin it, and 8 for its page table entry.
+  const bytes = totalBytes + (totalBytes / pageBytes) * 32;
   if (cgroupWithout(bytes) === undefined) return undefined;
   Bun.gc(true); // a closed pool keeps its memory until it is garbage-collected
   return cgroupWithout(bytes);
@@ -148,36 +140,38 @@ export function allocateMemories(plan: PoolPlan): SharedArrayBuffer[] {
   }
 }
 
-/** The extents, in the order in which they are registered. */
-export function extentsOf(plan: PoolPlan, memories: readonly SharedArrayBuffer[]): Region[] {
-  const extentBytes = plan.slotsPerExtent * plan.strideBytes;
+/** Divides the first `bytesOf` bytes from each memory's first slot on into parts of `partBytes`; the last is shorter. */
+function divided(
+  plan: PoolPlan,
+  memories: readonly SharedArrayBuffer[],
+  partBytes: number,
+  bytesOf: (memoryIndex: number) => number,
+): Region[] {
   return memories.flatMap((memory, memoryIndex) => {
     const address = addressOf(memory);
     assert(address % pageBytes === 0, `a page-aligned SharedArrayBuffer, not one at ${address}`);
     const first = address + slotsStart(plan, memoryIndex, address);
-    const bytes = slotBytesOf(plan, memoryIndex);
-    return Array.from({ length: Math.ceil(bytes / extentBytes) }, (_, index) => ({
+    const end = first + bytesOf(memoryIndex);
+    return Array.from({ length: Math.ceil((end - first) / partBytes) }, (_, index) => ({
       memory,
-      start: first + index * extentBytes,
-      end: first + Math.min((index + 1) * extentBytes, bytes),
+      start: first + index * partBytes,
+      end: Math.min(first + (index + 1) * partBytes, end),
     }));
   });
+}
+
+/** The extents, in the order in which they are registered. */
+export function extentsOf(plan: PoolPlan, memories: readonly SharedArrayBuffer[]): Region[] {
+  return divided(plan, memories, plan.slotsPerExtent * plan.strideBytes, (index) => slotBytesOf(plan, index));
 }
 
 /**
  * The regions to fault in, one after the other: the slots, and the whole of the huge pages that they begin and end in.
  */
 export function residentParts(plan: PoolPlan, memories: readonly SharedArrayBuffer[]): Region[] {
-  return memories.flatMap((memory, memoryIndex) => {
-    const address = addressOf(memory);
-    const first = address + slotsStart(plan, memoryIndex, address);
-    const bytes = slotBytesOf(plan, memoryIndex);
-    const end = first + (isHuge(plan, memoryIndex) ? Math.ceil(bytes / hugePageBytes) * hugePageBytes : bytes);
-    return Array.from({ length: Math.ceil((end - first) / residentPartBytes) }, (_, index) => ({
-      memory,
-      start: first + index * residentPartBytes,
-      end: Math.min(first + (index + 1) * residentPartBytes, end),
-    }));
+  return divided(plan, memories, residentPartBytes, (index) => {
+    const bytes = slotBytesOf(plan, index);
+    return isHuge(plan, index) ? Math.ceil(bytes / hugePageBytes) * hugePageBytes : bytes;
   });
 }
 

@@ -11,13 +11,13 @@ import { checked, UringError } from "../errors/uring-error.ts";
 import { appendBuffers, type Took } from "../uring/clone.ts";
 import { checkedRegistration } from "../uring/memlock.ts";
 import { addressOf, native } from "../uring/native.ts";
-import { type Region, regionBytes } from "../uring/registration.ts";
+import { layOut, type Region, regionBytes } from "../uring/registration.ts";
 import { scratch } from "../uring/scratch.ts";
 import type { Uring } from "../uring/uring.ts";
 import { Wakeup } from "../uring/wakeup.ts";
 import type { PoolControl } from "./control.ts";
 import { FixedBuffer, Slot, type SlotOwner, type SlotToken } from "./fixed-buffer.ts";
-import { extentsOf, notePoolMemory, slotsStart } from "./memory.ts";
+import { extentsOf, notePoolMemory } from "./memory.ts";
 import { Slots } from "./slots.ts";
 
 interface Waiter {
@@ -100,13 +100,9 @@ export class Participant implements Reclaimable, SlotOwner {
   static create(control: PoolControl, memories: readonly SharedArrayBuffer[]): Participant {
     const extents = extentsOf(control.plan, memories);
     const count = control.clones.whole ? extents.length : 0;
-    const { longs, address } = scratch(16 * (1 + extents.length));
-    for (const [index, { start, end }] of extents.entries()) {
-      longs[2 + 2 * index] = BigInt(start);
-      longs[3 + 2 * index] = BigInt(end - start);
-    }
+    const { longs, address, iovecs } = layOut(16, { regions: extents, tags: undefined });
     const started = Bun.nanoseconds();
-    const result = native().poolCreate(control.address, address + 16, count, address);
+    const result = native().poolCreate(control.address, iovecs, count, address);
     if (longs[0] === 0n) checked(result, "io_uring_setup");
     else checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
     const registrationMs = (Bun.nanoseconds() - started) / 1e6;
@@ -129,10 +125,6 @@ export class Participant implements Reclaimable, SlotOwner {
 
   get poolAddress(): number {
     return this.control.address;
-  }
-
-  get slotSizeBytes(): number {
-    return this.control.plan.sizeBytes;
   }
 
   get label(): string {
@@ -181,25 +173,6 @@ export class Participant implements Reclaimable, SlotOwner {
     if (this.closed) throw closedError(action);
   }
 
-  extentOf(index: number): number {
-    return Math.floor(index / this.control.plan.slotsPerExtent);
-  }
-
-  slotAddress(index: number): number {
-    const { slotsPerExtent, strideBytes } = this.control.plan;
-    const extent = this.extents[this.extentOf(index)];
-    return (extent?.start ?? 0) + (index % slotsPerExtent) * strideBytes;
-  }
-
-  slotBytes(index: number): Uint8Array {
-    const { plan } = this.control;
-    const memoryIndex = Math.floor(index / plan.slotsPerMemory);
-    const memory = this.memories[memoryIndex];
-    assert(memory !== undefined, `slot ${index} lies in a memory`);
-    const start = slotsStart(plan, memoryIndex, addressOf(memory));
-    return new Uint8Array(memory, start + (index % plan.slotsPerMemory) * plan.strideBytes, plan.sizeBytes);
-  }
-
   /** @param place - where the slot was requested, if not here */
   tryAcquire(place?: Place): FixedBuffer | undefined {
     this.assertOpen("acquire");
@@ -228,7 +201,6 @@ export class Participant implements Reclaimable, SlotOwner {
   /** Grants a slot as soon as one is free, in the order of the requests. */
   async acquire(signal: AbortSignal | undefined, place = currentPlace()): Promise<FixedBuffer> {
     throwIfAborted(signal);
-    this.assertOpen("acquire");
     const buffer = this.tryAcquire(place);
     if (buffer !== undefined) return buffer;
     const wakeup = this.#ownWakeup(); // before the waiter is added: it throws if no descriptor is left
@@ -257,8 +229,7 @@ export class Participant implements Reclaimable, SlotOwner {
       throw new UringError("ESTALE", "receive", {
         message: `the token of slot ${token.slotIndex} was used already: each token can be used once`,
       });
-    this.#slotsOut++;
-    return new FixedBuffer(new Slot(this, token.slotIndex));
+    return this.#handOut(token.slotIndex);
   }
 
   free(slot: Slot): void {
@@ -339,10 +310,22 @@ export class Participant implements Reclaimable, SlotOwner {
   }
 
   #grant(index: number, place?: Place): FixedBuffer {
-    this.#slotsOut++;
-    const buffer = new FixedBuffer(new Slot(this, index), place);
+    const buffer = this.#handOut(index, place);
     if (this.control.zero) buffer.bytes.fill(0);
     return buffer;
+  }
+
+  /** The FixedBuffer of a slot that this participant has just become the owner of. */
+  #handOut(index: number, place?: Place): FixedBuffer {
+    const { slotsPerExtent, strideBytes, sizeBytes } = this.control.plan;
+    const extentIndex = Math.floor(index / slotsPerExtent);
+    const extent = this.extents[extentIndex];
+    assert(extent !== undefined, `slot ${index} lies in an extent`);
+    const { memory, start } = extent;
+    const address = start + (index % slotsPerExtent) * strideBytes;
+    const bytes = new Uint8Array(memory, address - addressOf(memory), sizeBytes);
+    this.#slotsOut++;
+    return new FixedBuffer(new Slot(this, index, address, sizeBytes, extentIndex), bytes, place);
   }
 
   /**

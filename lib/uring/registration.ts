@@ -83,8 +83,8 @@ export function regionBytes(regions: readonly (Region | null)[]): number {
   return regions.reduce((sum, region) => sum + (region === null ? 0 : region.end - region.start), 0);
 }
 
-/** Lays out iovecs, and tags if there are any, after a struct of `headBytes`. */
-function layOut(headBytes: number, { regions, tags }: Registration) {
+/** Lays out iovecs, and tags if there are any, after `headBytes` bytes. */
+export function layOut(headBytes: number, { regions, tags }: Registration) {
   const iovecBytes = 16 * regions.length;
   const memory = scratch(headBytes + iovecBytes + (tags === undefined ? 0 : 8 * regions.length));
   for (const [index, region] of regions.entries()) {

@@ -5,6 +5,7 @@
 import { BufferPool, type FixedBuffer } from "bun-uring";
 import { participantOf } from "../../lib/pool/buffer-pool.ts";
 import { Slots } from "../../lib/pool/slots.ts";
+import { addressOf } from "../../lib/uring/native.ts";
 import type { GrabberAnswer, GrabberJob } from "./jobs.ts";
 
 declare const self: Worker;
@@ -50,12 +51,15 @@ class Marks {
   readonly #looks: number;
 
   constructor(job: GrabberJob, pool: BufferPool) {
-    const participant = participantOf(pool);
-    const slots = Array.from({ length: pool.count }, (_, index) => participant.slotBytes(index));
-    if (slots.some(({ buffer }) => buffer !== slots[0]?.buffer)) throw new Error("a pool of more than one memory");
+    const { extents, control } = participantOf(pool);
+    const [extent] = extents;
+    if (extent === undefined || extents.length > 1) throw new Error("a pool of more than one extent");
     const isBeside = job.how === "slots";
-    this.#words = new Int32Array(isBeside ? job.marks : (slots[0]?.buffer ?? job.marks));
-    this.#positions = slots.map(({ byteOffset }, index) => (isBeside ? index : byteOffset / 4));
+    this.#words = new Int32Array(isBeside ? job.marks : extent.memory);
+    const first = extent.start - addressOf(extent.memory);
+    this.#positions = Array.from({ length: pool.count }, (_, index) =>
+      isBeside ? index : (first + index * control.plan.strideBytes) / 4,
+    );
     this.#mark = job.mark;
     this.#looks = job.looks;
   }
