@@ -15,7 +15,6 @@ import {
   IORING_OP_POLL_ADD,
   IORING_OP_READ_FIXED,
   IORING_OP_READV_FIXED,
-  IORING_REGISTER_BUFFERS,
   IORING_REGISTER_BUFFERS_UPDATE,
   IORING_REGISTER_BUFFERS2,
 } from "../lib/uring/uapi.ts";
@@ -29,6 +28,8 @@ import { leavingNothing } from "./support/resources.ts";
 import { completions, EFAULT, kinds, pieces, resultOf, shared, waitFor, whenRoom } from "./support/rings.ts";
 
 const { IORING_REGISTER_FILES_SKIP, IORING_SETUP_SQPOLL, IOSQE_FIXED_FILE } = constants;
+
+const IORING_REGISTER_BUFFERS = 0;
 
 const count = 64;
 const half = count / 2;

@@ -19,6 +19,19 @@ export function field(text: string, pattern: RegExp): string | undefined {
 }
 
 /**
+ * The limit on the process's open descriptors, Infinity if there is none, and how many are open.
+ * @throws Error of node:fs: /proc cannot be read, for example because no descriptor is left
+ */
+export function openFiles(): { limit: number; open: number } {
+  const { readdirSync, readFileSync } = process.getBuiltinModule("node:fs");
+  const limit = field(readFileSync("/proc/self/limits", "utf8"), /^Max open files\s+(\d+)/m);
+  return {
+    limit: Number(limit ?? Number.POSITIVE_INFINITY),
+    open: readdirSync("/proc/self/fd").length - 1, // one belongs to this listing
+  };
+}
+
+/**
  * Whether the process has a capability, given by its number, in the initial user namespace, as root of the machine
  * does. Root of another user namespace, as in a rootless container, does not.
  * @param status - the content of /proc/self/status

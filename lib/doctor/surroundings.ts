@@ -1,6 +1,6 @@
 /** What `bun-uring doctor` examines besides io_uring itself. */
 import { Bun, process } from "../base/globals.ts";
-import { field, readProc } from "../base/machine.ts";
+import { openFiles } from "../base/machine.ts";
 import { type Refusing, refusing } from "../errors/refusal.ts";
 import { type Probe, probe } from "../uring/probe.ts";
 import type { Host } from "./steps.ts";
@@ -32,21 +32,17 @@ function container(): Host | undefined {
   return existsSync("/.dockerenv") ? "docker" : undefined;
 }
 
-function openDescriptors(): number {
+function openFilesIfKnown(): Surroundings["openFiles"] {
   try {
-    // One descriptor belongs to this directory listing.
-    return process.getBuiltinModule("node:fs").readdirSync("/proc/self/fd").length - 1;
+    return openFiles();
   } catch {
-    return 0;
+    return { limit: Number.POSITIVE_INFINITY, open: 0 };
   }
 }
 
 /** Collects everything that `diagnose` needs, and runs the trial. */
 export async function examine(): Promise<{ probe: Probe; surroundings: Surroundings }> {
-  const openFiles = {
-    limit: Number(field(readProc("/proc/self/limits"), /^Max open files\s+(\d+)/m) ?? Number.POSITIVE_INFINITY),
-    open: openDescriptors(),
-  };
+  const descriptors = openFilesIfKnown(); // before the probe opens some
   const found = probe();
   return {
     probe: found,
@@ -57,7 +53,7 @@ export async function examine(): Promise<{ probe: Probe; surroundings: Surroundi
       hasProc: process.getBuiltinModule("node:fs").existsSync("/proc/self/status"),
       refusing: refusing(),
       container: container(),
-      openFiles,
+      openFiles: descriptors,
       trial: found.available ? await trial(found) : undefined,
     },
   };

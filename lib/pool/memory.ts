@@ -140,7 +140,10 @@ export function allocateMemories(plan: PoolPlan): SharedArrayBuffer[] {
   }
 }
 
-/** Divides the first `bytesOf` bytes from each memory's first slot on into parts of `partBytes`; the last is shorter. */
+/**
+ * Divides `bytesOf` bytes of each memory, from its first slot on, into parts of `partBytes`. The last part of a memory
+ * may be shorter.
+ */
 function divided(
   plan: PoolPlan,
   memories: readonly SharedArrayBuffer[],

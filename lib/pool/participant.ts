@@ -100,9 +100,9 @@ export class Participant implements Reclaimable, SlotOwner {
   static create(control: PoolControl, memories: readonly SharedArrayBuffer[]): Participant {
     const extents = extentsOf(control.plan, memories);
     const count = control.clones.whole ? extents.length : 0;
-    const { longs, address, iovecs } = layOut(16, { regions: extents, tags: undefined });
+    const { longs, address, data } = layOut(16, { regions: extents, tags: undefined });
     const started = Bun.nanoseconds();
-    const result = native().poolCreate(control.address, iovecs, count, address);
+    const result = native().poolCreate(control.address, data, count, address);
     if (longs[0] === 0n) checked(result, "io_uring_setup");
     else checkedRegistration(result, "io_uring_register_buffers", regionBytes(extents));
     const registrationMs = (Bun.nanoseconds() - started) / 1e6;

@@ -143,8 +143,8 @@ export class BufferTable {
   }
 
   /**
-   * Handles bytes that do not lie within the entry as far as it is known. If the entry is known, they are refused. If it is unknown or empty, the
-   * kernel decides, and the memory is kept for the request.
+   * Handles bytes that do not lie within the entry as far as it is known. If the entry is known, they are refused. If
+   * it is unknown or empty, the kernel decides, and the memory is kept for the request.
    */
   #checkOutside(region: Region | null | undefined, bytes: Uint8Array, bufferIndex: number, name: string): void {
     const found = regionOf(bytes, name);

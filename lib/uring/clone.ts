@@ -23,17 +23,6 @@ export function replacesWrongly({ ranges, replaceKeepsTail }: Clones): boolean {
 }
 
 /**
- * Clones into a ring that has no table. Returns 0 or -errno.
- * @see io_uring_clone_buffers(3)
- */
-export function cloneBuffers(
-  destination: Uring,
-  { sourceFd, destinationOffset, sourceOffset, count }: CloneRange,
-): number {
-  return destination.clone(sourceFd, destinationOffset, sourceOffset, count, 0);
-}
-
-/**
  * Clones into a ring that has a table: entries in the way are replaced, and the table grows if necessary. Returns 0 or
  * -errno. On an error nothing has changed.
  *

@@ -54,12 +54,8 @@ export async function patiently<Result>(call: () => Result, bytes = 0): Promise<
     try {
       return call();
     } catch (error) {
-      if (
-        !(error instanceof UringError && error.errno === ENOMEM) ||
-        waitMs > longestWaitMs ||
-        !binds(memlock(), bytes)
-      )
-        throw error;
+      const isShort = error instanceof UringError && error.errno === ENOMEM;
+      if (!isShort || waitMs > longestWaitMs || !binds(memlock(), bytes)) throw error;
     }
     await wait(waitMs);
   }

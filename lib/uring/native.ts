@@ -1,15 +1,18 @@
-/** Compiles, binds and describes the C shim: the only module that touches bun:ffi. One shim for each thread, on first use. */
+/**
+ * Compiles the C shim and binds its functions, once in each thread, on first use. No other module imports bun:ffi.
+ */
 
 import { CString, cc, dlopen, linkSymbols, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 import { assert } from "../base/assert.ts";
 import { Buffer, Bun, process } from "../base/globals.ts";
 import { root } from "../base/hold.ts";
+import { openFiles } from "../base/machine.ts";
 import { hintFor } from "../errors/hints.ts";
 import * as remedies from "../errors/remedies.ts";
 import { oldest } from "../errors/requirements.ts";
 import { UringError } from "../errors/uring-error.ts";
 
-/** The signature of each function in FUNCTIONS of shim.c. Addresses are numbers; results are values or -errno. */
+/** The signatures of FUNCTIONS in shim.c. Addresses are numbers; results are values or -errno. */
 const signatures = {
   ringInit: { args: ["u32", "u32", "u32", "u32", "u64"], returns: "i32" },
   ringClose: { args: ["u64"], returns: "i32" },
@@ -43,11 +46,11 @@ const signatures = {
 } as const;
 
 type Signatures = typeof signatures;
-/** 64-bit integers past 2^53 are bigints. */
+/** A 64-bit integer is a bigint if it is beyond 2^53. */
 type Value<Type> = Type extends "i64_fast" | "u64" ? number | bigint : number;
 type Values<Types extends readonly unknown[]> = { [Index in keyof Types]: Value<Types[Index]> };
 
-/** The shim, bound. */
+/** The functions of the shim. */
 export type Native = {
   readonly [Name in keyof Signatures]: (
     ...values: Values<Signatures[Name]["args"]>
@@ -62,21 +65,17 @@ interface Loaded {
 
 let loaded: Loaded | undefined;
 
-function isPointer(address: unknown): address is Pointer {
-  return typeof address === "number" && address > 0;
-}
-
 function pointer(address: unknown): Pointer {
-  assert(isPointer(address), `an address, not ${address}`);
-  return address;
+  assert(typeof address === "number" && address > 0, `an address, not ${address}`);
+  return address as Pointer;
 }
 
-/** The address of memory that stays where it is: that of a SharedArrayBuffer, or a view of one. */
+/** The address of memory that cannot move: a SharedArrayBuffer, or a view of one. */
 export function addressOf(memory: SharedArrayBuffer | NodeJS.TypedArray): number {
   return ptr(memory);
 }
 
-/** Native memory as an ArrayBuffer. It is not kept alive by it: whoever maps it drops every view before it goes. */
+/** Native memory as an ArrayBuffer. The caller must drop all views of it before the memory is freed. */
 export function mapped(address: number, sizeBytes: number): ArrayBuffer {
   return toArrayBuffer(pointer(address), 0, sizeBytes);
 }
@@ -85,7 +84,10 @@ function unavailable(code: string, syscall: string, message: string, hint: strin
   return new UringError(code, syscall, { message, hint, cause });
 }
 
-/** The address of dlsym. The C library is found by its soname, or musl's by its path: libc.so exists only where development packages are. */
+/**
+ * The address of dlsym. Opens the C library by its soname (musl's by its path), because libc.so exists only where
+ * development packages are installed.
+ */
 function symbolResolver(): Pointer {
   const musl = process.arch === "arm64" ? "libc.musl-aarch64.so.1" : "libc.musl-x86_64.so.1";
   const libraries = ["libc.so.6", "libdl.so.2", `/lib/${musl}`];
@@ -102,17 +104,17 @@ function symbolResolver(): Pointer {
   throw unavailable("ENOENT", "dlopen", "the C library was not found", `Looked for ${libraries.join(" and ")}.`, cause);
 }
 
-/** The C string at an address; undefined for a null pointer. */
+/** The C string at an address. Undefined for a null pointer. */
 export function text(address: number): string | undefined {
   return address === 0 ? undefined : new CString(pointer(address)).toString();
 }
 
-/** The names of the entries in a list of shim.c, from the address of its text, where each ends with a newline. */
+/** The names in a list of shim.c, given the address of its text. Each name ends with a newline. */
 function namesAt(address: number): string[] {
   return new CString(pointer(address)).trimEnd().split("\n");
 }
 
-/** memfd_create(2), close-on-exec: a descriptor, or -1. */
+/** Calls memfd_create(2), with MFD_CLOEXEC. Returns a descriptor, or -1. */
 function createMemoryFile(resolve: Pointer, name: string): number {
   const MFD_CLOEXEC = 1;
   const { dlsym } = linkSymbols({ dlsym: { args: ["ptr", "ptr"], returns: "ptr", ptr: resolve } }).symbols;
@@ -137,22 +139,27 @@ function property(error: unknown, name: "code" | "syscall"): string | undefined 
   return typeof value === "string" ? value : undefined;
 }
 
-/** Descriptors that compiling has open at once, at most. */
+/** The most descriptors that the compiler has open at once. */
 const compilersFiles = 2;
 
-/** Why no more files can be opened, where that is so: the compiler and the loader do not tell. Nothing is held open for it, for a Worker may end at any line. */
+/**
+ * EMFILE or ENFILE if too few descriptors are left to compile or load the shim: the compiler and the loader do not
+ * report that. Counts descriptors instead of opening some, which terminate() could leave open.
+ */
 function lackOfDescriptors(): string | undefined {
-  const { readdirSync, readFileSync } = process.getBuiltinModule("node:fs");
   try {
-    const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1]);
-    return readdirSync("/proc/self/fd").length - 1 + compilersFiles > limit ? "EMFILE" : undefined;
+    const { limit, open } = openFiles();
+    return open + compilersFiles > limit ? "EMFILE" : undefined;
   } catch (error) {
     const code = property(error, "code");
     return code === "EMFILE" || code === "ENFILE" ? code : undefined;
   }
 }
 
-/** @param packaged - the source's path, or undefined where it came as text */
+/**
+ * The error to throw if the shim could not be compiled.
+ * @param packaged - the path of the source; undefined if the source was bundled as text
+ */
 function uncompiled(error: unknown, packaged: string | undefined): UringError {
   const code = property(error, "code");
   const shim = packaged === undefined ? "the C shim" : `the C shim ${packaged}`;
@@ -183,11 +190,13 @@ function uncompiled(error: unknown, packaged: string | undefined): UringError {
 }
 
 /**
- * The shim's source in the package, seen from a module in it. Undefined from a program that the module was bundled into: whose file that is nobody knows.
- * @param moduleUrl - returns the `import.meta.url` of the module
+ * The path of the shim's source in the package. Undefined if this module was bundled into a program: then a file beside
+ * it could be anybody's.
+ * @param moduleUrl - returns the `import.meta.url` of this module
  */
 function packagedShim(moduleUrl: () => string): string | undefined {
-  // A bundler that writes CommonJS has put in its place where the module was then, which may be anybody's folder where the program runs.
+  // A bundler that writes CommonJS replaces `import.meta.url` by the module's location at build time. Where the program
+  // runs, that folder may be anybody's.
   if (!String(moduleUrl).includes("import.meta.url")) return undefined;
   const [, folder] = /^(.*)\/(?:lib\/uring\/native\.ts|dist\/bun-uring\.js)$/.exec(moduleUrl()) ?? [];
   return folder === undefined ? undefined : Bun.fileURLToPath(`${folder}/c/shim.c`);
@@ -215,7 +224,7 @@ function load(): Loaded {
       `io_uring is Linux's, and this is ${process.platform}`,
       remedies.notLinux.hint,
     );
-  // Older ones pass numbers to compiled code in another way, and crash.
+  // Older versions pass numbers to compiled code differently, and crash.
   if (!Bun.semver.satisfies(Bun.version, `>=${oldest.bun}`))
     throw unavailable(
       "EOPNOTSUPP",
@@ -243,26 +252,23 @@ function load(): Loaded {
     assert(index >= 0, `${name} has a signature in native.ts, but is not in FUNCTIONS of shim.c`);
     entries[name] = { ...signature, ptr: read.ptr(addresses, 8 * index) };
   }
-  // Each signature has its function: only if C lists more is one of them without a signature.
-  if (names.length > Object.keys(entries).length) {
-    for (const name of names) {
-      assert(name in entries, `${name} is in FUNCTIONS of shim.c, but has no signature in native.ts`);
-    }
-  }
+  for (const name of names)
+    assert(name in entries, `${name} is in FUNCTIONS of shim.c, but has no signature in native.ts`);
   const { symbols } = linkSymbols(entries as Parameters<typeof linkSymbols>[0]);
   return { native: symbols as unknown as Native, table };
 }
 
 /**
- * The shim of this thread; the first call compiles it.
- * @throws UringError EOPNOTSUPP not on Linux, or an old Bun; ERR_FFI_CC_DISABLED under --no-ffi-cc; ENOENT without liburing.so.2; ENOSYS where it is too old.
+ * The shim of this thread. The first call compiles it.
+ * @throws UringError EOPNOTSUPP: not on Linux, or Bun is too old; ERR_FFI_CC_DISABLED: under --no-ffi-cc; ENOENT: no
+ *   liburing.so.2; ENOSYS: liburing is too old
  */
 export function native(): Native {
   loaded ??= load();
   return loaded.native;
 }
 
-/** Sizes, offsets and constants that the shim was compiled with, for tests. The names are those in shim.c. */
+/** The sizes, offsets and constants that the shim was compiled with, under their names in shim.c. For tests. */
 export function abi(): Readonly<Record<string, number>> {
   native();
   assert(loaded !== undefined, "loaded");

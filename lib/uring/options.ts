@@ -10,7 +10,6 @@ import {
   IORING_SETUP_SQ_REWIND,
   IORING_SETUP_SQE_MIXED,
 } from "./uapi.ts";
-import type { UringOptions } from "./uring.ts";
 
 /** Options of `new RawRing()`. */
 export interface RawRingOptions {
@@ -41,8 +40,8 @@ const refusedFlags = {
   IORING_SETUP_SQ_REWIND,
 };
 
-/** Requires options that a ring can be created with. Reads each option once. */
-export function uringOptions(options: RawRingOptions): UringOptions {
+/** Requires options that a ring can be created with, and fills in the defaults. Reads each option once. */
+export function uringOptions(options: RawRingOptions): Required<RawRingOptions> {
   checkOptions(options, ["entries", "cqEntries", "flags", "sqThreadIdleMs"]);
   const { entries = 64, cqEntries, flags = 0, sqThreadIdleMs = 0 } = options;
   checkInteger("options.entries", entries, 1, 32768);

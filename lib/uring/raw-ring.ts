@@ -1,4 +1,12 @@
-import { checkInteger, checkOptions, checkPosition, invalidType, mark, outOfRange } from "../base/arguments.ts";
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  checkPosition,
+  invalidType,
+  mark,
+  outOfRange,
+} from "../base/arguments.ts";
 import { type Reclaimable, track, untrack } from "../base/handles.ts";
 import { hold, letGo } from "../base/hold.ts";
 import { later } from "../base/timers.ts";
@@ -7,7 +15,7 @@ import { EAGAIN } from "../errors/errno.ts";
 import { since } from "../errors/requirements.ts";
 import { checked, UringError } from "../errors/uring-error.ts";
 import { BufferTable } from "./buffer-table.ts";
-import { cloneBuffers, replaceBuffers, replacesWrongly } from "./clone.ts";
+import { replaceBuffers, replacesWrongly } from "./clone.ts";
 import { checkOpcode, cloneAbility, clonesOf } from "./kernel.ts";
 import { addressOf } from "./native.ts";
 import { type RawRingOptions, uringOptions } from "./options.ts";
@@ -352,20 +360,36 @@ export class RawRing implements Disposable {
     this.#assertOpen(syscall);
     if (typeof source !== "object" || source === null) throw invalidType("source", "a RawRing or { fd }", source);
     if (source instanceof RawRing) source.#assertOpen(syscall);
-    const { fd } = source;
-    checkInteger("source.fd", fd, 0, largestFd);
-    const known = source instanceof RawRing ? source : undefined;
-    if (options === wholeTable) {
-      this.#cloneFrom(known, fd, 0, 0, 0, false);
-      return;
-    }
-    checkOptions(options, ["destinationOffset", "sourceOffset", "count", "replace"]);
+    const { fd: sourceFd } = source;
+    checkInteger("source.fd", sourceFd, 0, largestFd);
+    if (options !== wholeTable) checkOptions(options, ["destinationOffset", "sourceOffset", "count", "replace"]);
     const { destinationOffset = 0, sourceOffset = 0, count = 0, replace = false } = options;
     checkInteger("options.destinationOffset", destinationOffset, 0, 2 ** 32 - 1);
     checkInteger("options.sourceOffset", sourceOffset, 0, 2 ** 32 - 1);
     checkInteger("options.count", count, 0, 2 ** 32 - 1);
-    if (typeof replace !== "boolean") throw invalidType("options.replace", "true or false", replace);
-    this.#cloneFrom(known, fd, destinationOffset, sourceOffset, count, replace);
+    checkBoolean("options.replace", replace);
+    const clones = replace ? clonesOf(cloneAbility()) : undefined;
+    if (clones !== undefined && replacesWrongly(clones) && this.#table.hasTags)
+      throw new UringError("EOPNOTSUPP", syscall, {
+        message:
+          "this kernel's `replace` is faulty, and the workaround would deliver the tags of the current table at once",
+        hint: `Unregister the table first, or use no tags. Linux ${since.replaceKeepsTail} has a correct replace.`,
+      });
+    const result =
+      clones === undefined
+        ? this.#uring.clone(sourceFd, destinationOffset, sourceOffset, count, 0)
+        : replaceBuffers(this.#uring, this.#table.length, { sourceFd, destinationOffset, sourceOffset, count }, clones);
+    checked(result, syscall);
+    const known = source instanceof RawRing ? source.#table : undefined;
+    // It is not known how many entries a whole table of unknown length has replaced, so nothing is known about this
+    // table any more.
+    if (count === 0 && known?.length === undefined) this.#table.setUnknown();
+    else
+      this.#table.set(
+        destinationOffset,
+        known === undefined ? new Array<undefined>(count).fill(undefined) : known.range(sourceOffset, count),
+      );
+    this.#forgetRetired();
   }
 
   /**
@@ -772,40 +796,6 @@ export class RawRing implements Disposable {
 
   #assertOpen(syscall: string): void {
     if (this.#uring.closed) throw new UringError("EBADF", syscall, { message: "the ring is closed" });
-  }
-
-  /** @param source - the source, if its table is known */
-  #cloneFrom(
-    source: RawRing | undefined,
-    sourceFd: number,
-    destinationOffset: number,
-    sourceOffset: number,
-    count: number,
-    replace: boolean,
-  ): void {
-    const range = { sourceFd, destinationOffset, sourceOffset, count };
-    const clones = replace ? clonesOf(cloneAbility()) : undefined;
-    if (clones !== undefined && replacesWrongly(clones) && this.#table.hasTags)
-      throw new UringError("EOPNOTSUPP", "io_uring_clone_buffers", {
-        message:
-          "this kernel's `replace` is faulty, and the workaround would deliver the tags of the current table at once",
-        hint: `Unregister the table first, or use no tags. Linux ${since.replaceKeepsTail} has a correct replace.`,
-      });
-    const result =
-      clones === undefined
-        ? cloneBuffers(this.#uring, range)
-        : replaceBuffers(this.#uring, this.#table.length, range, clones);
-    checked(result, "io_uring_clone_buffers");
-    const known = source === undefined ? undefined : source.#table;
-    // It is not known how many entries a whole table of unknown length has replaced, so nothing is known about this
-    // table any more.
-    if (count === 0 && known?.length === undefined) this.#table.setUnknown();
-    else
-      this.#table.set(
-        destinationOffset,
-        known === undefined ? new Array<undefined>(count).fill(undefined) : known.range(sourceOffset, count),
-      );
-    this.#forgetRetired();
   }
 
   #forgetRetired(): void {

@@ -4,9 +4,8 @@ import { bufferOf, byteLengthOf, isBytes, isGrowable, isSharedMemory } from "../
 import { checked } from "../errors/uring-error.ts";
 import { checkedRegistration } from "./memlock.ts";
 import { addressOf } from "./native.ts";
-import { scratch } from "./scratch.ts";
+import { type Scratch, scratch } from "./scratch.ts";
 import {
-  IORING_REGISTER_BUFFERS,
   IORING_REGISTER_BUFFERS_UPDATE,
   IORING_REGISTER_BUFFERS2,
   IORING_REGISTER_FILES_SKIP,
@@ -83,21 +82,77 @@ export function regionBytes(regions: readonly (Region | null)[]): number {
   return regions.reduce((sum, region) => sum + (region === null ? 0 : region.end - region.start), 0);
 }
 
+/** The addresses of what was laid out, and the memory of the struct before it. */
+interface Argument extends Scratch {
+  /** Of the iovecs or descriptors. */
+  readonly data: number;
+  readonly count: number;
+  /** 0 without tags. */
+  readonly tags: number;
+}
+
+/** Writes tags at an offset of the memory. Returns their address, or 0 if there are none. */
+function layOutTags({ address, longs }: Scratch, offset: number, tags: readonly number[] | undefined): number {
+  if (tags === undefined) return 0;
+  for (const [index, tag] of tags.entries()) longs[offset / 8 + index] = BigInt(tag);
+  return address + offset;
+}
+
 /** Lays out iovecs, and tags if there are any, after `headBytes` bytes. */
-export function layOut(headBytes: number, { regions, tags }: Registration) {
-  const iovecBytes = 16 * regions.length;
-  const memory = scratch(headBytes + iovecBytes + (tags === undefined ? 0 : 8 * regions.length));
+export function layOut(headBytes: number, { regions, tags }: Registration): Argument {
+  const count = regions.length;
+  const tagsOffset = headBytes + 16 * count;
+  const memory = scratch(tagsOffset + (tags === undefined ? 0 : 8 * count));
   for (const [index, region] of regions.entries()) {
     if (region === null) continue;
     memory.longs[headBytes / 8 + 2 * index] = BigInt(region.start);
     memory.longs[headBytes / 8 + 2 * index + 1] = BigInt(region.end - region.start);
   }
-  for (const [index, tag] of (tags ?? []).entries()) memory.longs[(headBytes + iovecBytes) / 8 + index] = BigInt(tag);
-  return {
-    ...memory,
-    iovecs: memory.address + headBytes,
-    tags: tags === undefined ? 0 : memory.address + headBytes + iovecBytes,
-  };
+  return { ...memory, data: memory.address + headBytes, count, tags: layOutTags(memory, tagsOffset, tags) };
+}
+
+/** Lays out descriptors, and tags if there are any, after a struct of `argumentBytes`. */
+function layOutFiles(given: readonly number[], givenTags: readonly number[] | undefined): Argument {
+  if (!Array.isArray(given)) throw invalidType("fds", "an array", given);
+  const fds: readonly number[] = Array.from(given);
+  const count = fds.length;
+  if (count < 1 || count > largestFileTable) throw outOfRange("fds.length", `from 1 to ${largestFileTable}`, count);
+  for (const [index, fd] of fds.entries()) checkInteger(`fds[${index}]`, fd, IORING_REGISTER_FILES_SKIP, largestFd);
+  const tags = tagsOf(givenTags, count);
+  const tagsOffset = argumentBytes + 8 * Math.ceil(count / 2);
+  const memory = scratch(tagsOffset + (tags === undefined ? 0 : 8 * count));
+  memory.words.set(fds, argumentBytes / 4);
+  return { ...memory, data: memory.address + argumentBytes, count, tags: layOutTags(memory, tagsOffset, tags) };
+}
+
+/** Creates a table. Returns 0 or -errno. */
+function create(uring: Uring, opcode: number, { address, words, longs, data, count, tags }: Argument): number {
+  words[0] = count;
+  longs[2] = BigInt(data);
+  longs[3] = BigInt(tags);
+  return uring.register(opcode, address, argumentBytes);
+}
+
+/** Replaces entries of a table, from `offset` on. Returns how many, or -errno. */
+function update(
+  uring: Uring,
+  opcode: number,
+  offset: number,
+  { address, words, longs, data, count, tags }: Argument,
+): number {
+  words[0] = offset;
+  longs[1] = BigInt(data);
+  longs[2] = BigInt(tags);
+  words[6] = count;
+  return uring.register(opcode, address, argumentBytes);
+}
+
+/** Creates a table whose entries hold nothing yet. */
+function registerSparse(uring: Uring, opcode: number, count: number, syscall: string): void {
+  const { address, words } = scratch(argumentBytes);
+  words[0] = count;
+  words[1] = IORING_RSRC_REGISTER_SPARSE;
+  checked(uring.register(opcode, address, argumentBytes), syscall);
 }
 
 /**
@@ -105,22 +160,8 @@ export function layOut(headBytes: number, { regions, tags }: Registration) {
  * @throws UringError: io_uring_register_buffers(3)'s errors; the hint of an ENOMEM names the limit
  */
 export function registerBuffers(uring: Uring, registration: Registration): void {
-  const { regions, tags } = registration;
-  const syscall = "io_uring_register_buffers";
-  if (tags === undefined) {
-    const { iovecs } = layOut(0, registration);
-    checkedRegistration(uring.register(IORING_REGISTER_BUFFERS, iovecs, regions.length), syscall, regionBytes(regions));
-    return;
-  }
-  const argument = layOut(argumentBytes, registration);
-  argument.words[0] = regions.length;
-  argument.longs[2] = BigInt(argument.iovecs);
-  argument.longs[3] = BigInt(argument.tags);
-  checkedRegistration(
-    uring.register(IORING_REGISTER_BUFFERS2, argument.address, argumentBytes),
-    syscall,
-    regionBytes(regions),
-  );
+  const result = create(uring, IORING_REGISTER_BUFFERS2, layOut(argumentBytes, registration));
+  checkedRegistration(result, "io_uring_register_buffers", regionBytes(registration.regions));
 }
 
 /**
@@ -128,22 +169,8 @@ export function registerBuffers(uring: Uring, registration: Registration): void 
  * @throws UringError: io_uring_register_buffers_update_tag(3)'s errors
  */
 export function updateBuffers(uring: Uring, offset: number, registration: Registration): number {
-  const { regions } = registration;
-  const argument = layOut(argumentBytes, registration);
-  argument.words[0] = offset;
-  argument.longs[1] = BigInt(argument.iovecs);
-  argument.longs[2] = BigInt(argument.tags);
-  argument.words[6] = regions.length;
-  const result = uring.register(IORING_REGISTER_BUFFERS_UPDATE, argument.address, argumentBytes);
-  return checkedRegistration(result, "io_uring_register_buffers_update", regionBytes(regions));
-}
-
-/** Creates a table whose entries hold nothing yet. */
-function registerSparse(uring: Uring, opcode: number, count: number, syscall: string): void {
-  const argument = scratch(argumentBytes);
-  argument.words[0] = count;
-  argument.words[1] = IORING_RSRC_REGISTER_SPARSE;
-  checked(uring.register(opcode, argument.address, argumentBytes), syscall);
+  const result = update(uring, IORING_REGISTER_BUFFERS_UPDATE, offset, layOut(argumentBytes, registration));
+  return checkedRegistration(result, "io_uring_register_buffers_update", regionBytes(registration.regions));
 }
 
 export function registerSparseBuffers(uring: Uring, count: number): void {
@@ -154,49 +181,18 @@ export function registerSparseFiles(uring: Uring, count: number): void {
   registerSparse(uring, IORING_REGISTER_FILES2, count, "io_uring_register_files_sparse");
 }
 
-/** Lays out descriptors, and tags if there are any, after a struct of `argumentBytes`. */
-function layOutFiles(given: readonly number[], givenTags: readonly number[] | undefined) {
-  if (!Array.isArray(given)) throw invalidType("fds", "an array", given);
-  const fds: readonly number[] = Array.from(given);
-  if (fds.length < 1 || fds.length > largestFileTable)
-    throw outOfRange("fds.length", `from 1 to ${largestFileTable}`, fds.length);
-  for (const [index, fd] of fds.entries()) checkInteger(`fds[${index}]`, fd, IORING_REGISTER_FILES_SKIP, largestFd);
-  const tags = tagsOf(givenTags, fds.length);
-  const tagsOffset = argumentBytes + 8 * Math.ceil(fds.length / 2);
-  const memory = scratch(tagsOffset + (tags === undefined ? 0 : 8 * fds.length));
-  memory.words.set(fds, argumentBytes / 4);
-  for (const [index, tag] of (tags ?? []).entries()) memory.longs[tagsOffset / 8 + index] = BigInt(tag);
-  return {
-    ...memory,
-    fds: memory.address + argumentBytes,
-    count: fds.length,
-    tags: tags === undefined ? 0 : memory.address + tagsOffset,
-  };
-}
-
 /**
  * Creates a ring's table of files.
  * @throws TypeError, RangeError: a descriptor or a tag is not valid; UringError: io_uring_register_files(3)'s errors
  */
 export function registerFiles(uring: Uring, fds: readonly number[], tags?: readonly number[]): void {
-  const argument = layOutFiles(fds, tags);
-  argument.words[0] = argument.count;
-  argument.longs[2] = BigInt(argument.fds);
-  argument.longs[3] = BigInt(argument.tags);
-  checked(uring.register(IORING_REGISTER_FILES2, argument.address, argumentBytes), "io_uring_register_files");
+  checked(create(uring, IORING_REGISTER_FILES2, layOutFiles(fds, tags)), "io_uring_register_files");
 }
 
 /** Replaces entries of the table of files. Returns how many. */
 export function updateFiles(uring: Uring, offset: number, fds: readonly number[], tags?: readonly number[]): number {
-  const argument = layOutFiles(fds, tags);
-  argument.words[0] = offset;
-  argument.longs[1] = BigInt(argument.fds);
-  argument.longs[2] = BigInt(argument.tags);
-  argument.words[6] = argument.count;
-  return checked(
-    uring.register(IORING_REGISTER_FILES_UPDATE2, argument.address, argumentBytes),
-    "io_uring_register_files_update",
-  );
+  const result = update(uring, IORING_REGISTER_FILES_UPDATE2, offset, layOutFiles(fds, tags));
+  return checked(result, "io_uring_register_files_update");
 }
 
 /** Removes a table: that of buffers (IORING_UNREGISTER_BUFFERS) or that of files (IORING_UNREGISTER_FILES). */

@@ -1,6 +1,7 @@
 /**
- * The C shim's source for a program that was bundled: as text, in a file for as long as bun:ffi's compiler needs one. Required only there, for loading it
- * takes time, and without imports of the library's own, so that it stays a module by itself.
+ * The C shim's source for bundled programs: as text, written to a file while bun:ffi's compiler needs one. Only bundled
+ * programs load this module, because loading it takes time. It imports nothing of the library, so that bundlers keep it
+ * a module of its own.
  */
 import abi from "../../c/abi.h" with { type: "text" };
 import reflink from "../../c/reflink.c" with { type: "text" };
@@ -9,27 +10,27 @@ import teardown from "../../c/teardown.c" with { type: "text" };
 
 const includes: Record<string, string> = { "abi.h": abi, "reflink.c": reflink, "teardown.c": teardown };
 
-/** What shim.c is with all that it includes. */
+/** shim.c together with everything that it includes. */
 export const shimText = shim.replace(/^#include "(.*)"$/gm, (line, name: string) => includes[name] ?? line);
 
 const descriptors = "/proc/self/fd";
 
-/** The descriptor of the file in memory that a thread of this process has made before. */
+/** The descriptor of the file in memory, if a thread of this process has created it already. */
 function findMemoryFile(name: string): number | undefined {
   const { lstatSync, readdirSync, readlinkSync } = process.getBuiltinModule("node:fs");
   const found = readdirSync(descriptors).find((fd) => {
     const path = `${descriptors}/${fd}`;
     try {
-      // One that is not for writing is that of another thread's compiler, which will close it.
+      // A read-only descriptor belongs to another thread's compiler, which will close it.
       return readlinkSync(path) === `/memfd:${name} (deleted)` && (lstatSync(path).mode & 0o200) !== 0;
     } catch {
-      return false; // closed since then
+      return false; // closed meanwhile
     }
   });
   return found === undefined ? undefined : Number(found);
 }
 
-/** In a folder that is new, has a name that nobody knows, and into which only this user can look. */
+/** Calls `use` with a file in a new folder that has an unpredictable name and that only this user can open. */
 function withTemporaryFile<Result>(use: (path: string) => Result): Result {
   const { mkdtempSync, rmSync, writeFileSync } = process.getBuiltinModule("node:fs");
   const folder = mkdtempSync(`${process.getBuiltinModule("node:os").tmpdir()}/bun-uring-`);
@@ -43,11 +44,11 @@ function withTemporaryFile<Result>(use: (path: string) => Result): Result {
 }
 
 /**
- * Calls `use` with a file that has the source and is there for as long as that takes. It is in memory, without a place in any folder, and stays for the
- * process's other threads: a Worker that is ended by terminate() could not be relied on to close it. Where there is no /proc, or no memfd_create(2), it is a
- * temporary file.
- * @param createMemoryFile - memfd_create(2): a descriptor, or -1
- * @throws what node:fs says where there is no place for it
+ * Calls `use` with the path of a file that contains the source. The file is in memory, in no folder. It stays open for
+ * the other threads of the process, because a Worker that is terminated might never close it. Without /proc or
+ * memfd_create(2) it is a temporary file.
+ * @param createMemoryFile - memfd_create(2): returns a descriptor, or -1
+ * @throws Error of node:fs: the file cannot be written
  */
 export function withShimFile<Result>(
   createMemoryFile: (name: string) => number,
@@ -59,7 +60,7 @@ export function withShimFile<Result>(
   const fd = findMemoryFile(name) ?? createMemoryFile(name);
   if (fd < 0) return withTemporaryFile(use);
   const text = Buffer.from(shimText);
-  // Who made it may be about to write to it, or have been ended before that. All write the same.
+  // The thread that created it may not have written to it yet, or have ended before that. All write the same.
   if (fstatSync(fd).size < text.length) writeSync(fd, text, 0, text.length, 0);
   return use(`${descriptors}/${fd}`);
 }

@@ -28,18 +28,12 @@ function opcodeSet(...opcodes: readonly number[]): readonly boolean[] {
   return has;
 }
 
+const reading = [IORING_OP_READ, IORING_OP_READ_FIXED, IORING_OP_READV, IORING_OP_READV_FIXED];
+const writing = [IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED];
+
 // Tables by opcode, since each operation is looked up several times.
-const transfers = opcodeSet(
-  IORING_OP_READ,
-  IORING_OP_READ_FIXED,
-  IORING_OP_READV,
-  IORING_OP_READV_FIXED,
-  IORING_OP_WRITE,
-  IORING_OP_WRITE_FIXED,
-  IORING_OP_WRITEV,
-  IORING_OP_WRITEV_FIXED,
-);
-const writes = opcodeSet(IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED);
+const transfers = opcodeSet(...reading, ...writing);
+const writes = opcodeSet(...writing);
 const vectors = opcodeSet(IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED);
 
 /** Whether the request is a read or write of any kind. */

@@ -75,7 +75,6 @@ export const IORING_SQ_CQ_OVERFLOW = 2;
 export const IORING_SQ_TASKRUN = 4;
 
 // Register opcodes, and flags of their arguments
-export const IORING_REGISTER_BUFFERS = 0;
 export const IORING_UNREGISTER_BUFFERS = 1;
 export const IORING_UNREGISTER_FILES = 3;
 export const IORING_REGISTER_FILES2 = 13;

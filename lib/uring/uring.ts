@@ -1,6 +1,7 @@
 import { EINTR } from "../errors/errno.ts";
 import { checked, UringError } from "../errors/uring-error.ts";
 import { mapped, type Native, native } from "./native.ts";
+import type { RawRingOptions } from "./options.ts";
 import { scratch } from "./scratch.ts";
 import { type Sqe, sqeWords, writeSqe } from "./sqe.ts";
 import {
@@ -14,16 +15,8 @@ import {
   IORING_SQ_TASKRUN,
 } from "./uapi.ts";
 
-/** How to create a ring. */
-export interface UringOptions {
-  readonly entries: number;
-  /** 0 is twice `entries`. */
-  readonly cqEntries: number;
-  /** IORING_SETUP_* flags. */
-  readonly flags: number;
-  /** 0 is the kernel's default. */
-  readonly sqThreadIdleMs: number;
-}
+/** How to create a ring. `cqEntries` and `sqThreadIdleMs` are 0 for their defaults. */
+export type UringOptions = Required<RawRingOptions>;
 
 const noWords = new Int32Array(0);
 
@@ -233,7 +226,8 @@ export class Uring implements Disposable {
   }
 
   /**
-   * Returns 0 or -errno.
+   * Clones another ring's registered buffers into this ring's table. Returns 0 or -errno.
+   * @param flags - IORING_REGISTER_DST_REPLACE, or 0: then the ring must have no table
    * @see io_uring_clone_buffers_offset(3)
    */
   clone(sourceFd: number, destinationOffset: number, sourceOffset: number, count: number, flags: number): number {

@@ -38,8 +38,8 @@ export class Wakeup {
   }
 
   /**
-   * Whether listening keeps the process alive. Bun's stream always does, so if this is false, `onWake` is called now and
-   * then instead.
+   * Whether listening keeps the process alive. Bun's stream always does, so if this is false, `onWake` is called now
+   * and then instead.
    */
   set referenced(referenced: boolean) {
     if (this.#referenced === referenced) return;
