@@ -122,7 +122,7 @@ _Static_assert(sizeof(struct statmount) == 512 && OFFSET(struct statmount, sb_ma
 _Static_assert(OFFSET(struct probed, liburing_path) == 8 && OFFSET(struct probed, opcodes) == 24, "probed");
 
 enum {
-	EINTR = 4, EAGAIN = 11, ENOMEM = 12, EBUSY = 16, EINVAL = 22, EMFILE = 24, EUSERS = 87, EOPNOTSUPP = 95, ETIME = 62,
+	EINTR = 4, EAGAIN = 11, ENOMEM = 12, EBUSY = 16, EINVAL = 22, EUSERS = 87, ETIME = 62,
 	EBADF = 9, ECANCELED = 125,
 
 	EFD_FLAGS = 02000000 | 04000, /* EFD_CLOEXEC | EFD_NONBLOCK */

@@ -11,7 +11,7 @@ import { isLimited } from "../uring/memlock.ts";
 import type { Probe } from "../uring/probe.ts";
 import { type Host, type Step, steps } from "./steps.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { amplePoolBytes } from "./trial.ts";
+import { amplePoolBytes, type Reason } from "./trial.ts";
 
 /** The result of examining one thing. */
 export interface Finding {
@@ -28,8 +28,6 @@ export interface Finding {
   /** What to do about it: lines to paste, with comments. */
   readonly fix?: readonly string[];
 }
-
-type Reason = NonNullable<Probe["reason"]>;
 
 /** The default limit of open files on most systems. */
 const usualFileLimit = 1024;
@@ -125,39 +123,37 @@ function ok(found: string): Observation {
   return { state: "ok", found };
 }
 
+function limited(found: string, why: string, cause: remedies.Cause): Observation {
+  return { state: "limited", found, why, cause };
+}
+
 function buffersCloned({ clone }: Probe, { trial }: Surroundings): Observation {
   if (!clone.whole) {
     const why = `Each ring registers a pool's memory itself, which counts against locked memory each time. ${newerLinux(since.clones)}`;
-    return { state: "limited", found: "no", why, cause: "oldKernel" };
+    return limited("no", why, "oldKernel");
   }
   if (!clone.ranges) {
     const why = `A ring with several pools registers their memory itself. ${newerLinux(since.ranges)}`;
-    return { state: "limited", found: "whole tables", why, cause: "oldKernel" };
+    return limited("whole tables", why, "oldKernel");
   }
   if (clone.replaceKeepsTail) return ok("whole tables, ranges, replacing");
   // The trial failed, so the probe may not have been able to try replacing either. Do not report it as missing.
   if (trial?.error !== undefined) return ok("whole tables, ranges");
   const why = `RawRing.cloneBuffers({ replace: true }) uses a slower method, and refuses tables with tags. ${newerLinux(since.replaceKeepsTail)}`;
-  return {
-    state: "limited",
-    found: "whole tables, ranges; replacing drops the entries after the range",
-    why,
-    cause: "oldKernel",
-  };
+  return limited("whole tables, ranges; replacing drops the entries after the range", why, "oldKernel");
 }
 
 function filesRegistered({ clone }: Probe, { openFiles }: Surroundings): Observation {
   const slower = "The kernel looks up the file again for each request.";
-  if (!clone.ranges)
-    return { state: "limited", found: "no", why: `${slower} ${newerLinux(since.registeredFiles)}`, cause: "oldKernel" };
+  if (!clone.ranges) return limited("no", `${slower} ${newerLinux(since.registeredFiles)}`, "oldKernel");
   if (openFiles.limit >= smallestFileTable) return ok("yes");
   const why = `${slower} A table has at least ${smallestFileTable} entries, and must not exceed the limit on open files, ${openFiles.limit}.`;
-  return { state: "limited", found: "no", why, cause: "descriptors" };
+  return limited("no", why, "descriptors");
 }
 
 function operation({ opcodes }: Probe, name: "READV_FIXED" | "FTRUNCATE", refused: string): Observation {
   if (opcodes.includes(name)) return ok("yes");
-  return { state: "limited", found: "no", why: `${refused} ${newerLinux(since[name])}`, cause: "oldKernel" };
+  return limited("no", `${refused} ${newerLinux(since[name])}`, "oldKernel");
 }
 
 function memoryLocked({ memlock, clone }: Probe, { hasProc, trial }: Surroundings): Observation {
@@ -167,20 +163,17 @@ function memoryLocked({ memlock, clone }: Probe, { hasProc, trial }: Surrounding
   const found = `limit ${size(memlock.limitBytes)} for all processes of this user, ${pinned}`;
   const largestBytes = trial?.error === undefined ? trial?.largestPoolBytes : undefined;
   if (largestBytes === undefined || largestBytes >= amplePoolBytes) return ok(found);
-  return {
-    state: "limited",
-    found: `${found}; ${largestBytes === 0 ? "no pool of 64 KiB" : `no pool much larger than ${largestBytes} bytes`} could be made`,
-    why: `Pools count against the limit${clone.whole ? "" : ", once more for each ring that has them"}, and on newer kernels so do rings. ${remedies.lockedMemory.hint}`,
-    cause: "lockedMemory",
-  };
+  return limited(
+    `${found}; ${largestBytes === 0 ? "no pool of 64 KiB" : `no pool much larger than ${largestBytes} bytes`} could be made`,
+    `Pools count against the limit${clone.whole ? "" : ", once more for each ring that has them"}, and on newer kernels so do rings. ${remedies.lockedMemory.hint}`,
+    "lockedMemory",
+  );
 }
 
 function filesOpen({ openFiles: { limit, open } }: Surroundings): Observation {
   if (limit === Number.POSITIVE_INFINITY) return ok("limit not known");
   const found = `limit ${limit}, ${open} open`;
-  return limit >= usualFileLimit
-    ? ok(found)
-    : { state: "limited", found, why: remedies.moreDescriptors.hint, cause: "descriptors" };
+  return limit >= usualFileLimit ? ok(found) : limited(found, remedies.moreDescriptors.hint, "descriptors");
 }
 
 /**
@@ -200,7 +193,7 @@ function observations(
   const all: (false | [name: string, Observation])[] = [
     ["Linux", ok(`${platform} ${architecture}`)],
     ["Bun", ok(bun)],
-    !hasProc && ["/proc", { state: "limited", found: "not there", why: remedies.noProc.hint, cause: "noProc" }],
+    !hasProc && ["/proc", limited("not there", remedies.noProc.hint, "noProc")],
     ["kernel", ok(`${kernel}${refusing.gvisor ? " (gVisor)" : ""}`)],
     (failed === "bun:ffi" || failed === "liburing" || available) && [
       "bun:ffi",

@@ -8,6 +8,8 @@ import { Ring } from "../ring/ring.ts";
 import { isLimited } from "../uring/memlock.ts";
 import type { Probe } from "../uring/probe.ts";
 
+export type Reason = NonNullable<Probe["reason"]>;
+
 /** The result of the trial. */
 export type Trial =
   | {
@@ -21,7 +23,7 @@ export type Trial =
        */
       readonly largestPoolBytes: number | undefined;
     }
-  | { readonly error: NonNullable<Probe["reason"]> };
+  | { readonly error: Reason };
 
 /** A pool of this many bytes is enough to start with; the trial does not try larger ones. */
 export const amplePoolBytes = 2 ** 26;
@@ -52,9 +54,8 @@ async function readFixed(
 
 /** Rounds a pool's size down to whole huge pages or, below one huge page, to whole slots. */
 function poolWithin(bytes: number): number {
-  return bytes >= hugePageBytes
-    ? Math.floor(bytes / hugePageBytes) * hugePageBytes
-    : Math.floor(bytes / slotBytes) * slotBytes;
+  const unit = bytes >= hugePageBytes ? hugePageBytes : slotBytes;
+  return Math.floor(bytes / unit) * unit;
 }
 
 /**
@@ -77,7 +78,7 @@ async function largestPool(limitBytes: number): Promise<number> {
   return 0;
 }
 
-function reasonOf(error: unknown): NonNullable<Probe["reason"]> {
+function reasonOf(error: unknown): Reason {
   if (!(error instanceof Error)) return { code: "", syscall: "", message: String(error), hint: undefined };
   if (error instanceof UringError)
     return { code: error.code, syscall: error.syscall, message: error.message, hint: error.hint };

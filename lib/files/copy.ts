@@ -109,10 +109,13 @@ function pathOf(name: string, path: unknown): string {
   return text;
 }
 
-/** The options, each read once and checked. */
-function copyOptions(given: CopyFileOptions): CopyFileOptions {
-  const options = readOptions(given, ["ring", "pool", "depth", "mode", "durable", "signal", "onProgress"]);
-  const { depth = 1, mode = 0, durable = false, signal, onProgress } = options;
+type CheckedOptions = ReturnType<typeof copyOptions>;
+
+/** The options, each read once and checked, with the defaults. */
+function copyOptions(given: CopyFileOptions) {
+  const known = ["ring", "pool", "depth", "mode", "durable", "signal", "onProgress"];
+  const options = { depth: 8, mode: 0, durable: false, ...readOptions(given, known) };
+  const { depth, mode, durable, signal, onProgress } = options;
   checkRingAndPool(options);
   checkInteger("options.depth", depth, 1, largestDepth);
   checkInteger("options.mode", mode, 0, COPYFILE_EXCL | COPYFILE_FICLONE | COPYFILE_FICLONE_FORCE);
@@ -247,15 +250,8 @@ async function setPermissions(file: RingFile, permissions: number): Promise<void
   try {
     await file.chmod(permissions);
   } catch (error) {
-    if (
-      !(
-        error instanceof Error &&
-        "code" in error &&
-        typeof error.code === "string" &&
-        noPermissions.includes(error.code)
-      )
-    )
-      throw error;
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (!noPermissions.some((one) => one === code)) throw error;
   }
 }
 
@@ -297,10 +293,6 @@ async function sizeOf(file: RingFile): Promise<number> {
 /** Whether every byte is 0: the first byte is 0, and every other byte equals the one before it. */
 function isZero(bytes: Uint8Array): boolean {
   return bytes[0] === 0 && Buffer.compare(bytes.subarray(1), bytes.subarray(0, -1)) === 0;
-}
-
-function chunksOf(sizeBytes: number, chunkBytes: number): number {
-  return Math.max(1, Math.ceil(sizeBytes / chunkBytes));
 }
 
 /**
@@ -362,29 +354,27 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined
     advance(length);
   }
 
-  /**
-   * Copies a chunk with one slot. It never waits for a second slot while it holds one, so copies that share a pool
-   * cannot deadlock.
-   */
-  async function copyBySlot(slots: BufferPool, position: number): Promise<void> {
-    using buffer = await slots.acquire({ signal: stop.signal });
-    await copyChunk(slotMemory(ring, copy, buffer), position);
-  }
-
   async function lane(index: number): Promise<void> {
     const memory = pool ?? ownMemory(ring, copy, chunkBytes);
     // Only the first lane reads on beyond the known size, to find out whether the source has grown.
     while (next < (index === 0 ? end : Math.min(end, size)) && !stop.signal.aborted) {
       const position = next;
       next += chunkBytes;
-      if (memory instanceof BufferPool) await copyBySlot(memory, position);
-      else await copyChunk(memory, position);
+      if (memory instanceof BufferPool) {
+        // One slot for each chunk: a lane never waits for a slot while it holds one, so copies that share a pool cannot
+        // deadlock.
+        using buffer = await memory.acquire({ signal: stop.signal });
+        await copyChunk(slotMemory(ring, copy, buffer), position);
+      } else {
+        await copyChunk(memory, position);
+      }
     }
   }
 
   throwIfAborted(signal);
   const forget = signal && onAbort(signal, () => stop.abort(reasonOf(signal)));
-  const lanes = Array.from({ length: Math.min(copy.depth, chunksOf(size, chunkBytes)) }, (_, index) =>
+  const chunks = Math.max(1, Math.ceil(size / chunkBytes));
+  const lanes = Array.from({ length: Math.min(copy.depth, chunks) }, (_, index) =>
     lane(index).catch((error) => stop.abort(error)),
   );
   await Promise.all(lanes);
@@ -400,8 +390,8 @@ async function readAndWrite(copy: Copy, ring: Ring, pool: BufferPool | undefined
  * such request, and node:fs offers it only for whole files, so such a copy could be neither aborted nor followed. From
  * page cache to page cache, it is no faster.
  */
-async function copyContent(copy: Copy, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
-  const forced = ((options.mode ?? 0) & COPYFILE_FICLONE_FORCE) !== 0;
+async function copyContent(copy: Copy, ring: Ring, options: CheckedOptions): Promise<CopyFileResult> {
+  const forced = (options.mode & COPYFILE_FICLONE_FORCE) !== 0;
   if (copy.size > 0 || forced) {
     try {
       await shareBlocks(copy);
@@ -479,7 +469,7 @@ async function syncFolder(ring: Ring, path: string): Promise<void> {
   await folder.sync();
 }
 
-async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
+async function copyPaths(paths: Paths, ring: Ring, options: CheckedOptions): Promise<CopyFileResult> {
   const target = await joinTarget(paths.destination);
   try {
     const result = await copyTo(target, paths, ring, options);
@@ -490,8 +480,8 @@ async function copyPaths(paths: Paths, ring: Ring, options: CopyFileOptions): Pr
   }
 }
 
-async function copyTo(target: Target, paths: Paths, ring: Ring, options: CopyFileOptions): Promise<CopyFileResult> {
-  const { depth = 8, mode = 0, durable = false, signal, onProgress } = options;
+async function copyTo(target: Target, paths: Paths, ring: Ring, options: CheckedOptions): Promise<CopyFileResult> {
+  const { depth, mode, durable, signal, onProgress } = options;
   const [from, to] = await Promise.all([lookAt(ring, paths.path), lookAt(ring, paths.destination)]);
   const { file, stats } = await openRegular(ring, paths, "path", O_RDONLY, from);
   await using source = file;

@@ -5,7 +5,7 @@ import { readProc } from "../base/machine.ts";
 import { refusing } from "../errors/refusal.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { constants } from "./constants.ts";
-import { cloneAbility, clonesOf, isConclusive, type Kernel, kernel } from "./kernel.ts";
+import { cloneAbility, clonesOf, isConclusive, kernel } from "./kernel.ts";
 import { type Memlock, memlock } from "./memlock.ts";
 
 /** What `probe()` returns: plain data. */
@@ -65,24 +65,18 @@ export const opcodeNames: readonly string[] = (
 const feature = "IORING_FEAT_";
 const featureBits = Object.entries(constants).filter(([name]) => name.startsWith(feature));
 
-function namesOf({ features, opcodes }: Kernel): Pick<Probe, "features" | "opcodes"> {
-  return {
-    features: featureBits.filter(([, bit]) => (features & bit) !== 0).map(([name]) => name.slice(feature.length)),
-    opcodes: opcodeNames.filter((_, opcode) => opcodes.has(opcode)),
-  };
-}
-
 type Rings = Pick<Probe, "available" | "reason" | "liburing" | "features" | "opcodes" | "clone">;
 
 function tryRings(): Rings {
   try {
-    const found = kernel();
+    const { features, opcodes, liburing } = kernel();
     const { whole, ranges, replaceKeepsTail } = clonesOf(cloneAbility());
     return {
       available: true,
       reason: undefined,
-      liburing: found.liburing(),
-      ...namesOf(found),
+      liburing: liburing(),
+      features: featureBits.filter(([, bit]) => (features & bit) !== 0).map(([name]) => name.slice(feature.length)),
+      opcodes: opcodeNames.filter((_, opcode) => opcodes.has(opcode)),
       clone: { whole, ranges, replace: ranges, replaceKeepsTail },
     };
   } catch (error) {

@@ -42,7 +42,7 @@ function joinChunks(bytes: Buffer): { body: Buffer; complete: boolean } {
 }
 
 /** Parses everything that was received until the connection closed. */
-export function parseAnswer(bytes: Buffer, method = "GET"): Answer {
+function parseAnswer(bytes: Buffer, method = "GET"): Answer {
   const headEnd = bytes.indexOf("\r\n\r\n");
   const [statusLine = "", ...lines] = bytes.toString("latin1", 0, Math.max(0, headEnd)).split("\r\n");
   const headers = Object.fromEntries(
