@@ -83,7 +83,7 @@ const registry = new FinalizationRegistry<Reclaimable>((what) => {
   open.delete(what);
   if (what.ended) return;
   what.reclaim();
-  if (opened !== undefined) report(opened.handle);
+  if (opened !== undefined) report(handleOf(what, opened));
 });
 hold(registry); // on a reload `bun --hot` drops this module, but objects registered here may still be alive
 
@@ -110,21 +110,16 @@ function linesOf(place: Error): string {
   return (theirs.length > 0 ? theirs : lines).join("\n");
 }
 
-/** A tracked object that is open. Its OpenHandle is made on first use: formatting a stack trace is slow. */
-class Opened {
-  readonly #what: Reclaimable;
-  readonly #place: Error | null;
-  #handle: OpenHandle | undefined;
+/** What is known of a tracked object that is open. */
+interface Opened {
+  readonly place: Error | null;
+  /** Made on first use: formatting a stack trace is slow. */
+  handle?: OpenHandle;
+}
 
-  constructor(what: Reclaimable, place: Error | null) {
-    this.#what = what;
-    this.#place = place;
-  }
-
-  get handle(): OpenHandle {
-    this.#handle ??= { kind: this.#what.kind, label: this.#what.label, madeAt: linesAt(this.#place) };
-    return this.#handle;
-  }
+function handleOf(what: Reclaimable, opened: Opened): OpenHandle {
+  opened.handle ??= { kind: what.kind, label: what.label, madeAt: linesAt(opened.place) };
+  return opened.handle;
 }
 
 /** The tracked open objects that `isMeant` accepts: the oldest first, up to `most`. */
@@ -132,7 +127,7 @@ export function openSince(isMeant: (what: Reclaimable) => boolean, most: number)
   const found: OpenHandle[] = [];
   for (const [what, opened] of open) {
     if (what.ended || !isMeant(what)) continue;
-    found.push(opened.handle);
+    found.push(handleOf(what, opened));
     if (found.length === most) break;
   }
   return found;
@@ -164,7 +159,7 @@ export function currentPlace(): Place {
 /** Reclaims `what` when `object` is garbage-collected, unless `untrack` is called first. */
 export function track(object: object, what: Reclaimable, place = currentPlace()): void {
   registry.register(object, what, what);
-  if (place !== undefined) open.set(what, new Opened(what, place));
+  if (place !== undefined) open.set(what, { place });
 }
 
 /** Stops tracking: the object was closed, or its resource was handed over. */

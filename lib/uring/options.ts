@@ -1,15 +1,4 @@
 import { checkInteger, checkOptions, outOfRange } from "../base/arguments.ts";
-import {
-  IORING_SETUP_ATTACH_WQ,
-  IORING_SETUP_CQE_MIXED,
-  IORING_SETUP_NO_MMAP,
-  IORING_SETUP_NO_SQARRAY,
-  IORING_SETUP_R_DISABLED,
-  IORING_SETUP_REGISTERED_FD_ONLY,
-  IORING_SETUP_SQ_AFF,
-  IORING_SETUP_SQ_REWIND,
-  IORING_SETUP_SQE_MIXED,
-} from "./uapi.ts";
 
 /** Options of `new RawRing()`. */
 export interface RawRingOptions {
@@ -28,16 +17,17 @@ export interface RawRingOptions {
   readonly sqThreadIdleMs?: number;
 }
 
+/** Flags of `<linux/io_uring.h>` that need more than a flag. */
 const refusedFlags = {
-  IORING_SETUP_SQ_AFF,
-  IORING_SETUP_ATTACH_WQ,
-  IORING_SETUP_R_DISABLED,
-  IORING_SETUP_NO_MMAP,
-  IORING_SETUP_REGISTERED_FD_ONLY,
-  IORING_SETUP_NO_SQARRAY,
-  IORING_SETUP_CQE_MIXED,
-  IORING_SETUP_SQE_MIXED,
-  IORING_SETUP_SQ_REWIND,
+  IORING_SETUP_SQ_AFF: 4,
+  IORING_SETUP_ATTACH_WQ: 32,
+  IORING_SETUP_R_DISABLED: 64,
+  IORING_SETUP_NO_MMAP: 16384,
+  IORING_SETUP_REGISTERED_FD_ONLY: 32768,
+  IORING_SETUP_NO_SQARRAY: 65536,
+  IORING_SETUP_CQE_MIXED: 262144,
+  IORING_SETUP_SQE_MIXED: 524288,
+  IORING_SETUP_SQ_REWIND: 1048576,
 };
 
 /** Requires options that a ring can be created with, and fills in the defaults. Reads each option once. */

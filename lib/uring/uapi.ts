@@ -32,17 +32,6 @@ export const {
   STATX_TYPE,
 } = constants;
 
-// Ring set-up flags
-export const IORING_SETUP_SQ_AFF = 4;
-export const IORING_SETUP_ATTACH_WQ = 32;
-export const IORING_SETUP_R_DISABLED = 64;
-export const IORING_SETUP_NO_MMAP = 16384;
-export const IORING_SETUP_REGISTERED_FD_ONLY = 32768;
-export const IORING_SETUP_NO_SQARRAY = 65536;
-export const IORING_SETUP_CQE_MIXED = 262144;
-export const IORING_SETUP_SQE_MIXED = 524288;
-export const IORING_SETUP_SQ_REWIND = 1048576;
-
 // Request opcodes
 export const IORING_OP_NOP = 0;
 export const IORING_OP_READV = 1;
