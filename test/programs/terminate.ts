@@ -9,7 +9,6 @@ import { Folder } from "../support/files.ts";
 import { pipe } from "../support/pipes.ts";
 import { Random } from "../support/random.ts";
 import { eventfds, openFds, pinnedKb, residentKb, ringFds } from "../support/resources.ts";
-import { slopeOf } from "../support/trend.ts";
 import { TestWorker } from "../support/workers.ts";
 import type { Activity, DoomedJob, Ending, VerifierAnswer, VerifierJob } from "../workers/jobs.ts";
 
@@ -107,6 +106,14 @@ async function oneCompiled(): Promise<void> {
 }
 
 const held = () => `${ringFds()} rings, ${eventfds()} eventfds, ${openFds()} descriptors, ${pinnedKb()} kB pinned`;
+
+/** The slope of y over x, by least squares. */
+function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
+  const meanX = points.reduce((sum, [x]) => sum + x, 0) / points.length;
+  const meanY = points.reduce((sum, [, y]) => sum + y, 0) / points.length;
+  const together = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0);
+  return together / points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
+}
 
 async function run(
   one: () => Promise<void>,

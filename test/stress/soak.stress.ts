@@ -3,7 +3,6 @@ import type { Soaked } from "../programs/soak.ts";
 import type { Terminated } from "../programs/terminate.ts";
 import { times } from "../support/effort.ts";
 import { measure, report } from "../support/stress.ts";
-import { medianOf } from "../support/trend.ts";
 
 const isCi = process.env["CI"] !== undefined && process.env["CI"] !== "";
 const seconds = Number(process.env["BUN_URING_SOAK_SECONDS"] ?? (isCi ? 60 : 600));
@@ -17,6 +16,11 @@ const noiseKb = 16 * 1024;
  * many times as much.
  */
 const mostOfBaseline = 1.5;
+
+/** The median, or the upper one of the two middle values. */
+function medianOf(values: readonly number[]): number {
+  return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
 
 test(
   `while everything runs at once for ${seconds} s, data stays right, and memory, descriptors and pinned pages stay flat`,
