@@ -18,6 +18,9 @@ import {
 /** How to create a ring. `cqEntries` and `sqThreadIdleMs` are 0 for their defaults. */
 export type UringOptions = Required<RawRingOptions>;
 
+/** The size of a completion queue entry in 32-bit words. Those of an IORING_SETUP_CQE32 ring are twice as large. */
+const cqeWords = 4;
+
 const noWords = new Int32Array(0);
 
 /**
@@ -75,32 +78,22 @@ export class Uring implements Disposable {
       this.#native.ringInit(entries, cqEntries, (flags | taskrun) >>> 0, sqThreadIdleMs, out.address),
       "io_uring_setup",
     );
-    const [
-      address = 0,
-      fd = -1,
-      features = 0,
-      sqSize = 0,
-      cqSize = 0,
-      sqes = 0,
-      sqHead = 0,
-      sqFlags = 0,
-      cqHead = 0,
-      cqTail = 0,
-      cqes = 0,
-    ] = Array.from(out.longs.subarray(0, 11), Number);
-    this.address = address;
-    this.fd = fd;
-    this.features = features;
-    this.sqEntries = sqSize;
-    this.cqEntries = cqSize;
+    // In the order in which ring_init in c/teardown.c writes them.
+    const value = (index: number) => Number(out.longs[index]);
+    const words = (index: number, count = 1) => new Int32Array(mapped(value(index), 4 * count));
+    this.address = value(0);
+    this.fd = value(1);
+    this.features = value(2);
+    this.sqEntries = value(3);
+    this.cqEntries = value(4);
     this.#sqeShift = (flags & IORING_SETUP_SQE128) === 0 ? 0 : 1;
     this.#cqeShift = (flags & IORING_SETUP_CQE32) === 0 ? 0 : 1;
-    this.#sqes = new Int32Array(mapped(sqes, (sqSize * sqeWords * 4) << this.#sqeShift));
-    this.#sqHead = new Int32Array(mapped(sqHead, 4));
-    this.#sqFlags = new Int32Array(mapped(sqFlags, 4));
-    this.#cqes = new Int32Array(mapped(cqes, (cqSize * 16) << this.#cqeShift));
-    this.#cqHead = new Int32Array(mapped(cqHead, 4));
-    this.#cqTail = new Int32Array(mapped(cqTail, 4));
+    this.#sqes = words(5, (this.sqEntries * sqeWords) << this.#sqeShift);
+    this.#sqHead = words(6);
+    this.#sqFlags = words(7);
+    this.#cqHead = words(8);
+    this.#cqTail = words(9);
+    this.#cqes = words(10, (this.cqEntries * cqeWords) << this.#cqeShift);
   }
 
   get closed(): boolean {
@@ -188,7 +181,7 @@ export class Uring implements Disposable {
         tail = Atomics.load(this.#cqTail, 0);
         if (tail === seen && !this.#fetchCompletions()) break;
       }
-      const base = ((seen & mask) << this.#cqeShift) * 4;
+      const base = ((seen & mask) << this.#cqeShift) * cqeWords;
       const userData = this.#userData(base);
       const result = this.#cqes[base + 2] ?? 0;
       const flags = this.#cqes[base + 3] ?? 0;
@@ -211,7 +204,7 @@ export class Uring implements Disposable {
       const tail = Atomics.load(this.#cqTail, 0);
       let seen = this.#seen;
       for (; seen !== tail; seen = (seen + 1) | 0) {
-        const base = ((seen & mask) << this.#cqeShift) * 4;
+        const base = ((seen & mask) << this.#cqeShift) * cqeWords;
         if (((this.#cqes[base + 3] ?? 0) & IORING_CQE_F_MORE) !== 0) this.#intermediate++;
         take(this.#cqes[base] ?? 0, this.#cqes[base + 1] ?? 0, this.#cqes[base + 2] ?? 0);
       }
