@@ -193,6 +193,30 @@ export function transfer(
   };
 }
 
+/**
+ * A read into memory that nobody else has: an ArrayBuffer that its owner has given to nobody cannot move, be detached or
+ * shrink.
+ */
+export function readInto(
+  target: Target,
+  memory: ArrayBufferLike,
+  offset: number,
+  length: number,
+  position: Position,
+): Request<number> {
+  return {
+    opcode: IORING_OP_READ,
+    syscall: "read",
+    flags: transferFlags(length),
+    ...of(target),
+    off: position ?? -1,
+    addr: length === 0 ? 0 : addressOf(memory) + offset,
+    len: length,
+    memory,
+    result: asIs,
+  };
+}
+
 export function vectoredTransfer(
   direction: "read" | "write",
   target: Target,

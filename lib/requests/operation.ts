@@ -179,7 +179,7 @@ export class Operation implements EngineRequest {
    * Memory that the request names outside of slots. Never read: the reference keeps it alive until the operation is
    * dropped.
    */
-  memory: SharedArrayBuffer | readonly SharedArrayBuffer[] | undefined = undefined;
+  memory: ArrayBufferLike | readonly ArrayBufferLike[] | undefined = undefined;
   /** For error messages. */
   path: string | undefined = undefined;
   /** The second path of a request with two, for error messages. */

@@ -206,7 +206,7 @@ export interface CheckedFileOptions {
   readonly encoding: BufferEncoding | undefined;
   readonly signal: AbortSignal | undefined;
   readonly flag: string | number | undefined;
-  readonly mode: number | undefined;
+  readonly mode: unknown;
   readonly flush: boolean;
 }
 
@@ -228,12 +228,12 @@ export function fileOptions(given: unknown, known: readonly string[]): CheckedFi
   const name = checkedEncoding(encoding);
   if (signal !== undefined) checkSignal(signal);
   if (flush !== null && typeof flush !== "boolean") throw argumentType("options.flush", "of type boolean", flush);
-  return { encoding: name, signal, flag, mode: modeOf(mode), flush: flush === true };
+  return { encoding: name, signal, flag, mode, flush: flush === true };
 }
 
 /** Permissions as Node takes them: a number, or octal digits. */
-function modeOf(mode: unknown): number | undefined {
-  if (mode === undefined || mode === null) return undefined;
+export function modeOf(mode: unknown, byDefault: number): number {
+  if (mode === undefined || mode === null) return byDefault;
   if (typeof mode === "string") {
     if (!/^[0-7]+$/.test(mode))
       throw argumentValue("mode", "must be a 32-bit unsigned integer or an octal string", mode);

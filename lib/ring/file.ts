@@ -11,6 +11,7 @@ import { aborted, argumentType, invalidState } from "../errors/node.ts";
 import { UringError } from "../errors/uring-error.ts";
 import type { FixedBuffer } from "../pool/fixed-buffer.ts";
 import * as operations from "../requests/builders.ts";
+import { knownSizeOf } from "../requests/descriptor.ts";
 import type { Alignment, OpenFile } from "../requests/open-file.ts";
 import type { Request } from "../requests/operation.ts";
 import { positionAfter } from "../requests/own-position.ts";
@@ -595,8 +596,9 @@ export class RingFile implements AsyncDisposable {
     this.#requests.assertNotInChain("readFile");
     const { encoding, signal } = fileOptions(options, []);
     const content = await abortable(signal, async () => {
-      const { size } = await this.stat();
-      return readWhole(this.#open, size, (memory) => this.#transfer("read", memory, undefined, signal));
+      // Only the server of a FUSE file system knows a file's size.
+      const size = this.#open.fuse ? (await this.stat()).size : Number(knownSizeOf(this.#open.fd));
+      return readWhole(this.#requests, this.#opened("read"), size, { signal });
     });
     return encoding === undefined ? content : content.toString(encoding);
   }

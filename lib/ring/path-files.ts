@@ -3,7 +3,6 @@ import { onAbort, reasonOf, throwIfAborted } from "../base/abort.ts";
 import { Buffer, Promise } from "../base/globals.ts";
 import { pathText } from "../base/path.ts";
 import { aborted, argumentValue } from "../errors/node.ts";
-import * as operations from "../requests/builders.ts";
 import { describe, isSeekable, knownSizeOf } from "../requests/descriptor.ts";
 import { OpenFile } from "../requests/open-file.ts";
 import { O_DIRECT, O_NONBLOCK, O_PATH, openFlags } from "../requests/open-flags.ts";
@@ -192,14 +191,12 @@ export class PathFiles {
         throwIfAborted(signal);
         // On FUSE, io_uring may read the same bytes twice, so the head counts for nothing.
         const startsAgain = file.fuse && file.seekable;
-        let position = startsAgain ? 0 : undefined;
-        const readPiece = async (memory: Uint8Array) => {
-          const bytes = await requests.run(() => operations.transfer("read", file, memory, position), signal);
-          if (position !== undefined) position += bytes;
-          return bytes;
-        };
-        const sizeBytes = Number(knownSizeOf(file.fd));
-        return await readWhole(file, sizeBytes, readPiece, startsAgain ? undefined : head, mostBytes);
+        return await readWhole(requests, file, Number(knownSizeOf(file.fd)), {
+          head: startsAgain ? undefined : head,
+          fromStart: startsAgain,
+          largestBytes: mostBytes,
+          signal,
+        });
       } catch (error) {
         throw abortErrorOf(error, signal);
       } finally {

@@ -4,7 +4,9 @@
  */
 import { Buffer, process } from "../base/globals.ts";
 import { fileTooLarge } from "../errors/node.ts";
+import * as operations from "../requests/builders.ts";
 import type { OpenFile } from "../requests/open-file.ts";
+import type { RequestQueue } from "../requests/queue.ts";
 import { native } from "../uring/native.ts";
 import { transferMemory } from "./transfer-memory.ts";
 
@@ -17,48 +19,65 @@ const SEEK_CUR = 1;
 const pieceBytes = 2 ** 20;
 const unsizedPieceBytes = 65536;
 
-/** Reads at the file's own position into memory that cannot move. Resolves to the number of bytes read. */
-export type ReadPiece = (memory: Uint8Array) => Promise<number>;
-
 export const largestBufferBytes = () => process.getBuiltinModule("node:buffer").constants.MAX_LENGTH;
 
 const limitOf = (largestBytes: number) => (largestBytes === largestBufferBytes() ? undefined : "the limit");
 
+/** What to read of a file, and how. */
+export interface WholeRead {
+  /** Content before the file's own position that was read already, and begins the result. Default: nothing. */
+  readonly head?: Uint8Array | undefined;
+  /** Read from the file's beginning, instead of its own position. Default false. */
+  readonly fromStart?: boolean;
+  /** The most bytes that there may be. Default: the size of the largest Buffer. */
+  readonly largestBytes?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Reads the content from the file's own position on. It needs memory for only one copy of the content.
- * @param head - content before the file's own position that was read already, and begins the result
- * @param largestBytes - the most that there may be
- * @throws RangeError ERR_FS_FILE_TOO_LARGE: the content is larger. If the file has a size, this is thrown before
+ * @param sizeBytes - the file's size, or 0 if it has none
+ * @throws RangeError ERR_FS_FILE_TOO_LARGE: the content is too large. If the file has a size, this is thrown before
  * anything is read.
  */
 export async function readWhole(
+  requests: RequestQueue,
   file: OpenFile,
   sizeBytes: number,
-  read: ReadPiece,
-  head: Uint8Array = new Uint8Array(),
-  largestBytes = largestBufferBytes(),
+  { head = new Uint8Array(), fromStart = false, largestBytes = largestBufferBytes(), signal }: WholeRead,
 ): Promise<Buffer> {
   // Start from the file's own position, or from 0 if it has none. Other operations may move the position on meanwhile,
   // so this is the most that there can be, unless the file grows.
-  const expectedBytes =
-    head.length + Math.max(0, sizeBytes - Math.max(0, Number(native().fileSeek(file.fd, 0, SEEK_CUR))));
+  const beganAt = fromStart ? 0 : Math.max(0, Number(native().fileSeek(file.fd, 0, SEEK_CUR)));
+  const expectedBytes = head.length + Math.max(0, sizeBytes - beganAt);
   if (expectedBytes > largestBytes) throw fileTooLarge(sizeBytes, largestBytes, limitOf(largestBytes));
+  const read = (memory: ArrayBufferLike, offset: number, length: number, filledBytes: number) =>
+    requests.run(() => operations.readInto(file, memory, offset, length, fromStart ? filledBytes : undefined), signal);
+
+  // The kernel reads into the memory of the result, which nobody else has yet. With O_DIRECT it would have to be
+  // aligned.
+  const memory = new ArrayBuffer(expectedBytes);
+  let content: Buffer = Buffer.from(memory);
+  content.set(head);
+  let filledBytes = head.length;
+  while (filledBytes < expectedBytes && file.positionBytes === 1) {
+    const bytesRead = await read(memory, filledBytes, Math.min(pieceBytes, expectedBytes - filledBytes), filledBytes);
+    filledBytes += bytesRead;
+    if (bytesRead === 0) return trimmed(content, filledBytes);
+  }
+
+  // See whether there is more. A file without a size says so only by a read of 0 bytes, any other normally does so at
+  // once.
   const { positionBytes } = file;
   const aligned = (bytes: number) => Math.ceil(bytes / positionBytes) * positionBytes;
-  // Ask for one byte more than expected: a read that returns less marks the end. For a file without a size, only a read
-  // of 0 bytes marks the end.
-  let piece = transferMemory(
-    aligned(sizeBytes === 0 ? unsizedPieceBytes : Math.min(expectedBytes - head.length + 1, pieceBytes)),
-    file,
-  );
-  let content: Buffer = Buffer.allocUnsafeSlow(expectedBytes);
-  content.set(head);
-  for (let filledBytes = head.length; ; ) {
+  const unread = expectedBytes - filledBytes;
+  let piece = transferMemory(aligned(sizeBytes === 0 ? unsizedPieceBytes : Math.min(unread + 1, pieceBytes)), file);
+  for (;;) {
     const leftBytes = expectedBytes - filledBytes;
     const hasGrown = leftBytes < 0;
     if (hasGrown && piece.length < unsizedPieceBytes) piece = transferMemory(aligned(unsizedPieceBytes), file);
     const wantedBytes = sizeBytes === 0 || hasGrown ? piece.length : Math.min(piece.length, aligned(leftBytes + 1));
-    const bytesRead = await read(piece.subarray(0, wantedBytes));
+    const bytesRead = await read(piece.buffer, piece.byteOffset, wantedBytes, filledBytes);
     const endBytes = filledBytes + bytesRead;
     if (endBytes > largestBytes) throw fileTooLarge(endBytes, largestBytes, limitOf(largestBytes));
     if (endBytes > content.length)

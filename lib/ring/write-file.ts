@@ -8,7 +8,7 @@ import { OpenFile } from "../requests/open-file.ts";
 import { O_CREAT, O_DIRECT, O_EXCL, O_NONBLOCK, O_PATH, O_TRUNC, openFlags } from "../requests/open-flags.ts";
 import { type PathWrite, writerBytes } from "../requests/path-writer.ts";
 import type { RequestQueue } from "../requests/queue.ts";
-import { bytesOfData, type FileData, fileOptions, isIterable } from "./file-arguments.ts";
+import { bytesOfData, type FileData, fileOptions, isIterable, modeOf } from "./file-arguments.ts";
 import { changedData, flush as flushed, truncate, writeAll } from "./file-tasks.ts";
 import { openFile } from "./opening.ts";
 import { abortErrorOf, asIs, nodePath, type PathFiles } from "./path-files.ts";
@@ -126,7 +126,8 @@ export function writeFileBy(
   try {
     requests.assertNotInChain("writeFile");
     const given = fileOptions(options, ["mode", "flush"]);
-    const { encoding, signal, flag = defaultFlag, mode = defaultMode, flush } = given;
+    const { encoding, signal, flag = defaultFlag, flush } = given;
+    const mode = modeOf(given.mode, defaultMode);
     const write: Write = { path: nodePath(path), flags: openFlags(flag), mode, encoding, signal, flush };
     const bytes = isIterable(data) ? undefined : bytesOfData(data, encoding);
     const isSmall = bytes !== undefined && bytes.length <= writerBytes && files.writers.count > 0;

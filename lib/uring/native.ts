@@ -71,7 +71,7 @@ function pointer(address: unknown): Pointer {
 }
 
 /** The address of memory that cannot move: a SharedArrayBuffer, or a view of one. */
-export function addressOf(memory: SharedArrayBuffer | NodeJS.TypedArray): number {
+export function addressOf(memory: ArrayBufferLike | NodeJS.TypedArray): number {
   return ptr(memory);
 }
 
