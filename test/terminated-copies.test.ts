@@ -14,13 +14,13 @@ const random = new Random(21);
 async function terminateAmid(act: CopierJob["act"], path: string, from: string): Promise<void> {
   await leavingNothing(async () => {
     for (let index = 0; index < times(12); index++) {
+      const before = ringFds();
       const worker = new TestWorker<string>("copier", {
         act,
         from,
         to: `${path}/copy-${index % 3}`,
       } satisfies CopierJob);
       await worker.answer();
-      const before = ringFds();
       // Waits until the first copy or hash has started.
       while (ringFds() === before && act !== "readable" && act !== "writable") await Bun.sleep(1);
       await Bun.sleep(random.fraction() * 20);
