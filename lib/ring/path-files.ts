@@ -54,7 +54,7 @@ export abstract class ContentRead implements PathRead {
   }
 
   beginning({ content }: PathReader, length: number, fd: number, fileEntry: number): void {
-    this.#files.readOn(this, copyOf(content, length), fd, fileEntry);
+    this.#files.readOn(this, content.subarray(0, length), fd, fileEntry);
   }
 
   /** The content may not be larger. */
@@ -160,7 +160,7 @@ export class PathFiles {
 
   /**
    * Reads the rest of a file that a reader has begun to read, and closes it.
-   * @param head - what has been read
+   * @param head - what has been read. It is copied before this returns
    */
   readOn(read: ContentRead, head: Buffer, fd: number, fileEntry: number): void {
     const descriptor = describe(fd);
@@ -189,11 +189,15 @@ export class PathFiles {
     return requests.task(async () => {
       try {
         throwIfAborted(signal);
+        const sizeBytes = Number(knownSizeOf(file.fd));
         // On FUSE, io_uring may read the same bytes twice, so the head counts for nothing.
         const startsAgain = file.fuse && file.seekable;
-        return await readWhole(requests, file, Number(knownSizeOf(file.fd)), {
+        // Other files are at that position themselves. But a request that names it needs no turn at the file's own, and
+        // a file with a size has positions.
+        const hasPosition = startsAgain || (file.regular && sizeBytes > 0);
+        return await readWhole(requests, file, sizeBytes, {
           head: startsAgain ? undefined : head,
-          fromStart: startsAgain,
+          position: hasPosition ? (startsAgain ? 0 : head.length) : undefined,
           largestBytes: mostBytes,
           signal,
         });

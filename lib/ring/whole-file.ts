@@ -23,19 +23,22 @@ export const largestBufferBytes = () => process.getBuiltinModule("node:buffer").
 
 const limitOf = (largestBytes: number) => (largestBytes === largestBufferBytes() ? undefined : "the limit");
 
-/** What to read of a file, and how. */
+/** What to read of a file. */
 export interface WholeRead {
-  /** Content before the file's own position that was read already, and begins the result. Default: nothing. */
+  /**
+   * Content before that position that was read already, and begins the result. It is copied before `readWhole`
+   * returns its promise. Default: nothing.
+   */
   readonly head?: Uint8Array | undefined;
-  /** Read from the file's beginning, instead of its own position. Default false. */
-  readonly fromStart?: boolean;
+  /** Where to go on reading, in bytes. Default: the file's own position. */
+  readonly position?: number | undefined;
   /** The most bytes that there may be. Default: the size of the largest Buffer. */
   readonly largestBytes?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Reads the content from the file's own position on. It needs memory for only one copy of the content.
+ * Reads the content from a position on. It needs memory for only one copy of the content.
  * @param sizeBytes - the file's size, or 0 if it has none
  * @throws RangeError ERR_FS_FILE_TOO_LARGE: the content is too large. If the file has a size, this is thrown before
  * anything is read.
@@ -44,20 +47,22 @@ export async function readWhole(
   requests: RequestQueue,
   file: OpenFile,
   sizeBytes: number,
-  { head = new Uint8Array(), fromStart = false, largestBytes = largestBufferBytes(), signal }: WholeRead,
+  { head = new Uint8Array(), position, largestBytes = largestBufferBytes(), signal }: WholeRead,
 ): Promise<Buffer> {
   // Start from the file's own position, or from 0 if it has none. Other operations may move the position on meanwhile,
   // so this is the most that there can be, unless the file grows.
-  const beganAt = fromStart ? 0 : Math.max(0, Number(native().fileSeek(file.fd, 0, SEEK_CUR)));
+  const beganAt = position ?? Math.max(0, Number(native().fileSeek(file.fd, 0, SEEK_CUR)));
   const expectedBytes = head.length + Math.max(0, sizeBytes - beganAt);
   if (expectedBytes > largestBytes) throw fileTooLarge(sizeBytes, largestBytes, limitOf(largestBytes));
-  const read = (memory: ArrayBufferLike, offset: number, length: number, filledBytes: number) =>
-    requests.run(() => operations.readInto(file, memory, offset, length, fromStart ? filledBytes : undefined), signal);
+  const read = (into: ArrayBufferLike, offset: number, length: number, filledBytes: number) => {
+    const at = position === undefined ? undefined : position + filledBytes - head.length;
+    return requests.run(() => operations.readInto(file, into, offset, length, at), signal);
+  };
 
   // The kernel reads into the memory of the result, which nobody else has yet. With O_DIRECT it would have to be
-  // aligned.
-  const memory = new ArrayBuffer(expectedBytes);
-  let content: Buffer = Buffer.from(memory);
+  // aligned. The ArrayBuffer of a Buffer stays where it is from the moment it was asked for.
+  let content: Buffer = Buffer.allocUnsafeSlow(expectedBytes);
+  const memory = content.buffer;
   content.set(head);
   let filledBytes = head.length;
   while (filledBytes < expectedBytes && file.positionBytes === 1) {
