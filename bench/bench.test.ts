@@ -1,6 +1,7 @@
 /** Tests how the benchmarks evaluate measurements; measures nothing itself. Run by test/bench.test.ts. */
 import { expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Folder } from "../test/support/files.ts";
 import { fc } from "../test/support/properties.ts";
 import { chartsOf } from "./charts.ts";
@@ -10,6 +11,7 @@ import { measure, quick, type Workload } from "./measure.ts";
 import { outcomeTable, tableOf } from "./report.ts";
 import { intervalOf, relativeHalfWidth } from "./statistics.ts";
 import { outcomesOf } from "./targets.ts";
+import { listFiles, makeFiles, makeTree } from "./tree.ts";
 import { against, allWorkloads } from "./workloads.ts";
 
 const numbers = fc.array(fc.double({ min: 1, max: 1000, noNaN: true }), { minLength: 1, maxLength: 60 });
@@ -97,6 +99,42 @@ test("calibration fits a round's operations to its duration, even if the first c
   expect(await operationsARoundOf(900_000_000, ...Array<number>(30).fill(1000))).toBe(1000);
 });
 
+test("a contender whose operations are fixed warms up for its own number of rounds, after its set-up", async () => {
+  const log: string[] = [];
+  const workload: Workload = {
+    id: "w",
+    title: "W",
+    setUp: () => void log.push("set up"),
+    contenders: [{ ...scripted("A", [100], log), warmUpRounds: 2 }, scripted("B", [100], log)],
+  };
+  await measure(workload, quick, 1, () => undefined);
+  expect(log).toEqual(["set up", "A", "A", "A", "B", "B ended", "A ended"]);
+});
+
+test("a tree's files are listed with their sizes, and are the same in every run", () => {
+  using folder = new Folder();
+  const at = (name: string) => join(folder.path, name);
+  for (const name of ["one", "two"]) {
+    makeTree(at(name), 300);
+    listFiles(at(name), at(`${name}.list`));
+  }
+  makeFiles(at("even"), 3, 4096);
+  listFiles(at("even"), at("even.list"));
+  const lines = (name: string) => readFileSync(at(name), "utf8").trimEnd().split("\n");
+  expect(lines("even.list")).toEqual([0, 1, 2].map((index) => `4096 ${at(`even/0/file-${index}.txt`)}`));
+  const one = lines("one.list");
+  expect(one.length).toBe(300);
+  expect(one.map((line) => line.replace(at("one"), ""))).toEqual(
+    lines("two.list").map((line) => line.replace(at("two"), "")),
+  );
+  const sizes = one.map((line) => Number(line.split(" ", 1)[0]));
+  const { median } = intervalOf(sizes);
+  expect(median).toBeGreaterThan(2000);
+  expect(median).toBeLessThan(3000);
+  expect(Math.min(...sizes)).toBeGreaterThanOrEqual(64);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(65536);
+});
+
 test("warm-up ends after enough operations or enough time, but runs a minimum number of rounds", async () => {
   const effort = {
     roundMs: 1,
@@ -128,8 +166,8 @@ test("warm-up ends after enough operations or enough time, but runs a minimum nu
   }
   expect(await warmUpRoundsOf(1000, 1000)).toBe(50);
   expect(await warmUpRoundsOf(1000, 10)).toBe(10);
-  expect(await warmUpRoundsOf(1000, 1)).toBe(5);
-  expect(await warmUpRoundsOf(10, 1000)).toBe(5);
+  expect(await warmUpRoundsOf(1000, 1)).toBe(3);
+  expect(await warmUpRoundsOf(10, 1000)).toBe(3);
 });
 
 const figures: Figures = {
@@ -156,13 +194,13 @@ function allAlike(): Map<string, Comparison> {
 test("each target refers to existing workloads and contenders, and is omitted if they have not run", () => {
   const comparisons = allAlike();
   const outcomes = outcomesOf(comparisons);
-  expect(outcomes.length).toBe(20);
+  expect(outcomes.length).toBe(46);
   const reached = outcomes.filter(({ met }) => met).map(({ target }) => target);
   expect(reached).toContain("Ring, page cache, depth 64: operations per second of C's");
   expect(reached).not.toContain("Ring over node:fs/promises, O_DIRECT, depth 64");
   expect(outcomesOf(new Map())).toEqual([]);
   comparisons.delete("copy");
-  expect(outcomesOf(comparisons).length).toBe(19);
+  expect(outcomesOf(comparisons).length).toBe(45);
   const missed = outcomes.filter(({ met }) => !met);
   expect(missed.length).toBeGreaterThan(0);
   for (const { target } of outcomes) expect(outcomeTable(outcomes)).toContain(target);
@@ -182,11 +220,14 @@ test("each workload's table lists its contenders, and all three charts can be dr
 });
 
 test("every program file that a workload names exists", () => {
-  const source = ["random", "sequential", "workers", "join", "start", "slots", "allocations", "loop", "server"]
-    .map((name) => readFileSync(new URL(`./workloads/${name}.ts`, import.meta.url), "utf8"))
+  const folder = new URL("./workloads/", import.meta.url);
+  const source = readdirSync(folder)
+    .map((name) => readFileSync(new URL(name, folder), "utf8"))
     .join("\n");
-  const names = Array.from(source.matchAll(/program\("[^"]+", "([\w-]+)"/g), ([, name]) => name ?? "");
-  expect(names.length).toBeGreaterThan(10);
+  const functions = "program|reader|single|ofModules|workers?|writer|copiers?|served";
+  const calls = new RegExp(`(?:${functions})\\(\\s*(?:"[^"]+"|\\w+),\\s*"([\\w-]+)"`, "g");
+  const names = Array.from(source.matchAll(calls), ([, name]) => name ?? "");
+  expect(names.length).toBeGreaterThan(40);
   for (const name of names)
     expect([name, existsSync(new URL(`./programs/${name}.ts`, import.meta.url))]).toEqual([name, true]);
 });

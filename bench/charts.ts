@@ -33,7 +33,7 @@ const titleOf = (text: string, subtext: string) => ({ text, subtext, left: "cent
 
 /** Thousands of reads per second, by queue depth. */
 function readsChart(comparisons: Comparisons, cache: "cached" | "direct", subtitle: string): string | undefined {
-  const depths = [1, 8, 64, 256].filter((depth) => comparisons.has(`random-read-${cache}-${depth}`));
+  const depths = [1, 64].filter((depth) => comparisons.has(`random-read-${cache}-${depth}`));
   const names = ["C with liburing", "RawRing", "Ring", "fio", "node:fs/promises", "Bun.file"];
   const figureOf = (name: string, depth: number) => {
     const wallNs = comparisons.get(`random-read-${cache}-${depth}`)?.contenders[name]?.wallNs.median;

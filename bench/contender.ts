@@ -17,11 +17,17 @@ export interface Running extends AsyncDisposable {
   round(operations: number): Promise<Round>;
 }
 
-export interface Contender {
-  readonly name: string;
-  start(): Promise<Running>;
+/** How a contender's rounds are run. */
+export interface RoundOptions {
   /** Operations per round. Default: calibrated to the duration of a round. */
   readonly operations?: number;
+  /** Rounds of warm-up, if `operations` is given. Default 0. */
+  readonly warmUpRounds?: number;
+}
+
+export interface Contender extends RoundOptions {
+  readonly name: string;
+  start(): Promise<Running>;
   /** The same program, run from another checkout with that checkout's library. */
   readonly from?: (checkout: string) => Contender;
 }
@@ -30,8 +36,7 @@ export interface Contender {
 const roundLimitMs = 300_000;
 
 /** Options for running a program. */
-export interface ProgramOptions {
-  readonly operations?: number;
+export interface ProgramOptions extends RoundOptions {
   readonly env?: Record<string, string>;
   /** Path of the file that receives standard error. */
   readonly errors?: string;
@@ -81,10 +86,10 @@ export function lasting(
   command: () => readonly (string | number)[],
   options: ProgramOptions = {},
 ): Contender {
-  const { operations } = options;
+  const { env, errors, ...rounds } = options;
   return {
     name,
-    ...(operations === undefined ? {} : { operations }),
+    ...rounds,
     start: () => launch(name, command().map(String), options),
   };
 }
@@ -101,13 +106,15 @@ export function program(
   return { ...from(join(import.meta.dir, "..")), from };
 }
 
-/** Two concurrent processes of a contender. Each runs half of a round; the round ends when both are done. */
-export function twice(name: string, contender: Contender): Contender {
+/** Contenders that run at the same time. Each runs its part of a round; the round ends when all are done. */
+export function together(name: string, contenders: readonly Contender[], options: RoundOptions = {}): Contender {
   return {
     name,
+    ...options,
     async start() {
       await using starting = new AsyncDisposableStack();
-      const running = [starting.use(await contender.start()), starting.use(await contender.start())];
+      const running: Running[] = [];
+      for (const contender of contenders) running.push(starting.use(await contender.start()));
       const processes = starting.move();
       return {
         async round(operations) {

@@ -15,14 +15,14 @@ import { against, allWorkloads } from "./workloads.ts";
 const usage = `Usage: npm run bench -- [options]
 
 Compares bun-uring with C on liburing, fio, node:fs, Bun.file, cp and dd. Each contender runs in its own process;
-their rounds alternate.
+their rounds alternate. All of it takes up to 20 minutes on two processors.
 
       --quick         run a subset of the workloads, in less than a minute
-      --rounds N      run at most N rounds of each workload (default: 40)
+      --rounds N      run at most N rounds of each workload (default: what each needs, up to 20)
       --only PREFIX   run only workloads whose id starts with PREFIX; may be repeated
       --against DIR   compare each program with the same program in another checkout, whose dependencies are installed
       --list          list the workloads and exit
-      --folder DIR    create test files in DIR, 3 GiB (default: the system's temporary folder)
+      --folder DIR    create test files in DIR, 6 GiB (default: the system's temporary folder)
       --out DIR       write results.json, results.md and charts to DIR
                       (default: docs/bench; with --quick, --only or --against: none)
   -h, --help          print this help and exit
@@ -62,11 +62,10 @@ if (values.list) {
 
 const machine = describeMachine(values.folder);
 console.log(`${machineLine(machine)}\n`);
-await place.fill();
 
 const effort = values.quick ? quick : thorough;
-const mostRounds = values.rounds === undefined ? effort.mostRounds : Number(values.rounds);
-if (!(Number.isInteger(mostRounds) && mostRounds > 0))
+const mostRounds = values.rounds === undefined ? Number.POSITIVE_INFINITY : Number(values.rounds);
+if (values.rounds !== undefined && !(Number.isInteger(mostRounds) && mostRounds > 0))
   throw new Error(`--rounds must be a positive integer, not ${values.rounds}`);
 const out =
   values.out ??

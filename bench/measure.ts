@@ -18,16 +18,16 @@ export interface Effort {
 }
 
 export const thorough: Effort = {
-  roundMs: 150,
-  warmUpMs: 3000,
+  roundMs: 100,
+  warmUpMs: 700,
   leastRounds: 8,
-  mostRounds: 40,
-  roundsAProcess: 10,
+  mostRounds: 12,
+  roundsAProcess: 4,
   relativeHalfWidth: 0.02,
 };
 export const quick: Effort = {
   roundMs: 50,
-  warmUpMs: 1000,
+  warmUpMs: 500,
   leastRounds: 3,
   mostRounds: 3,
   roundsAProcess: 3,
@@ -64,12 +64,14 @@ export interface Workload {
   readonly contenders: readonly Contender[];
   /** Whether `--quick` includes the workload. */
   readonly quick?: boolean;
+  /** Runs once, before the contenders start. Makes the files that they need. */
+  readonly setUp?: () => void | Promise<void>;
   /** Runs before each round of each contender. */
   readonly prepare?: () => Promise<void>;
   readonly effort?: Partial<Effort>;
 }
 
-const warmUpRounds = 5;
+const warmUpRounds = 3;
 const warmUpOperations = 50_000;
 
 /**
@@ -115,8 +117,11 @@ async function begin(
   const running = processes.use(await lane.contender.start());
   const operations = lane.operations ?? (await calibrate(running, roundMs));
   lane.operations = operations;
-  const isFixed = lane.contender.operations !== undefined;
-  if (!isFixed && operations > 1) await warmUp(running, operations, warmUpMs);
+  if (lane.contender.operations === undefined) {
+    if (operations > 1) await warmUp(running, operations, warmUpMs);
+  } else {
+    for (let round = 0; round < (lane.contender.warmUpRounds ?? 0); round++) await running.round(operations);
+  }
   return async () => void lane.rounds.push(await running.round(operations));
 }
 
@@ -155,7 +160,7 @@ export async function measure(
   limit: number,
   onRound: (round: number) => void,
 ): Promise<Comparison> {
-  const { contenders, prepare } = workload;
+  const { contenders, setUp, prepare } = workload;
   const effective: Effort = { ...effort, ...(effort === quick ? {} : workload.effort) };
   const { leastRounds, mostRounds, roundsAProcess, relativeHalfWidth: wanted } = effective;
   const lanes = contenders.map((contender): Lane => ({ contender, operations: contender.operations, rounds: [] }));
@@ -164,6 +169,7 @@ export async function measure(
   const isKnown = () =>
     baseline.length >= leastRounds && figures().every(([, { speed }]) => relativeHalfWidth(speed) <= wanted);
   const isDone = () => baseline.length >= Math.min(mostRounds, limit) || isKnown();
+  await setUp?.();
   while (!isDone()) {
     await using processes = new AsyncDisposableStack();
     const turns: (() => Promise<void>)[] = [];

@@ -1,5 +1,7 @@
-/** Performance targets of the library, and their outcomes. Ratios are of medians of one run. */
+/** Performance targets of the library, and their outcomes. */
+import { everydayTargets } from "./everyday-targets.ts";
 import type { Comparison, Figures } from "./measure.ts";
+import { type Find, more, processor, type Target, wall } from "./target.ts";
 
 export interface Outcome {
   readonly target: string;
@@ -9,21 +11,9 @@ export interface Outcome {
   readonly met: boolean;
 }
 
-type Find = (id: string, contender: string) => Figures;
 type Comparisons = ReadonlyMap<string, Comparison>;
 
-interface Target {
-  readonly target: string;
-  readonly least?: number;
-  readonly most?: number;
-  readonly unit?: string;
-  readonly measure: (figures: Find) => number;
-}
-
 const c = "C with liburing";
-const wall = ({ wallNs }: Figures) => wallNs.median;
-const processor = ({ processorNs }: Figures) => processorNs?.median ?? Number.NaN;
-const more = ({ more: figures }: Figures, name: string) => figures[name]?.median ?? Number.NaN;
 /** How many milliseconds longer `program` takes than `other`. */
 const over = (figures: Find, program: string, other: string) =>
   (wall(figures("start", program)) - wall(figures("start", other))) / 1e6;
@@ -41,6 +31,7 @@ const joins = [
 ];
 
 const targets: readonly Target[] = [
+  ...everydayTargets,
   {
     target: "RawRing, page cache, depth 64: operations per second of C's",
     least: 0.97,

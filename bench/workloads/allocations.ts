@@ -7,6 +7,7 @@ import type { Workload } from "../measure.ts";
 import { argumentsOf, blockBytes } from "./random.ts";
 
 const operations = 2_000_000;
+const warmUpOperations = 200_000;
 
 /**
  * Returns the sum of the bytes in the log. A collection starts after at least 8 MiB of allocations, so less than 4
@@ -28,7 +29,7 @@ function counted(place: Workplace, name: string, file: string): Contender {
     operations,
     async start() {
       const running = await program(name, file, args, { env: { BUN_JSC_logGC: "1" }, errors }).start();
-      await running.round(operations);
+      await running.round(warmUpOperations);
       return {
         async round() {
           const before = allocatedBytes(errors);
@@ -47,7 +48,8 @@ export function allocationWorkloads(place: Workplace): Workload[] {
       id: "allocations",
       title: "Bytes allocated per 4 KiB read, page cache, queue depth 64",
       // Few but long rounds: the log does not count collections while Bun is idle, such as between rounds.
-      effort: { leastRounds: 3, mostRounds: 3 },
+      setUp: () => place.fill(),
+      effort: { leastRounds: 2, mostRounds: 2 },
       contenders: [
         counted(place, "RawRing", "raw-ring"),
         counted(place, "Ring", "ring"),

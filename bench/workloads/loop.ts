@@ -9,6 +9,8 @@ export function loopWorkloads(place: Workplace): Workload[] {
     {
       id: "loop",
       title: "Timers of 1 ms and requests during a flood of 4 KiB reads, 64 in flight (operation: one read)",
+      setUp: () => place.fill(),
+      effort: { leastRounds: 5, mostRounds: 5, roundsAProcess: 5 },
       contenders: [
         program("nothing", "loop", ["nothing", place.source], once),
         program("Ring, page cache", "loop", ["ring", place.source, "cached"], once),

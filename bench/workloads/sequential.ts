@@ -31,9 +31,10 @@ export function sequentialWorkloads(place: Workplace): Workload[] {
       id: "sequential-read",
       title: `1 MiB sequential O_DIRECT reads, queue depth ${depth}`,
       quick: true,
-      effort: { roundMs: 300 },
+      setUp: () => place.fill(),
+      effort: { roundMs: 200, mostRounds: 12, roundsAProcess: 6 },
       contenders: [
-        fio({ path: source, fileBytes, blockBytes, depth, isDirect: true, order: "read" }, 300),
+        fio({ path: source, fileBytes, blockBytes, depth, isDirect: true, order: "read" }, 200),
         c(place, transfers),
         program("RawRing", "raw-ring", args),
         program("Ring", "ring", args),
@@ -49,6 +50,8 @@ export function sequentialWorkloads(place: Workplace): Workload[] {
     {
       id: "copy",
       title: "Copy of 1 GiB, with fsync (operation: 1 MiB)",
+      setUp: () => place.fill(),
+      effort: { leastRounds: 5, mostRounds: 5, roundsAProcess: 5 },
       prepare: async () => haveMemory(source, copy),
       contenders: [
         each("cp and sync", mebibytes, (operations) =>

@@ -54,7 +54,8 @@ export function serverWorkloads(place: Workplace): Workload[] {
   ].map(({ name, path, sizeBytes }) => ({
     id: `server-${path}`,
     title: `A file of ${name} over HTTP, ${connections} connections (operation: one request)`,
-    prepare: async () => void (await Bun.write(`${place.folder}/${path}`, new Uint8Array(sizeBytes))),
+    setUp: async () => void (await Bun.write(`${place.folder}/${path}`, new Uint8Array(sizeBytes))),
+    effort: { leastRounds: 5, mostRounds: 5, roundsAProcess: 5 },
     contenders: [
       served("Bun.file in Bun.serve", "bun-file-server", place.folder, path),
       served("examples/file-server.ts", "ring-file-server", place.folder, path),

@@ -24,7 +24,7 @@ export function startWorkloads(place: Workplace): Workload[] {
       id: "start",
       title: "A program, from start to exit",
       quick: true,
-      effort: { leastRounds: 20 },
+      effort: { leastRounds: 20, mostRounds: 20, roundsAProcess: 20 },
       contenders: [
         run("empty", async () => [bun, repositoryFile("start/empty")]),
         run("cc() of an empty function", async () => [bun, repositoryFile("start/empty-shim")]),
@@ -40,7 +40,7 @@ export function startWorkloads(place: Workplace): Workload[] {
     {
       id: "worker-start",
       title: "A Worker, from creation to first read, pool of 512 MiB",
-      effort: { leastRounds: 20 },
+      effort: { leastRounds: 20, mostRounds: 20, roundsAProcess: 20 },
       contenders: (["empty", "clone", "register"] as const).map((way) =>
         program(way, "worker-start", [way, 512, 2 ** 20], { operations: 3 }),
       ),

@@ -1,5 +1,5 @@
 /** Speedup by a second thread. */
-import { program, twice } from "../contender.ts";
+import { program } from "../contender.ts";
 import type { Workplace } from "../files.ts";
 import type { Workload } from "../measure.ts";
 import { argumentsOf, blockBytes, c, cacheNames } from "./random.ts";
@@ -8,23 +8,19 @@ export function workerWorkloads(place: Workplace): Workload[] {
   return (["cached", "direct"] as const).map((cache) => {
     const one = { threads: 1, depth: 64, blockBytes, cache, order: "random" } as const;
     const two = { ...one, threads: 2 };
-    const thread = c(place, one, "C, 1 thread");
-    const worker = program("Ring, 1 Worker", "ring-workers", argumentsOf(place, one));
     return {
       id: `workers-${cache}`,
       title: `4 KiB random fixed reads of one pool, ${cacheNames[cache]}, queue depth 64 per thread`,
+      setUp: () => place.fill(),
       // A round ends with the slower thread. Longer rounds reduce the effect of a short delay of one thread.
       // The target is a ratio of two ratios, of four programs, and varies by a tenth between starts of them. So
       // processes restart more often.
-      effort: { roundMs: 500, roundsAProcess: cache === "cached" ? 2 : 4 },
+      effort: { roundMs: 300, roundsAProcess: 2, mostRounds: cache === "cached" ? 16 : 4 },
       contenders: [
-        thread,
+        c(place, one, "C, 1 thread"),
         c(place, two, "C, 2 threads"),
-        worker,
+        program("Ring, 1 Worker", "ring-workers", argumentsOf(place, one)),
         program("Ring, 2 Workers", "ring-workers", argumentsOf(place, two)),
-        // For comparison: processes that share nothing.
-        twice("C, 2 processes", thread),
-        twice("Ring, 2 processes", worker),
       ],
     };
   });
