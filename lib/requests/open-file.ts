@@ -114,6 +114,11 @@ export class OpenFile implements Descriptor {
     });
   }
 
+  /** Whether no request uses the file. */
+  get idle(): boolean {
+    return this.#pending === 0;
+  }
+
   beginUse(): void {
     this.#pending++;
   }

@@ -20,6 +20,7 @@ import { deviceNumber, type Statx } from "../requests/statx.ts";
 import { largestTransferBytes, largestVector } from "../uring/transfers.ts";
 import { STATX_BASIC_STATS, STATX_BTIME } from "../uring/uapi.ts";
 import { type FixedTransferOptions, type FixedWriteOptions, noOptions, type RingCore } from "./core.ts";
+import { DurableWrites } from "./durable.ts";
 import {
   bytesOfData,
   type FileData,
@@ -161,6 +162,7 @@ export class RingFile implements AsyncDisposable {
   readonly #core: RingCore;
   readonly #open: OpenFile;
   readonly #life: FileLife;
+  readonly #durable: DurableWrites;
   /** Whether readableWebStream() has been called. */
   #isLocked = false;
 
@@ -170,6 +172,7 @@ export class RingFile implements AsyncDisposable {
     this.#core = core;
     this.#open = open;
     this.#life = new FileLife(core.requests, open);
+    this.#durable = new DurableWrites(core.requests, open, (syscall) => this.#opened(syscall));
     track(this, this.#life, place);
   }
 
@@ -361,8 +364,10 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Writes all of a buffer or part of a buffer, and resolves when the data is on stable storage. It submits a write and
-   * an fdatasync together as a chain, and repeats this until everything is written. Arguments are those of write.
+   * Writes all of a buffer or part of a buffer, and resolves when it is on stable storage, together with what this
+   * RingFile has written before. A sole writer's calls become one request each (RWF_DSYNC), otherwise a write and an
+   * fdatasync that are submitted together as a chain; this repeats until everything is written. Arguments are those of
+   * write. If many writers add to the end of one file, `appender` lets them share their syncs.
    * @returns the number of bytes written, which is always the full length; and the buffer
    * @throws TypeError, RangeError, UringError: as for write; EIO: also if the file accepts no more bytes
    * @throws UringError EIO, ENOSPC, EDQUOT: not everything could be written back
@@ -384,21 +389,15 @@ export class RingFile implements AsyncDisposable {
   ): Promise<{ bytesWritten: number; buffer: View }> {
     this.#opened("write");
     if (!isView(buffer)) throw argumentType("buffer", "an instance of Buffer, TypedArray, or DataView", buffer);
+    this.#requests.assertNotInChain("writeDurably");
     const range = writeArguments(buffer, offset, length, position);
     const memory = range === undefined ? new Uint8Array(new SharedArrayBuffer(0)) : memoryOf(range.bytes, this.#open);
     for (let written = 0; ; ) {
       const part = memory.subarray(written, written + largestTransferBytes);
       const at = range?.position === undefined ? undefined : BigInt(range.position) + BigInt(written);
-      const [writing, syncing] = this.#requests.startChain([
-        () => this.#run<number | undefined>(() => operations.transfer("write", this.#opened("write"), part, at)),
-        () => this.#run<number | undefined>(() => operations.sync("fdatasync", this.#opened("fdatasync"))),
-      ]);
-      const [write, sync] = await Promise.allSettled([writing, syncing]);
-      if (write.status === "rejected") throw write.reason;
-      written += write.value ?? 0;
-      const isShort = (write.value ?? 0) < part.length;
-      if (sync.status === "rejected" && !isShort) throw sync.reason;
-      if (isShort && write.value === 0) throw operations.noMoreTaken(written, memory.length);
+      const { bytesWritten } = await this.#durable.write(part, at);
+      written += bytesWritten;
+      if (bytesWritten === 0 && part.length > 0) throw operations.noMoreTaken(written, memory.length);
       if (written === memory.length) return { bytesWritten: written, buffer };
     }
   }
@@ -423,6 +422,7 @@ export class RingFile implements AsyncDisposable {
   async truncate(length?: number): Promise<void> {
     this.#opened("ftruncate");
     const bytes = truncatedLength(length);
+    this.#durable.noteChange();
     await truncate(this.#requests, this.#open, bytes);
   }
 
@@ -911,6 +911,7 @@ export class RingFile implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error);
     }
+    if (direction === "write") this.#durable.noteChange();
     return this.#core.transferFixed(direction, open, buffer, options);
   }
 
@@ -945,6 +946,7 @@ export class RingFile implements AsyncDisposable {
     position: number | bigint | undefined,
     signal?: AbortSignal,
   ): Promise<number> {
+    if (direction === "write") this.#durable.noteChange();
     return transferAny(this.#requests, this.#opened(direction), direction, bytes, position, signal);
   }
 
@@ -973,6 +975,7 @@ export class RingFile implements AsyncDisposable {
     views: readonly Uint8Array[],
     position: number | bigint | undefined,
   ): Promise<number> {
+    if (direction === "write") this.#durable.noteChange();
     const memories = views.map((view) => (direction === "read" ? memoryFor : memoryOf)(view, this.#open));
     const transferred = await this.#run(() =>
       operations.vectoredTransfer(direction, this.#opened(`${direction}v`), memories, position),
@@ -993,6 +996,7 @@ export class RingFile implements AsyncDisposable {
           message: "the file belongs to another ring",
           hint: "Use the ring that opened it.",
         });
+      if (syscall[0] !== "r") file.#durable.noteChange(); // not a read
       return file.#opened(syscall);
     };
   }

@@ -1,0 +1,126 @@
+import { Promise } from "../base/globals.ts";
+import * as operations from "../requests/builders.ts";
+import type { OpenFile } from "../requests/open-file.ts";
+import type { Request } from "../requests/operation.ts";
+import type { RequestQueue } from "../requests/queue.ts";
+import { RWF_DSYNC } from "../uring/transfers.ts";
+import { IOSQE_ASYNC } from "../uring/uapi.ts";
+
+/** What has become of a durable write. */
+export interface Written {
+  /** May be fewer than given. */
+  readonly bytesWritten: number;
+  /** Whether these bytes are on stable storage. If they are not, the write was short: write the rest. */
+  readonly isDurable: boolean;
+}
+
+/**
+ * One file's writes that resolve when their bytes are on stable storage. There are two ways:
+ * - One request: a write with RWF_DSYNC, which syncs what it has written and nothing else.
+ * - A chain of a write and an fdatasync, which syncs the whole file. On a ring with IORING_SETUP_DEFER_TASKRUN the
+ *   event loop has to wake up between the two, so it takes longer. But the kernel does several syncs of a file at once,
+ *   and its writes one by one, so for several writers the chain is quicker.
+ *
+ * `write` promises what the chain does: that whatever was written to the file before is durable, too. So it chooses the
+ * single request only if nothing else uses the file, and the file is clean: an fdatasync has succeeded, and since then
+ * only single requests have written. That also proves that the file can be synced: RWF_DSYNC is ignored where fdatasync
+ * fails, as on a pipe.
+ */
+export class DurableWrites {
+  readonly #requests: RequestQueue;
+  readonly #open: OpenFile;
+  /** Returns the file; throws if it is closed. */
+  readonly #opened: (syscall: string) => OpenFile;
+  /** Counts what may have left the file unclean. */
+  #changes = 1;
+  /** What `#changes` was when the file was last found clean. */
+  #cleanChanges = 0;
+
+  constructor(requests: RequestQueue, open: OpenFile, opened: (syscall: string) => OpenFile) {
+    this.#requests = requests;
+    this.#open = open;
+    this.#opened = opened;
+  }
+
+  /** Call this when any other write of the file begins. */
+  noteChange(): void {
+    this.#changes++;
+  }
+
+  /** Writes, and syncs the file. */
+  write(bytes: Uint8Array, position: number | bigint | undefined): Promise<Written> {
+    const isSingle = this.#changes === this.#cleanChanges && this.#open.idle && !this.#open.fuse && bytes.length > 0;
+    return isSingle ? this.#writeSynced(bytes, position) : this.#writeThenSync(bytes, position);
+  }
+
+  /**
+   * Writes, and syncs at least what it has written, for a file that an fdatasync has found to have storage.
+   * @param onWritten - called once with the number of bytes, before anything else of the ring can move the file's own
+   *   position
+   */
+  append(bytes: Uint8Array, position: number | undefined, onWritten: (bytesWritten: number) => void): Promise<Written> {
+    // Threads of node:fs carry out the transfers of FUSE files, and they have no flags.
+    return this.#open.fuse
+      ? this.#writeThenSync(bytes, position, onWritten)
+      : this.#writeSynced(bytes, position, onWritten);
+  }
+
+  async #writeSynced(
+    bytes: Uint8Array,
+    position: number | bigint | undefined,
+    onWritten?: (bytesWritten: number) => void,
+  ): Promise<Written> {
+    try {
+      const bytesWritten = await this.#requests.run(() => {
+        const request = this.#request(bytes, position, onWritten);
+        // Through the page cache, the kernel's first attempt would sync at submission on some file systems, such as
+        // xfs, and block the event loop.
+        const flags = this.#open.isDirect ? (request.flags ?? 0) : IOSQE_ASYNC;
+        return { ...request, flags, opFlags: RWF_DSYNC };
+      });
+      return { bytesWritten, isDurable: true };
+    } catch (error) {
+      this.noteChange();
+      throw error;
+    }
+  }
+
+  async #writeThenSync(
+    bytes: Uint8Array,
+    position: number | bigint | undefined,
+    onWritten?: (bytesWritten: number) => void,
+  ): Promise<Written> {
+    // A write that is in flight may complete after the sync.
+    const cleanChanges = this.#open.idle ? this.#changes : this.#cleanChanges;
+    const [writing, syncing] = this.#requests.startChain([
+      () => this.#requests.run<number | undefined>(() => this.#request(bytes, position, onWritten)),
+      () => this.#requests.run<number | undefined>(() => operations.sync("fdatasync", this.#opened("fdatasync"))),
+    ]);
+    const [write, sync] = await Promise.allSettled([writing, syncing]);
+    if (write.status === "fulfilled" && sync.status === "fulfilled") {
+      this.#cleanChanges = Math.max(this.#cleanChanges, cleanChanges);
+      return { bytesWritten: bytes.length, isDurable: true };
+    }
+    this.noteChange();
+    if (write.status === "rejected") throw write.reason;
+    const bytesWritten = write.value ?? 0;
+    if (sync.status === "rejected" && bytesWritten === bytes.length) throw sync.reason;
+    return { bytesWritten, isDurable: false };
+  }
+
+  #request(
+    bytes: Uint8Array,
+    position: number | bigint | undefined,
+    onWritten: ((bytesWritten: number) => void) | undefined,
+  ): Request<number> {
+    const request = operations.transfer("write", this.#opened("write"), bytes, position);
+    if (onWritten === undefined) return request;
+    return {
+      ...request,
+      result: (bytesWritten) => {
+        onWritten(bytesWritten);
+        return bytesWritten;
+      },
+    };
+  }
+}
