@@ -18,6 +18,7 @@ export { FixedBuffer, type SlotToken } from "./pool/fixed-buffer.ts";
 export type { Advice } from "./requests/builders.ts";
 export type { Alignment } from "./requests/open-file.ts";
 export type { Statx } from "./requests/statx.ts";
+export { Appender, type AppenderOptions } from "./ring/appender.ts";
 export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, TransferOptions } from "./ring/core.ts";
 export { RingFile } from "./ring/file.ts";
 export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./ring/file-arguments.ts";
