@@ -3,6 +3,7 @@ import { checkInteger, checkSignal, readOptions } from "../base/arguments.ts";
 import { Promise } from "../base/globals.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { noMoreTaken } from "../requests/builders.ts";
+import { knownSizeOf } from "../requests/descriptor.ts";
 import type { OpenFile } from "../requests/open-file.ts";
 import { O_ACCMODE, O_RDONLY } from "../requests/open-flags.ts";
 import { native } from "../uring/native.ts";
@@ -80,6 +81,14 @@ class Waiting {
     this.#forget?.();
     this.#reject(reason);
   }
+}
+
+/** A part of a group that one write has written. */
+interface Part {
+  /** In the group's memory. */
+  readonly offset: number;
+  /** In the file. */
+  readonly position: number;
 }
 
 /** Records that are written together. */
@@ -344,16 +353,17 @@ export class Appender implements AsyncDisposable {
   async #write(group: Group): Promise<void> {
     const { memory, bytes, records } = group;
     const { open, durable } = this.#file;
-    const begin = this.#end;
     /** Where the parts that were written are in the memory, and in the file. There is one, unless a write is short. */
-    const parts = [{ offset: 0, position: begin }];
+    const parts: Part[] = [];
+    let next = this.#end;
     for (let written = 0; written < bytes; ) {
       const offset = written;
-      const position = open.appends ? undefined : begin + offset;
+      const expected = next;
       const part = memory.subarray(offset, Math.min(bytes, offset + largestTransferBytes));
-      const { bytesWritten, isDurable } = await durable.append(part, position, (count) => {
-        // At the end of the file, the kernel has moved the file's own position to the end of what it has written.
-        parts.push({ offset, position: position ?? Number(native().fileSeek(open.fd, 0, SEEK_CUR)) - count });
+      const { bytesWritten, isDurable } = await durable.append(part, open.appends ? undefined : expected, (count) => {
+        const position = open.appends ? this.#appendedAt(count, part.length, expected) : expected;
+        parts.push({ offset, position });
+        next = position + count;
       });
       if (bytesWritten === 0) throw noMoreTaken(written, bytes);
       written += bytesWritten;
@@ -362,12 +372,23 @@ export class Appender implements AsyncDisposable {
     this.#succeed(records, bytes, parts);
   }
 
+  /**
+   * Where the kernel has put a write to the end of the file. It has moved the file's own position to the end of the
+   * write, unless the write was short: io_uring then tries to write the rest at once, and an error of that, also one of
+   * its sync, is not reported. The file's size tells whether there is more in it than was reported.
+   */
+  #appendedAt(count: number, length: number, expected: number): number {
+    const { fd, path } = this.#file.open;
+    if (count === length) return Number(native().fileSeek(fd, 0, SEEK_CUR)) - count;
+    if (Number(knownSizeOf(fd)) === expected + count) return expected;
+    throw new UringError("EIO", "append", {
+      message: `${count} of ${length} bytes were written, and others have written to the file, so that it is not known where`,
+      path,
+    });
+  }
+
   /** Resolves the records that lie within the first `durableBytes` of their group. */
-  #succeed(
-    records: Waiting[],
-    durableBytes: number,
-    parts: readonly { readonly offset: number; readonly position: number }[],
-  ): void {
+  #succeed(records: Waiting[], durableBytes: number, parts: readonly Part[]): void {
     const after = records.findIndex(({ offset, length }) => offset + length > durableBytes);
     for (const record of records.splice(0, after === -1 ? records.length : after)) {
       const part = parts.findLast(({ offset }) => offset <= record.offset);

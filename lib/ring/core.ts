@@ -16,7 +16,7 @@ import type { OpenFile } from "../requests/open-file.ts";
 import type { Operation } from "../requests/operation.ts";
 import { RequestQueue } from "../requests/queue.ts";
 import { RWF_APPEND, RWF_DSYNC, RWF_NOWAIT } from "../uring/transfers.ts";
-import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } from "../uring/uapi.ts";
+import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IOSQE_ASYNC } from "../uring/uapi.ts";
 import type { UringOptions } from "../uring/uring.ts";
 import { JoinedPools, poolsOf } from "./joined-pools.ts";
 import { PathFiles } from "./path-files.ts";
@@ -72,6 +72,14 @@ function rwFlagsOf(options: FixedWriteOptions): number {
   checkBoolean("options.dsync", dsync);
   checkBoolean("options.append", append);
   return (noWait ? RWF_NOWAIT : 0) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0);
+}
+
+/**
+ * Whether the kernel may sync a write (RWF_DSYNC) in its first attempt, at submission, and so block the event loop: some
+ * file systems, such as xfs, do that for writes through the page cache. IOSQE_ASYNC leaves it to a worker.
+ */
+function syncsAtSubmission({ opFlags, file }: Operation): boolean {
+  return (opFlags & (RWF_DSYNC | RWF_NOWAIT)) === RWF_DSYNC && file?.isDirect !== true;
 }
 
 /**
@@ -196,6 +204,7 @@ export class RingCore implements Reclaimable {
     operation.addr = address;
     operation.len = length;
     operation.opFlags = options === noOptions ? 0 : rwFlagsOf(options);
+    if (syncsAtSubmission(operation)) operation.flags |= IOSQE_ASYNC;
     operation.bufIndex = bufferIndex;
     operation.slot = slot;
     operation.succeed = succeed;

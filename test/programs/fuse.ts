@@ -5,7 +5,7 @@
  *
  * A file's name is OPERATION-ANSWER or OPERATION-ANSWER-POSITION. OPERATION is read, write, fsync, or flush (which
  * close(2) waits for). ANSWER is the name of an errno, or "held": the right answer, but only after "release". POSITION
- * limits this to operations at that position or later. A file with any other name behaves normally.
+ * limits this to operations at that position or later; an fsync's position is the file's size. A file with any other name behaves normally.
  */
 import { dlopen } from "bun:ffi";
 import { constants, openSync, read, writeSync } from "node:fs";
@@ -157,10 +157,8 @@ function serve(request: Buffer): void {
   if (operation === "forget" || operation === "interrupt") return;
   const node = nodes[id];
   const isTransfer = operation === "read" || operation === "write";
-  const rule =
-    node &&
-    operation &&
-    answerOf(node, operation, isTransfer ? Number(request.readBigUInt64LE(requestHeadBytes + 8)) : 0);
+  const position = isTransfer ? Number(request.readBigUInt64LE(requestHeadBytes + 8)) : (node?.content.length ?? 0);
+  const rule = node && operation && answerOf(node, operation, position);
   const errno = Object.entries(osConstants.errno).find(([name]) => name === rule)?.[1];
   const finish = () => {
     const given = errno ?? answer(operation, id, request);
