@@ -1,5 +1,7 @@
 import { Promise } from "../base/globals.ts";
+import { UringError } from "../errors/uring-error.ts";
 import * as operations from "../requests/builders.ts";
+import { knownSizeOf } from "../requests/descriptor.ts";
 import type { OpenFile } from "../requests/open-file.ts";
 import type { Request } from "../requests/operation.ts";
 import type { RequestQueue } from "../requests/queue.ts";
@@ -48,9 +50,21 @@ export class DurableWrites {
   }
 
   /** Writes, and syncs the file. */
-  write(bytes: Uint8Array, position: number | bigint | undefined): Promise<Written> {
-    const isSingle = this.#changes === this.#cleanChanges && this.#open.idle && !this.#open.fuse && bytes.length > 0;
-    return isSingle ? this.#writeSynced(bytes, position) : this.#writeThenSync(bytes, position);
+  async write(bytes: Uint8Array, position: number | bigint | undefined): Promise<Written> {
+    const open = this.#open;
+    const isSingle = this.#changes === this.#cleanChanges && open.idle && !open.fuse && bytes.length > 0;
+    if (!isSingle) return await this.#writeThenSync(bytes, position);
+    if (!open.appends) return await this.#writeSynced(bytes, position);
+    const sizeBefore = knownSizeOf(open.fd);
+    return await this.#writeSynced(bytes, position, (bytesWritten) => {
+      // When a write is short, the kernel tries to write the rest at once, and does not report an error of that. If only
+      // its sync has failed, the rest is in the file, and must not be appended a second time.
+      if (bytesWritten < bytes.length && knownSizeOf(open.fd) !== sizeBefore + BigInt(bytesWritten))
+        throw new UringError("EIO", "write", {
+          message: `${bytesWritten} of ${bytes.length} bytes are known to be written, and the file has grown by more`,
+          path: open.path,
+        });
+    });
   }
 
   /**
