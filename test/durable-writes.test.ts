@@ -178,9 +178,9 @@ for (const [name, writer] of Object.entries(durableWrites)) {
     onXfs(async ({ ring, file, pool }) => {
       const write = await writer(file, pool);
       const before = ring.stats().wakeups;
-      // Without a worker the write is complete as soon as it is submitted, and nothing wakes the ring.
+      // Without a worker most writes are complete as soon as they are submitted, and nothing wakes the ring.
       for (let turn = 0; turn < 20; turn++) await write(Buffer.from("text"));
-      expect(ring.stats().wakeups).toBeGreaterThan(before);
+      expect(ring.stats().wakeups - before).toBeGreaterThan(14);
     }),
   );
 }

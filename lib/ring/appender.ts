@@ -23,8 +23,8 @@ export interface AppenderOptions {
 
 /** The functions and properties of a file that an appender needs. */
 export interface AppendedFile {
-  readonly open: OpenFile;
-  readonly durable: DurableWrites;
+  readonly open: Pick<OpenFile, "fd" | "path" | "flags" | "appends" | "isDirect" | "assertSeekable">;
+  readonly durable: Pick<DurableWrites, "append">;
   datasync(): Promise<void>;
   stat(): Promise<{ readonly size: number; isFile(): boolean }>;
   /** Lets the file have another appender. */
