@@ -31,10 +31,10 @@ class ModelFile implements AppendedFile {
           return;
         }
         const { part, isDurable } = ending;
-        const written = text.slice(0, Math.ceil(part * text.length));
+        const written = text.slice(0, Math.floor(part * text.length));
         this.writes.push({ position, text: written });
         this.content = this.content.slice(0, position) + written + this.content.slice(position + written.length);
-        if (isDurable) this.durableBytes = position + written.length;
+        if (isDurable && written !== "") this.durableBytes = position + written.length;
         onWritten(written.length);
         resolve({ bytesWritten: written.length, isDurable });
       };

@@ -369,7 +369,7 @@ export class Appender implements AsyncDisposable {
       written += bytesWritten;
       if (isDurable) this.#succeed(records, written, parts);
     }
-    this.#succeed(records, bytes, parts);
+    if (bytes === 0) this.#succeed(records, 0, parts); // empty records: there is nothing to write
   }
 
   /**
