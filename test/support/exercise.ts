@@ -112,6 +112,24 @@ export function partsOf(library: Library, folder: string): Readonly<Record<strin
       using pool = await BufferPool.create({ count: 4, size: 4096 });
       check(pool.available === 4, "available");
     },
+    "an appender": async () => {
+      await using ring = new Ring();
+      await using file = await ring.open(`${folder}/log`, "w");
+      await using appender = await file.appender();
+      const controller = new AbortController();
+      const positions = [appender.append("one "), appender.append(shared(4))];
+      const aborted = thrown(() => appender.append("never", { signal: controller.signal }));
+      controller.abort();
+      check((await aborted) === controller.signal.reason, "aborted");
+      check((await positions[0]) === 0 && (await positions[1]) === 4, "positions");
+      await appender.flush();
+    },
+    "durable writes": async () => {
+      await using ring = new Ring();
+      await using file = await ring.open(`${folder}/durable`, "w");
+      for (const text of ["one", "two"]) await file.writeDurably(new Uint8Array([text.length]));
+      check(statSync(`${folder}/durable`).size === 2, "size");
+    },
     streams: async () => {
       using pool = new BufferPool({ count: 2, size: 65536 });
       await using ring = new Ring({ pool });

@@ -23,6 +23,14 @@ const acts: Record<CopierJob["act"], (job: CopierJob) => Promise<unknown>> = {
     const file = await ring.open(from);
     for await (const _ of file.readable({ autoClose: true }));
   },
+  append: async ({ to }) => {
+    const file = await ring.open(to, "a");
+    await using appender = await file.appender();
+    const records = Array.from({ length: 200 }, (_, number) => appender.append(`${number} `.padEnd(100, "x")));
+    await records[0];
+    void file.close(); // the rest may be written or refused
+    await Promise.allSettled(records);
+  },
   writable: async ({ from, to }) => {
     const [source, destination] = await Promise.all([ring.open(from), ring.open(to, "w")]);
     await source.readable({ autoClose: true }).pipeTo(destination.writable({ autoClose: true }));

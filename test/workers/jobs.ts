@@ -175,7 +175,7 @@ export interface StreamerAnswer {
 
 /** The job of copier.ts. */
 export interface CopierJob {
-  readonly act: "copyFile" | "durable" | "frozen" | "hashFile" | "readable" | "writable";
+  readonly act: "append" | "copyFile" | "durable" | "frozen" | "hashFile" | "readable" | "writable";
   readonly from: string;
   readonly to: string;
 }
