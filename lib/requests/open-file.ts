@@ -46,6 +46,8 @@ export class OpenFile implements Descriptor {
   readonly fuse: boolean;
   /** Whether new requests are refused. */
   closing = false;
+  /** Counts the requests that may change the content, as they begin, and all that node:fs does to the file. */
+  changes = 0;
   #identity: string | undefined;
   #pending = 0;
   /** The requests that use the file will never end: the ring is broken. */

@@ -5,7 +5,7 @@ import { keepAlive, later, letEnd } from "../base/timers.ts";
 import { type EngineRequest, requestKind } from "../engines/engine.ts";
 import { UringError } from "../errors/uring-error.ts";
 import type { Slot } from "../pool/fixed-buffer.ts";
-import { isTransfer, isWrite, transferBytes } from "../uring/transfers.ts";
+import { changesContent, isTransfer, isWrite, transferBytes } from "../uring/transfers.ts";
 import type { OpenFile } from "./open-file.ts";
 
 /**
@@ -228,7 +228,10 @@ export class Operation implements EngineRequest {
    */
   begin(): void {
     this.state = operationState.waiting;
-    this.file?.beginUse();
+    if (this.file !== undefined) {
+      this.file.beginUse();
+      if (changesContent(this.opcode)) this.file.changes++;
+    }
     this.slot?.beginUse();
     if (this.uses !== noUses) for (const use of this.uses) use.beginUse();
   }

@@ -304,6 +304,7 @@ export class RequestQueue {
     this.assertNotInChain(syscall);
     file.assertUsable(syscall);
     file.beginUse();
+    file.changes++;
     return await this.task(() => act(file.fd)).finally(() => file.endUse());
   }
 

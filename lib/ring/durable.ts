@@ -33,10 +33,11 @@ export class DurableWrites {
   readonly #open: OpenFile;
   /** Returns the file; throws if it is closed. */
   readonly #opened: (syscall: string) => OpenFile;
-  /** Counts what may have left the file unclean. */
-  #changes = 1;
-  /** What `#changes` was when the file was last found clean. */
-  #cleanChanges = 0;
+  /**
+   * The file is clean if this is `OpenFile.changes`. A durable write moves both on. A change that nothing has synced, or
+   * a durable write that failed, keeps this behind until a sync of the whole file.
+   */
+  #syncedChanges = -1;
 
   constructor(requests: RequestQueue, open: OpenFile, opened: (syscall: string) => OpenFile) {
     this.#requests = requests;
@@ -44,15 +45,10 @@ export class DurableWrites {
     this.#opened = opened;
   }
 
-  /** Call this when any other write of the file begins. */
-  noteChange(): void {
-    this.#changes++;
-  }
-
   /** Writes, and syncs the file. */
   async write(bytes: Uint8Array, position: number | bigint | undefined): Promise<Written> {
     const open = this.#open;
-    const isSingle = this.#changes === this.#cleanChanges && open.idle && !open.fuse && bytes.length > 0;
+    const isSingle = open.changes === this.#syncedChanges && open.idle && !open.fuse && bytes.length > 0;
     if (!isSingle) return await this.#writeThenSync(bytes, position);
     if (!open.appends) return await this.#writeSynced(bytes, position);
     const sizeBefore = knownSizeOf(open.fd);
@@ -84,19 +80,15 @@ export class DurableWrites {
     position: number | bigint | undefined,
     onWritten?: (bytesWritten: number) => void,
   ): Promise<Written> {
-    try {
-      const bytesWritten = await this.#requests.run(() => {
-        const request = this.#request(bytes, position, onWritten);
-        // Through the page cache, the kernel's first attempt would sync at submission on some file systems, such as
-        // xfs, and block the event loop.
-        const flags = this.#open.isDirect ? (request.flags ?? 0) : IOSQE_ASYNC;
-        return { ...request, flags, opFlags: RWF_DSYNC };
-      });
-      return { bytesWritten, isDurable: true };
-    } catch (error) {
-      this.noteChange();
-      throw error;
-    }
+    const bytesWritten = await this.#requests.run(() => {
+      const request = this.#request(bytes, position, onWritten);
+      // Through the page cache, the kernel's first attempt would sync at submission on some file systems, such as xfs,
+      // and block the event loop.
+      const flags = this.#open.isDirect ? (request.flags ?? 0) : IOSQE_ASYNC;
+      return { ...request, flags, opFlags: RWF_DSYNC };
+    });
+    this.#syncedChanges++;
+    return { bytesWritten, isDurable: true };
   }
 
   async #writeThenSync(
@@ -104,18 +96,17 @@ export class DurableWrites {
     position: number | bigint | undefined,
     onWritten?: (bytesWritten: number) => void,
   ): Promise<Written> {
-    // A write that is in flight may complete after the sync.
-    const cleanChanges = this.#open.idle ? this.#changes : this.#cleanChanges;
+    // If a write is in flight, it may complete after the sync.
+    const syncedChanges = this.#open.idle ? this.#open.changes : undefined;
     const [writing, syncing] = this.#requests.startChain([
       () => this.#requests.run<number | undefined>(() => this.#request(bytes, position, onWritten)),
       () => this.#requests.run<number | undefined>(() => operations.sync("fdatasync", this.#opened("fdatasync"))),
     ]);
     const [write, sync] = await Promise.allSettled([writing, syncing]);
     if (write.status === "fulfilled" && sync.status === "fulfilled") {
-      this.#cleanChanges = Math.max(this.#cleanChanges, cleanChanges);
+      this.#syncedChanges = 1 + (syncedChanges ?? this.#syncedChanges);
       return { bytesWritten: bytes.length, isDurable: true };
     }
-    this.noteChange();
     if (write.status === "rejected") throw write.reason;
     const bytesWritten = write.value ?? 0;
     if (sync.status === "rejected" && bytesWritten === bytes.length) throw sync.reason;

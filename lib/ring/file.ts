@@ -425,7 +425,6 @@ export class RingFile implements AsyncDisposable {
   async truncate(length?: number): Promise<void> {
     this.#opened("ftruncate");
     const bytes = truncatedLength(length);
-    this.#durable.noteChange();
     await truncate(this.#requests, this.#open, bytes);
   }
 
@@ -961,7 +960,6 @@ export class RingFile implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (direction === "write") this.#durable.noteChange();
     return this.#core.transferFixed(direction, open, buffer, options);
   }
 
@@ -996,7 +994,6 @@ export class RingFile implements AsyncDisposable {
     position: number | bigint | undefined,
     signal?: AbortSignal,
   ): Promise<number> {
-    if (direction === "write") this.#durable.noteChange();
     return transferAny(this.#requests, this.#opened(direction), direction, bytes, position, signal);
   }
 
@@ -1025,7 +1022,6 @@ export class RingFile implements AsyncDisposable {
     views: readonly Uint8Array[],
     position: number | bigint | undefined,
   ): Promise<number> {
-    if (direction === "write") this.#durable.noteChange();
     const memories = views.map((view) => (direction === "read" ? memoryFor : memoryOf)(view, this.#open));
     const transferred = await this.#run(() =>
       operations.vectoredTransfer(direction, this.#opened(`${direction}v`), memories, position),
@@ -1046,7 +1042,6 @@ export class RingFile implements AsyncDisposable {
           message: "the file belongs to another ring",
           hint: "Use the ring that opened it.",
         });
-      if (syscall[0] !== "r") file.#durable.noteChange(); // not a read
       return file.#opened(syscall);
     };
   }

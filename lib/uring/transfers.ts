@@ -1,9 +1,12 @@
-/** Which requests are reads and writes, and how many bytes they transfer. */
+/** Which requests are reads and writes or change a file otherwise, and how many bytes they transfer. */
 import {
+  IORING_OP_FALLOCATE,
+  IORING_OP_FTRUNCATE,
   IORING_OP_READ,
   IORING_OP_READ_FIXED,
   IORING_OP_READV,
   IORING_OP_READV_FIXED,
+  IORING_OP_SPLICE,
   IORING_OP_WRITE,
   IORING_OP_WRITE_FIXED,
   IORING_OP_WRITEV,
@@ -34,6 +37,15 @@ const writing = [IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORIN
 // Tables by opcode, since each operation is looked up several times.
 const transfers = opcodeSet(...reading, ...writing);
 const writes = opcodeSet(...writing);
+const changing = opcodeSet(
+  IORING_OP_WRITE,
+  IORING_OP_WRITE_FIXED,
+  IORING_OP_WRITEV,
+  IORING_OP_WRITEV_FIXED,
+  IORING_OP_SPLICE,
+  IORING_OP_FALLOCATE,
+  IORING_OP_FTRUNCATE,
+);
 const vectors = opcodeSet(IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED);
 
 /** Whether the request is a read or write of any kind. */
@@ -43,6 +55,11 @@ export function isTransfer(opcode: number): boolean {
 
 export function isWrite(opcode: number): boolean {
   return writes[opcode] === true;
+}
+
+/** Whether the request may change a file's content. */
+export function changesContent(opcode: number): boolean {
+  return changing[opcode] === true;
 }
 
 /** Whether the request's `len` is a number of iovecs. */
