@@ -4,6 +4,7 @@ import type { PublicSymbol } from "./symbols.ts";
 
 /** Functions and methods that never throw, and so need no @throws. */
 const neverThrow: ReadonlySet<string> = new Set([
+  "Appender.close",
   "BufferPool.close",
   "BufferPool.stats",
   "Ring.ref",
