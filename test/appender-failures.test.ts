@@ -42,6 +42,8 @@ class ModelFile implements AppendedFile {
     },
   };
 
+  assertNotInChain(): void {}
+
   async datasync(): Promise<void> {}
 
   async stat() {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { appendFileSync, constants, readFileSync, rmSync, truncateSync } from "node:fs";
-import { type Appender, type AppenderOptions, Ring, type RingFile, UringError } from "bun-uring";
+import { type Appender, type AppenderOptions, Ring, type RingFile, trackHandles, UringError } from "bun-uring";
 import { needs } from "./support/capabilities.ts";
 import { collect } from "./support/collect.ts";
 import { directFlags } from "./support/direct.ts";
@@ -323,6 +323,8 @@ test("an appender that is dropped finishes its records, and its file is closed w
     const path = folder.write("file", "");
     await using ring = new Ring();
     const settled: number[] = [];
+    trackHandles(false); // or the file is reported
+    using _tracking = { [Symbol.dispose]: () => trackHandles(true) };
     await (async () => {
       const file = await ring.open(path, "a");
       const appender = await file.appender();
@@ -375,6 +377,9 @@ test("appender() refuses files that cannot be appended to durably, and starts no
       expect(String((await thrown(() => Reflect.apply(appender.append, appender, [data, options]))).code)).toMatch(
         /^ERR_INVALID_ARG_(TYPE|VALUE)$/,
       );
+    expect(await thrown(() => ring.chain([() => appender.append("text")]))).toMatchObject({
+      code: "ERR_INVALID_ARG_VALUE",
+    });
     expect([appender.waitingBytes, readFileSync(path, "latin1")]).toEqual([0, "content"]);
     await appender.close();
     await file.close();

@@ -25,6 +25,8 @@ export interface AppenderOptions {
 export interface AppendedFile {
   readonly open: Pick<OpenFile, "fd" | "path" | "flags" | "appends" | "isDirect" | "assertSeekable">;
   readonly durable: Pick<DurableWrites, "append">;
+  /** Throws while a chain is being built. */
+  assertNotInChain(syscall: string): void;
   datasync(): Promise<void>;
   stat(): Promise<{ readonly size: number; isFile(): boolean }>;
   /** Lets the file have another appender. */
@@ -91,10 +93,12 @@ interface Part {
   readonly position: number;
 }
 
+const noMemory = new Uint8Array(new SharedArrayBuffer(0));
+
 /** Records that are written together. */
 class Group {
-  /** Their bytes, one after the other, in memory that cannot move. */
-  memory = new Uint8Array(new SharedArrayBuffer(leastMemoryBytes));
+  /** Their bytes, one after the other, in memory that cannot move. Allocated with the first record. */
+  memory = noMemory;
   bytes = 0;
   readonly records: Waiting[] = [];
 
@@ -102,7 +106,7 @@ class Group {
     const { length } = content;
     const end = this.bytes + length;
     if (end > this.memory.length) {
-      const larger = new Uint8Array(new SharedArrayBuffer(Math.max(end, 2 * this.memory.length)));
+      const larger = new Uint8Array(new SharedArrayBuffer(Math.max(end, 2 * this.memory.length, leastMemoryBytes)));
       larger.set(this.memory.subarray(0, this.bytes));
       this.memory = larger;
     }
@@ -215,7 +219,7 @@ export class Appender implements AsyncDisposable {
    * @param options.signal - rejects the promise when the signal aborts. If the record is not being written yet, it will
    * not be; otherwise it may be in the file.
    * @returns the position in the file where the record begins, in bytes, once the record is on stable storage
-   * @throws TypeError: an argument has the wrong type or value
+   * @throws TypeError: an argument has the wrong type or value, or the call is an operation of a chain
    * @throws UringError EBADF: the appender, the file or its ring is closed; ENOBUFS: `maxWaitingBytes` bytes wait
    * already, so nothing of this record was taken; EIO, ENOSPC, EDQUOT, EFBIG: the record could not be written or
    * synced; ECANCELED: an earlier record failed, see `cause`, and nothing of this one was written
@@ -239,7 +243,8 @@ export class Appender implements AsyncDisposable {
         const { signal } = readOptions(options, ["signal"]);
         if (signal !== undefined) record.heed(signal);
       }
-      // Only from here on nothing runs the program's code.
+      this.#file.assertNotInChain("append");
+      // From here on nothing runs the program's code.
       const content = bytesOfData(data, undefined);
       this.#assertTakes(content.length);
       this.#gathering.add(record, content);

@@ -771,7 +771,14 @@ export class RingFile implements AsyncDisposable {
     };
     try {
       return await appenderOf(
-        { open, durable: this.#durable, datasync: () => this.datasync(), stat: () => this.stat(), release },
+        {
+          open,
+          durable: this.#durable,
+          assertNotInChain: (syscall) => this.#requests.assertNotInChain(syscall),
+          datasync: () => this.datasync(),
+          stat: () => this.stat(),
+          release,
+        },
         options,
       );
     } catch (error) {
