@@ -30,6 +30,7 @@ const programs = {
   workers: { document: "README.md", heading: "Workers", output: `2 Workers read ${bunBytes} of ${bunBytes} bytes\n` },
   direct: { document: recipes, heading: "O_DIRECT", output: "aligned: true\n262144 bytes past the page cache\n" },
   serve: { document: recipes, heading: "Bun.serve", output: "served true\n" },
+  log: { document: recipes, heading: "A log", output: "order 999 is at 9880\n" },
   suite: { document: recipes, heading: "bun test" },
   memlock: { document: recipes, heading: "Locked memory", output: "64 slots\n" },
 } as const satisfies Record<string, Program>;
@@ -65,6 +66,7 @@ describe("a program of the documents runs as it stands and prints the expected o
   onProcessor("the README's program for Workers", () => runs(programs.workers));
   needs("all documents", "a file system with O_DIRECT")("the recipe for O_DIRECT", () => runs(programs.direct));
   needs("all documents", "a loopback interface")("the recipe for Bun.serve", () => runs(programs.serve));
+  needs("all documents")("the recipe for a log", () => runs(programs.log));
   needs("all documents")("the recipe for bun test", () => runs(programs.suite));
   needs("all documents", "256 MiB of locked memory")("the recipe for locked memory", () => runs(programs.memlock));
 });
