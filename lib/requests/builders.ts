@@ -194,24 +194,28 @@ export function transfer(
 }
 
 /**
- * A read into memory that nobody else has: an ArrayBuffer that its owner has given to nobody cannot move, be detached or
- * shrink.
+ * A transfer with memory that only the library has until it completes. That memory may be an ArrayBuffer: one that its
+ * owner has given to nobody cannot move, be detached or shrink.
+ * @param rwFlags - RWF_* of preadv2(2) and pwritev2(2)
  */
-export function readInto(
+export function ownTransfer(
+  direction: "read" | "write",
   target: Target,
   memory: ArrayBufferLike,
   offset: number,
   length: number,
   position: Position,
+  rwFlags = 0,
 ): Request<number> {
   return {
-    opcode: IORING_OP_READ,
-    syscall: "read",
+    opcode: direction === "read" ? IORING_OP_READ : IORING_OP_WRITE,
+    syscall: direction,
     flags: transferFlags(length),
     ...of(target),
     off: position ?? -1,
     addr: length === 0 ? 0 : addressOf(memory) + offset,
     len: length,
+    opFlags: rwFlags,
     memory,
     result: asIs,
   };

@@ -15,7 +15,7 @@ import { transferFlags } from "../requests/builders.ts";
 import type { OpenFile } from "../requests/open-file.ts";
 import type { Operation } from "../requests/operation.ts";
 import { RequestQueue } from "../requests/queue.ts";
-import { RWF_APPEND, RWF_DSYNC, RWF_NOWAIT } from "../uring/transfers.ts";
+import { RWF_APPEND, RWF_DONTCACHE, RWF_DSYNC, RWF_NOWAIT } from "../uring/transfers.ts";
 import { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IOSQE_ASYNC } from "../uring/uapi.ts";
 import type { UringOptions } from "../uring/uring.ts";
 import { JoinedPools, poolsOf } from "./joined-pools.ts";
@@ -48,6 +48,12 @@ export interface FixedTransferOptions extends TransferOptions {
   readonly length?: number;
   /** Fail with EAGAIN instead of waiting for a disk or a lock (RWF_NOWAIT). Default false. */
   readonly noWait?: boolean;
+  /**
+   * Do not leave what is transferred in the page cache (RWF_DONTCACHE). Pages that were in the cache before stay. Where
+   * the kernel or the file system does not support it, the transfer fails with EOPNOTSUPP; streams, `copyFile` and
+   * `hashFile` go on without it. Since Linux 6.14, on ext4, XFS and others. Default false.
+   */
+  readonly dontCache?: boolean;
 }
 
 /** Options of `writeFixed`. */
@@ -58,7 +64,7 @@ export interface FixedWriteOptions extends FixedTransferOptions {
   readonly append?: boolean;
 }
 
-const readOptions = ["position", "offset", "length", "noWait", "signal"];
+const readOptions = ["position", "offset", "length", "noWait", "dontCache", "signal"];
 const writeOptions = [...readOptions, "dsync", "append"];
 
 const rangeNames = { buffer: "buffer", offset: "options.offset", length: "options.length" };
@@ -67,11 +73,14 @@ const rangeNames = { buffer: "buffer", offset: "options.offset", length: "option
 export const noOptions = {};
 
 function rwFlagsOf(options: FixedWriteOptions): number {
-  const { noWait = false, dsync = false, append = false } = options;
+  const { noWait = false, dontCache = false, dsync = false, append = false } = options;
   checkBoolean("options.noWait", noWait);
+  checkBoolean("options.dontCache", dontCache);
   checkBoolean("options.dsync", dsync);
   checkBoolean("options.append", append);
-  return (noWait ? RWF_NOWAIT : 0) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0);
+  return (
+    (noWait ? RWF_NOWAIT : 0) | (dontCache ? RWF_DONTCACHE : 0) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0)
+  );
 }
 
 /**

@@ -5,7 +5,7 @@ import { reasonOf, throwIfAborted } from "../base/abort.ts";
 import { checkBoolean, checkOptions, mark } from "../base/arguments.ts";
 import { Buffer, Promise, process } from "../base/globals.ts";
 import { type Place, type Reclaimable, track, untrack } from "../base/handles.ts";
-import { bytesOfView, isView } from "../base/view.ts";
+import { bufferOf, byteLengthOf, byteOffsetOf, bytesOfView, isView } from "../base/view.ts";
 import { warn } from "../base/warn.ts";
 import { aborted, argumentType, invalidState } from "../errors/node.ts";
 import { UringError } from "../errors/uring-error.ts";
@@ -881,7 +881,11 @@ export class RingFile implements AsyncDisposable {
     if (this.closed) throw invalidState("The FileHandle is closed");
     if (this.#isLocked) throw invalidState("The FileHandle is locked");
     checkOptions(options ?? noOptions, ["type", "autoClose"]);
-    const stream = readableOf(this.#streamed("read"), { position: null, autoClose: options?.autoClose ?? false });
+    const stream = readableOf(this.#streamed("read"), {
+      position: null,
+      autoClose: options?.autoClose ?? false,
+      type: "bytes",
+    });
     this.#isLocked = true;
     return stream;
   }
@@ -941,7 +945,20 @@ export class RingFile implements AsyncDisposable {
       seekable: open.seekable,
       positionBytes: open.positionBytes,
       transferFixed: (direction, buffer, options) => this.#transferFixed(direction, buffer, options),
-      transfer: (direction, bytes, position, signal) => this.#transfer(direction, bytes, position, signal),
+      transfer: (direction, bytes, position, signal, rwFlags) =>
+        this.#run(
+          () =>
+            operations.ownTransfer(
+              direction,
+              this.#opened(direction),
+              bufferOf(bytes),
+              byteOffsetOf(bytes),
+              byteLengthOf(bytes),
+              position,
+              rwFlags,
+            ),
+          signal,
+        ),
       datasync: () => this.datasync(),
       close: () => this.close(),
     };

@@ -1,8 +1,17 @@
 import { onAbortWhileKept, Stop, throwIfAborted } from "../base/abort.ts";
-import { checkBoolean, checkInteger, invalidValue } from "../base/arguments.ts";
+import { checkBoolean, checkInteger, invalidValue, show } from "../base/arguments.ts";
 import { assert } from "../base/assert.ts";
-import { WeakRef, webStreams } from "../base/globals.ts";
-import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
+import { Bun, WeakRef, webStreams } from "../base/globals.ts";
+import { soon } from "../base/timers.ts";
+import { bytesOfView, isView } from "../base/view.ts";
+import {
+  advanced,
+  type Memories,
+  type Memory,
+  memoriesOf,
+  type StreamedFile,
+  type StreamPosition,
+} from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
 /** Options of `RingFile.readable`. */
@@ -14,6 +23,17 @@ export interface ReadableOptions extends StreamOptions {
    * the next one or disposes of the chunk. Requires a pool. Default false.
    */
   readonly zeroCopy?: boolean;
+  /**
+   * "bytes": make a byte stream, which BYOB readers can read. They get the bytes in memory of their own, into which the
+   * file is read without a copy. Other readers read a byte stream more slowly. Default: a stream without BYOB readers.
+   */
+  readonly type?: "bytes";
+}
+
+/** How the reads of a piece went. */
+interface Filling {
+  /** The error after which there are no more bytes. Those before it are good. */
+  failure?: { readonly reason: unknown };
 }
 
 /** A part of the file that is being read or has been read, and the memory it is read into. */
@@ -21,19 +41,33 @@ class Piece {
   readonly wantedBytes: number;
   /** Resolves to the number of bytes read. */
   readonly filled: Promise<number>;
+  readonly filling: Filling;
   readonly #memory: Memory;
+  readonly #copies: boolean;
   #copy: Uint8Array | undefined;
   #use: WeakRef<Use> | undefined;
   #released = false;
 
-  constructor(memory: Memory, wantedBytes: number, filled: Promise<number>, copies: boolean) {
+  /** @param pooled - whether the memory is a slot, which others may need */
+  constructor(
+    memory: Memory,
+    wantedBytes: number,
+    filled: Promise<number>,
+    filling: Filling,
+    copies: boolean,
+    pooled: boolean,
+  ) {
+    this.filling = filling;
     this.#memory = memory;
+    this.#copies = copies;
     this.wantedBytes = wantedBytes;
-    this.filled = copies ? filled.then((filledBytes) => this.#copyOut(filledBytes)) : filled;
+    this.filled = copies && pooled ? filled.then((filledBytes) => this.#copyOut(filledBytes)) : filled;
     this.filled.catch(() => undefined); // no unhandled rejection: `next` awaits the promise and reports the error
   }
 
+  /** Returns what was read. Call it once, and only if the piece was not released. */
   bytes(filledBytes: number): Uint8Array {
+    if (this.#copies) this.#copyOut(filledBytes);
     if (this.#copy !== undefined) return this.#copy;
     const use = new Use(this);
     this.#use = new WeakRef(use);
@@ -56,8 +90,9 @@ class Piece {
   }
 
   #copyOut(filledBytes: number): number {
-    if (!this.#released) this.#copy = this.#memory.bytes.slice(0, filledBytes);
-    this.release();
+    if (this.#released) return filledBytes;
+    this.#released = true;
+    this.#copy = this.#memory.give(filledBytes);
     return filledBytes;
   }
 }
@@ -101,6 +136,9 @@ class SlotChunk extends Uint8Array<ArrayBufferLike> implements Disposable {
   }
 }
 
+/** A BYOB reader's memory is used directly from this size on. A smaller part is copied from a larger read. */
+const smallestDirectBytes = 2 ** 14;
+
 /** Reads a file piece by piece, several pieces at once, and returns the pieces in order. */
 class ReadAhead {
   readonly #file: StreamedFile;
@@ -108,10 +146,14 @@ class ReadAhead {
   readonly #depth: number;
   readonly #copies: boolean;
   readonly #stopping = new Stop();
+  /** Whether the consumer may have to wait for a read: the data does not come from memory. See `#lookAt`. */
+  #isSlow = false;
   /** Pieces whose reads have started and that `next` has not returned yet, in order. */
   readonly #pieces: Piece[] = [];
   #position: StreamPosition;
   #leftBytes: number;
+  /** What ends the stream once all that was read before it has been returned. */
+  #failure: { readonly reason: unknown } | undefined;
 
   constructor(
     file: StreamedFile,
@@ -134,19 +176,45 @@ class ReadAhead {
     // If pieces are pending, a failure to start further reads must not keep them from the consumer.
     if (this.#pieces.length === 0) this.#begin();
     else this.#beginAhead();
-    if (this.#pieces.length === 0 && this.#leftBytes > 0) this.#read(this.#memories.own());
+    if (this.#pieces.length === 0 && this.#leftBytes > 0) this.#read(this.#memories.own(this.#leftBytes));
     const [piece] = this.#pieces;
-    if (piece === undefined) return undefined;
+    if (piece === undefined) {
+      if (this.#failure !== undefined) throw this.#failure.reason;
+      return undefined;
+    }
     const filledBytes = await piece.filled;
     this.#pieces.shift();
     const isSequential = this.#position === undefined;
     if (isSequential) this.#leftBytes += piece.wantedBytes - filledBytes;
-    if (filledBytes === 0 || (filledBytes < piece.wantedBytes && !isSequential)) this.#end();
+    if (filledBytes === 0 || (filledBytes < piece.wantedBytes && !isSequential)) {
+      this.#failure = piece.filling.failure;
+      this.#end();
+    }
     // Do not read ahead at the file's own position: data read from a pipe that nobody asks for would be lost.
     if (!isSequential) this.#beginAhead();
     if (filledBytes > 0) return { piece, bytes: piece.bytes(filledBytes) };
     piece.release();
     return undefined;
+  }
+
+  /** Whether `readInto` would deliver the bytes that `next` would, and faster. */
+  canReadInto(bytes: Uint8Array): boolean {
+    const isLarge = bytes.length >= smallestDirectBytes;
+    return isLarge && this.#pieces.length === 0 && !this.#memories.pooled && this.#file.positionBytes === 1;
+  }
+
+  /**
+   * Reads into the bytes, which nothing else may use meanwhile, not even after `stop`. Returns how many were read, or 0
+   * at the end of the file.
+   */
+  async readInto(bytes: Uint8Array): Promise<number> {
+    const wanted = this.#leftBytes < bytes.length ? bytes.subarray(0, this.#leftBytes) : bytes;
+    if (wanted.length === 0) return 0;
+    const memory = this.#memories.of(wanted);
+    const bytesRead = await memory.transfer("read", 0, wanted.length, this.#position, this.#stopping.signal);
+    this.#position = advanced(this.#position, bytesRead);
+    this.#leftBytes -= bytesRead;
+    return bytesRead;
   }
 
   /** Stops reading, and releases all memory that the consumer does not hold. */
@@ -155,10 +223,11 @@ class ReadAhead {
     this.#end();
   }
 
-  /** Starts as many reads as `depth` and the free slots allow. */
+  /** Starts as many reads as `depth` and the free slots allow: with memory of the stream's own, one if that is enough. */
   #begin(): void {
-    while (this.#pieces.length < this.#depth && this.#leftBytes > 0) {
-      const memory = this.#memories.tryTake();
+    const most = this.#isSlow || this.#memories.pooled ? this.#depth : 1;
+    while (this.#pieces.length < most && this.#leftBytes > 0) {
+      const memory = this.#memories.tryTake(this.#leftBytes);
       if (memory === undefined) return;
       this.#read(memory);
     }
@@ -176,28 +245,47 @@ class ReadAhead {
 
   #read(memory: Memory): void {
     const wantedBytes = Math.min(this.#leftBytes, memory.bytes.length);
-    this.#pieces.push(new Piece(memory, wantedBytes, this.#fill(memory, wantedBytes, this.#position), this.#copies));
+    const filling: Filling = {};
+    const filled = this.#fill(memory, wantedBytes, this.#position, filling);
+    this.#pieces.push(new Piece(memory, wantedBytes, filled, filling, this.#copies, this.#memories.pooled));
     this.#position = advanced(this.#position, wantedBytes);
     this.#leftBytes -= wantedBytes;
   }
 
-  /** Reads until the memory holds the wanted number of bytes, or the file ends. */
-  async #fill(memory: Memory, wantedBytes: number, position: StreamPosition): Promise<number> {
+  /** Reads until the memory holds the wanted number of bytes, or the file ends, or fails after some bytes. */
+  async #fill(memory: Memory, wantedBytes: number, position: StreamPosition, filling: Filling): Promise<number> {
     const { positionBytes } = this.#file;
     const length = Math.min(Math.ceil(wantedBytes / positionBytes) * positionBytes, memory.bytes.length);
-    let filledBytes = 0;
-    do {
-      const bytesRead = await memory.transfer(
-        "read",
-        filledBytes,
-        length - filledBytes,
-        advanced(position, filledBytes),
-        this.#stopping.signal,
-      );
-      filledBytes += bytesRead;
-      if (bytesRead === 0) break;
-    } while (position !== undefined && filledBytes < wantedBytes && filledBytes % positionBytes === 0);
+    const first = memory.transfer("read", 0, length, position, this.#stopping.signal);
+    if (position !== undefined && !this.#memories.pooled) soon(() => this.#lookAt(first));
+    let filledBytes = await first;
+    if (filledBytes === 0 || position === undefined) return Math.min(filledBytes, wantedBytes);
+    try {
+      while (filledBytes < wantedBytes && filledBytes % positionBytes === 0) {
+        const bytesRead = await memory.transfer(
+          "read",
+          filledBytes,
+          length - filledBytes,
+          advanced(position, filledBytes),
+          this.#stopping.signal,
+        );
+        if (bytesRead === 0) break;
+        filledBytes += bytesRead;
+      }
+    } catch (reason) {
+      filling.failure = { reason };
+    }
     return Math.min(filledBytes, wantedBytes);
+  }
+
+  /**
+   * Looks at a read in the microtask after the queue has submitted it. If it has completed by then, the data was in
+   * memory, and reading ahead would only spread the bytes over more memory than the processor's cache holds. Otherwise
+   * the consumer waits for a device, which can be given more to do.
+   */
+  #lookAt(read: Promise<number>): void {
+    this.#isSlow = Bun.peek.status(read) === "pending";
+    if (this.#isSlow && this.#pieces.length > 0) this.#beginAhead();
   }
 
   #end(): void {
@@ -214,19 +302,22 @@ type Controller = ReadableStreamDefaultController<Uint8Array> | ReadableByteStre
 
 /** The stream of `RingFile.readable`. */
 export function readableOf(file: StreamedFile, options: ReadableOptions): ReadableStream<Uint8Array> {
-  const { pool, position, depth, autoClose, signal, memories } = checkStreamOptions(
+  const { pool, position, depth, autoClose, signal, advice } = checkStreamOptions(
     options,
-    ["length", "zeroCopy"],
+    ["length", "zeroCopy", "type"],
     file,
     "read",
   );
-  const { length, zeroCopy = false } = options;
+  const { length, zeroCopy = false, type } = options;
   if (length !== undefined) checkInteger("options.length", length, 0, Number.MAX_SAFE_INTEGER);
   checkBoolean("options.zeroCopy", zeroCopy);
   if (zeroCopy && pool === undefined)
     throw invalidValue("options.zeroCopy needs options.pool, whose slots the chunks are");
+  if (type !== undefined && type !== "bytes") throw invalidValue(`options.type must be "bytes", not ${show(type)}`);
+  if (zeroCopy && type !== undefined) throw invalidValue("options.zeroCopy cannot be combined with options.type");
   throwIfAborted(signal);
 
+  const memories = memoriesOf(file, pool, advice, zeroCopy);
   const ahead = new ReadAhead(file, memories, position, length ?? Number.POSITIVE_INFINITY, depth, !zeroCopy);
   /**
    * The piece that the consumer holds. It belongs to the consumer until it asks for the next one, even if the stream
@@ -258,10 +349,22 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
     };
     forget = onAbortWhileKept(signal, fail);
   };
+  /** Fills the memory of a BYOB reader. */
+  const fillView = async (request: ReadableStreamBYOBRequest, bytes: Uint8Array) => {
+    const bytesRead = await ahead.readInto(bytes);
+    if (!isEnded && bytesRead > 0) request.respond(bytesRead);
+    return bytesRead > 0;
+  };
   const pull = async (controller: Controller) => {
     given?.release();
     given = undefined;
     try {
+      const request = "byobRequest" in controller ? controller.byobRequest : null;
+      const view = request?.view;
+      if (request && isView(view)) {
+        const bytes = bytesOfView(view);
+        if (ahead.canReadInto(bytes) && (await fillView(request, bytes))) return;
+      }
       const next = await ahead.next();
       if (isEnded) {
         // The stream ended while the read was in flight, so no consumer is left, and the controller accepts no chunk.
@@ -274,7 +377,7 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
         assert(isUnshared(next.bytes), "byte streams take copies");
         controller.enqueue(next.bytes);
       } else {
-        given = next.piece;
+        if (zeroCopy) given = next.piece;
         controller.enqueue(next.bytes);
       }
     } catch (error) {
@@ -283,8 +386,8 @@ export function readableOf(file: StreamedFile, options: ReadableOptions): Readab
     }
   };
   const { ReadableStream } = webStreams();
+  if (type === "bytes") return new ReadableStream({ type, start, pull, cancel: end });
   // With a high-water mark above 0, the stream would pull the next chunk early. That pull releases the previous slot,
   // which could be overwritten before the consumer has read it.
-  if (zeroCopy) return new ReadableStream<Uint8Array>({ start, pull, cancel: end }, { highWaterMark: 0 });
-  return new ReadableStream({ type: "bytes", start, pull, cancel: end });
+  return new ReadableStream<Uint8Array>({ start, pull, cancel: end }, { highWaterMark: 0 });
 }

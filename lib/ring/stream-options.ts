@@ -8,14 +8,15 @@ import {
 } from "../base/arguments.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { BufferPool } from "../pool/buffer-pool.ts";
-import { memoriesOf, type StreamedFile } from "./stream-memory.ts";
+import { CacheAdvice } from "./cache-advice.ts";
+import type { StreamedFile } from "./stream-memory.ts";
 
 /** Options of `RingFile.readable` and `RingFile.writable`. */
 export interface StreamOptions {
   /**
    * A pool of the ring, whose slots the transfers use. A stream never waits for slots that others hold, and never takes
-   * the last free one: without a slot, it transfers up to 64 KiB at a time with memory of its own. Default none: every
-   * transfer uses 64 KiB of ordinary memory.
+   * the last free one: without a slot, it transfers up to 64 KiB at a time with memory of its own. Default none: the
+   * transfers use ordinary memory, 64 KiB for the first and up to 512 KiB for later ones.
    */
   readonly pool?: BufferPool;
   /**
@@ -31,12 +32,15 @@ export interface StreamOptions {
    * whose client has already disconnected.
    */
   readonly autoClose?: boolean;
+  /**
+   * Do not leave what is transferred in the page cache (RWF_DONTCACHE), so that streaming a large file does not evict
+   * what others use. Pages that were in the cache before stay. This is advice: where the kernel or the file system does
+   * not support it, the stream goes on without it. Since Linux 6.14, on ext4, XFS and others. Default false.
+   */
+  readonly dontCache?: boolean;
   /** Fails the stream with the signal's reason when the signal aborts. */
   readonly signal?: AbortSignal;
 }
-
-/** Size of a transfer without a slot, in bytes. */
-const ownBytes = 65536;
 
 /** Checks the options that readable and writable streams share. */
 export function checkStreamOptions(
@@ -45,12 +49,14 @@ export function checkStreamOptions(
   file: StreamedFile,
   direction: "read" | "write",
 ) {
-  checkOptions(options, [...known, "pool", "position", "depth", "autoClose", "signal"]);
-  const { pool, position = file.seekable ? 0 : null, depth = 4, autoClose = false, signal } = options;
+  checkOptions(options, [...known, "pool", "position", "depth", "autoClose", "dontCache", "signal"]);
+  const { pool, position = file.seekable ? 0 : null, depth = 4, autoClose = false, dontCache = false } = options;
+  const { signal } = options;
   if (pool !== undefined && !(pool instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool", pool);
   if (position !== null) checkPosition("options.position", position, 0);
   checkInteger("options.depth", depth, 1, 1024);
   checkBoolean("options.autoClose", autoClose);
+  checkBoolean("options.dontCache", dontCache);
   if (signal !== undefined) checkSignal(signal);
   if (position !== null && !file.seekable)
     throw new UringError("ESPIPE", direction, {
@@ -64,6 +70,6 @@ export function checkStreamOptions(
     depth: position === null ? 1 : depth,
     autoClose,
     signal,
-    memories: memoriesOf(file, pool, ownBytes),
+    advice: new CacheAdvice(dontCache),
   };
 }

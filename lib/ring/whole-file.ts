@@ -56,7 +56,7 @@ export async function readWhole(
   if (expectedBytes > largestBytes) throw fileTooLarge(sizeBytes, largestBytes, limitOf(largestBytes));
   const read = (into: ArrayBufferLike, offset: number, length: number, filledBytes: number) => {
     const at = position === undefined ? undefined : position + filledBytes - head.length;
-    return requests.run(() => operations.readInto(file, into, offset, length, at), signal);
+    return requests.run(() => operations.ownTransfer("read", file, into, offset, length, at), signal);
   };
 
   // The kernel reads into the memory of the result, which nobody else has yet. With O_DIRECT it would have to be

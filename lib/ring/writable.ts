@@ -3,7 +3,14 @@ import { checkBoolean, invalidType, invalidValue, isSignal } from "../base/argum
 import { Buffer, Promise, webStreams } from "../base/globals.ts";
 import { bytesOfView, isSharedMemory, isUnsharedMemory, isView } from "../base/view.ts";
 import { noMoreTaken } from "../requests/builders.ts";
-import { advanced, type Memories, type Memory, type StreamedFile, type StreamPosition } from "./stream-memory.ts";
+import {
+  advanced,
+  type Memories,
+  type Memory,
+  memoriesOf,
+  type StreamedFile,
+  type StreamPosition,
+} from "./stream-memory.ts";
 import { checkStreamOptions, type StreamOptions } from "./stream-options.ts";
 
 /** Options of `RingFile.writable`. */
@@ -61,7 +68,7 @@ class WriteBehind {
     // an error.
     const totalBytes = bytes.length;
     for (let offset = 0; offset < totalBytes; ) {
-      const memory = await this.#take();
+      const memory = await this.#take(totalBytes - offset);
       const length = Math.min(totalBytes - offset, memory.bytes.length);
       if (!copyPart(bytes, offset, length, memory.bytes)) {
         memory.release();
@@ -98,12 +105,12 @@ class WriteBehind {
    * may be held by the readable stream that feeds this one: it has read ahead, and releases its slots only when this
    * stream accepts their bytes, so waiting for them would be a deadlock.
    */
-  async #take(): Promise<Memory> {
+  async #take(mostBytes: number): Promise<Memory> {
     for (;;) {
       this.#check();
-      const memory = this.#memories.tryTake();
+      const memory = this.#memories.tryTake(mostBytes);
       if (memory !== undefined) return memory;
-      if (this.#writes.length === 0) return this.#memories.own();
+      if (this.#writes.length === 0) return this.#memories.own(mostBytes);
       await this.#oldest();
     }
   }
@@ -142,13 +149,13 @@ class WriteBehind {
 
 /** The stream of `RingFile.writable`. */
 export function writableOf(file: StreamedFile, options: WritableOptions): WritableStream<WritableChunk> {
-  const { position, depth, autoClose, signal, memories } = checkStreamOptions(options, ["durable"], file, "write");
+  const { pool, position, depth, autoClose, signal, advice } = checkStreamOptions(options, ["durable"], file, "write");
   const { durable = false } = options;
   checkBoolean("options.durable", durable);
   throwIfAborted(signal);
 
   // If every write goes to the end of the file, the writes are in order only if there is one at a time.
-  const behind = new WriteBehind(memories, position, file.appends ? 1 : depth);
+  const behind = new WriteBehind(memoriesOf(file, pool, advice, false), position, file.appends ? 1 : depth);
   let forget: (() => void) | undefined;
   /**
    * Called when the signal aborts. This variable keeps the function alive: onAbortWhileKept references it only weakly.

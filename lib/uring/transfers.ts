@@ -24,6 +24,8 @@ export const RWF_DSYNC = 2;
 export const RWF_NOWAIT = 8;
 /** Like O_APPEND, for a single write. */
 export const RWF_APPEND = 16;
+/** Do not leave the pages in the page cache. Since Linux 6.14, on some file systems; EOPNOTSUPP elsewhere. */
+export const RWF_DONTCACHE = 0x80;
 
 function opcodeSet(...opcodes: readonly number[]): readonly boolean[] {
   const has = new Array<boolean>(256).fill(false);
