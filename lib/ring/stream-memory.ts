@@ -132,6 +132,8 @@ export interface Memories {
   tryTake(mostBytes: number): Memory | undefined;
   /** Returns memory that does not belong to a pool. */
   own(mostBytes: number): Memory;
+  /** Whether the memory is the stream's own, and as large as any that later calls return. */
+  isLargest(memory: Memory): boolean;
   /** Returns the given memory, for transfers. */
   of(bytes: Uint8Array): Memory;
 }
@@ -182,7 +184,7 @@ export function memoriesOf(
       if (file.seekable) sizeBytes = Math.min(2 * sizeBytes, largestBytes);
       return memory;
     };
-    return { pooled: false, tryTake: own, own, of };
+    return { pooled: false, tryTake: own, own, isLargest: ({ bytes }) => bytes.length === sizeBytes, of };
   }
   const participant = participantOf(pool);
   const place = currentPlace();
@@ -194,6 +196,7 @@ export function memoriesOf(
       return buffer && slotMemory(file, buffer, advice);
     },
     own: (mostBytes) => ownOf(sizeBytes, mostBytes),
+    isLargest: () => false,
     of,
   };
 }

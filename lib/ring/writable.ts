@@ -35,69 +35,98 @@ function bytesOf(chunk: unknown): Uint8Array {
  * Copies a part of a chunk. Returns false if it is not completely there any more: its memory may have been detached or
  * resized meanwhile.
  */
-function copyPart(bytes: Uint8Array, offset: number, length: number, target: Uint8Array): boolean {
+function copyPart(bytes: Uint8Array, offset: number, length: number, target: Uint8Array, at: number): boolean {
   try {
-    const part = bytes.subarray(offset, offset + length);
+    const part = offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length);
     if (part.length !== length) return false;
-    target.set(part);
+    target.set(part, at);
     return true;
   } catch {
     return false;
   }
 }
 
-/** Writes a file chunk by chunk, with several writes in flight, each at the position after the previous one. */
+/** Memory that the next write will write, and how much of it has been filled. */
+interface Filling {
+  readonly memory: Memory;
+  length: number;
+}
+
+/**
+ * Writes a file chunk by chunk, with several writes in flight, each at the position after the previous one.
+ *
+ * A chunk that comes while nothing is in flight is written at once. One that comes meanwhile is collected with those
+ * after it, until they fill the memory of a write or nothing is in flight any more: many small chunks need few writes,
+ * and none waits for a chunk that may never come.
+ */
 class WriteBehind {
   readonly #memories: Memories;
   readonly #depth: number;
+  readonly #collects: boolean;
   readonly #stopping = new Stop();
-  /** Writes in flight, in order. */
-  readonly #writes: Promise<void>[] = [];
+  /** Writes in flight. Each removes itself when it has ended. */
+  readonly #writes = new Set<Promise<void>>();
+  /** Memory of writes that have succeeded, to use again. */
+  readonly #free: Memory[] = [];
+  #filling: Filling | undefined;
   #position: StreamPosition;
   #failure: { readonly reason: unknown } | undefined;
+  #stopped = false;
 
-  constructor(memories: Memories, position: StreamPosition, depth: number) {
+  /** @param collects - whether a write may carry several chunks */
+  constructor(memories: Memories, position: StreamPosition, depth: number, collects: boolean) {
     this.#memories = memories;
     this.#position = position;
     this.#depth = depth;
+    this.#collects = collects;
   }
 
-  /** Resolves as soon as writes for all of the bytes have started and fewer than `depth` are in flight. */
+  /** Resolves when the bytes are copied. Then up to `depth` writes are in flight, and less than one is collected. */
   async write(bytes: Uint8Array): Promise<void> {
     // Read the length once: if the memory is detached meanwhile, the length is 0, and the loop would end early without
     // an error.
     const totalBytes = bytes.length;
+    this.#check();
     for (let offset = 0; offset < totalBytes; ) {
-      const memory = await this.#take(totalBytes - offset);
-      const length = Math.min(totalBytes - offset, memory.bytes.length);
-      if (!copyPart(bytes, offset, length, memory.bytes)) {
-        memory.release();
+      this.#filling ??= { memory: this.#tryTake() ?? (await this.#take()), length: 0 };
+      const filling = this.#filling;
+      const room = filling.memory.bytes.length - filling.length;
+      const length = Math.min(totalBytes - offset, room);
+      if (!copyPart(bytes, offset, length, filling.memory.bytes, filling.length)) {
         throw invalidValue(
           `chunk must keep its memory while it is written: one of ${totalBytes} bytes was detached or resized after ${offset} were copied`,
         );
       }
-      this.#writes.push(this.#flush(memory, length, this.#position));
-      this.#position = advanced(this.#position, length);
+      filling.length += length;
       offset += length;
-      if (this.#writes.length >= this.#depth) await this.#oldest();
+      if (length === room || !this.#collects) await this.#beginInTurn(filling);
+      else if (this.#writes.size === 0) this.#begin();
     }
   }
 
   /** Resolves when everything has been written. */
   async finish(): Promise<void> {
-    while (this.#writes.length > 0) await this.#oldest();
+    if (this.#filling !== undefined) await this.#beginInTurn(this.#filling);
+    while (this.#writes.size > 0) await this.#oldest();
     this.#check();
   }
 
   /** Cancels the writes in flight, which then fail with the reason. */
   cancel(reason?: unknown): void {
+    this.#stopped = true;
     this.#stopping.abort(reason);
   }
 
-  /** Cancels the writes in flight and waits until they have ended. */
+  /** Cancels the writes in flight and waits until they have ended. What was only collected is dropped. */
   async stop(reason?: unknown): Promise<void> {
     this.cancel(reason);
-    await Promise.all(this.#writes.splice(0));
+    this.#filling?.memory.release();
+    this.#filling = undefined;
+    await Promise.all(this.#writes);
+  }
+
+  #tryTake(): Memory | undefined {
+    return this.#free.pop() ?? this.#memories.tryTake(Number.POSITIVE_INFINITY);
   }
 
   /**
@@ -105,19 +134,37 @@ class WriteBehind {
    * may be held by the readable stream that feeds this one: it has read ahead, and releases its slots only when this
    * stream accepts their bytes, so waiting for them would be a deadlock.
    */
-  async #take(mostBytes: number): Promise<Memory> {
+  async #take(): Promise<Memory> {
     for (;;) {
-      this.#check();
-      const memory = this.#memories.tryTake(mostBytes);
-      if (memory !== undefined) return memory;
-      if (this.#writes.length === 0) return this.#memories.own(mostBytes);
+      if (this.#writes.size === 0) return this.#memories.own(Number.POSITIVE_INFINITY);
       await this.#oldest();
+      const memory = this.#tryTake();
+      if (memory !== undefined) return memory;
     }
   }
 
+  /** Begins to write what was collected as soon as fewer than `depth` writes are in flight. */
+  async #beginInTurn(filling: Filling): Promise<void> {
+    while (this.#filling === filling && this.#writes.size >= this.#depth) await this.#oldest();
+    if (this.#filling === filling) this.#begin();
+  }
+
+  #begin(): void {
+    const { memory, length } = this.#filling ?? {};
+    if (memory === undefined || length === undefined) return;
+    this.#filling = undefined;
+    const position = this.#position;
+    this.#position = advanced(position, length);
+    const write = this.#flush(memory, length, position).then(() => {
+      this.#writes.delete(write);
+      if (this.#writes.size === 0 && this.#failure === undefined && !this.#stopped) this.#begin();
+    });
+    this.#writes.add(write);
+  }
+
   async #oldest(): Promise<void> {
-    await this.#writes[0];
-    this.#writes.shift();
+    const [oldest] = this.#writes;
+    await oldest;
     this.#check();
   }
 
@@ -141,9 +188,11 @@ class WriteBehind {
       }
     } catch (reason) {
       this.#failure ??= { reason };
-    } finally {
-      memory.release();
+      memory.release(); // and not used again: after an abort the kernel may still read it
+      return;
     }
+    if (this.#memories.isLargest(memory)) this.#free.push(memory);
+    else memory.release();
   }
 }
 
@@ -155,7 +204,9 @@ export function writableOf(file: StreamedFile, options: WritableOptions): Writab
   throwIfAborted(signal);
 
   // If every write goes to the end of the file, the writes are in order only if there is one at a time.
-  const behind = new WriteBehind(memoriesOf(file, pool, advice, false), position, file.appends ? 1 : depth);
+  const memories = memoriesOf(file, pool, advice, false);
+  // With O_DIRECT each chunk is a write of its own: whether its size fits must not depend on the chunks before it.
+  const behind = new WriteBehind(memories, position, file.appends ? 1 : depth, file.positionBytes === 1);
   let forget: (() => void) | undefined;
   /**
    * Called when the signal aborts. This variable keeps the function alive: onAbortWhileKept references it only weakly.
