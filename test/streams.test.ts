@@ -7,6 +7,7 @@ import type { StreamedFile } from "../lib/ring/stream-memory.ts";
 import { writableOf } from "../lib/ring/writable.ts";
 import { needs } from "./support/capabilities.ts";
 import { collect } from "./support/collect.ts";
+import { directFlags } from "./support/direct.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
@@ -638,6 +639,212 @@ test("if every write goes to the end of the file, one write is in flight at a ti
   }
 });
 
+/** A file whose transfers complete when the test says so, or at once. */
+class HeldFile implements StreamedFile {
+  completesAtOnce = false;
+  readonly appends = false;
+  readonly seekable = true;
+  readonly positionBytes = 1;
+  readonly transfers: { readonly bytes: Uint8Array; readonly position: unknown; complete(bytes?: number): void }[] = [];
+
+  transfer(_direction: "read" | "write", bytes: Uint8Array, position: unknown, signal: AbortSignal): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    signal.addEventListener("abort", () => reject(signal.reason));
+    this.transfers.push({ bytes, position, complete: (transferred = bytes.length) => resolve(transferred) });
+    if (this.completesAtOnce) resolve(bytes.length);
+    return promise;
+  }
+
+  transferFixed(): Promise<number> {
+    return Promise.reject(new Error("there is no pool"));
+  }
+
+  datasync(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+test("without a pool, a stream reads one chunk at a time as long as the data is in memory, and up to depth if it waits", async () => {
+  for (const [depth, isInMemory, expected] of [
+    [4, true, 1],
+    [4, false, 4],
+    [2, false, 2],
+  ] as const) {
+    const file = new HeldFile();
+    file.completesAtOnce = isInMemory;
+    const reader = readableOf(file, { depth }).getReader();
+    for (let chunk = 0; chunk < 3; chunk++) {
+      const reading = reader.read();
+      await turns(1);
+      expect(file.transfers.length).toBe(chunk + expected);
+      file.transfers[chunk]?.complete();
+      await reading;
+    }
+    await reader.cancel();
+  }
+});
+
+test("without a pool, each chunk is memory of its own, holds nothing but the chunk, and is at most 512 KiB large", () =>
+  withStreams(async ({ ring, folder }) => {
+    for (const sizeBytes of [1, 4096, 65_536, 65_537, 3_000_000]) {
+      const content = positional(sizeBytes);
+      await using file = await ring.open(folder.write("file", content));
+      for (const options of [{}, { type: "bytes" }, { position: null }, { length: 70_000 }] as const) {
+        const chunks = await Array.fromAsync(file.readable(options));
+        for (const { buffer, byteOffset, length } of chunks) {
+          expect([byteOffset, length]).toEqual([0, buffer.byteLength]);
+          expect([buffer instanceof ArrayBuffer, length <= 2 ** 19]).toEqual([true, true]);
+        }
+        expect(new Set(chunks.map(({ buffer }) => buffer)).size).toBe(chunks.length);
+      }
+    }
+  }));
+
+test("memory that an aborted read may still write is never given to anyone", async () => {
+  for (const isBytes of [false, true]) {
+    const file = new HeldFile();
+    const stopping = new AbortController();
+    const stream = readableOf(file, { signal: stopping.signal, ...(isBytes ? { type: "bytes" } : {}) });
+    const byob = isBytes ? stream.getReader({ mode: "byob" }) : undefined;
+    const reader = byob === undefined ? stream.getReader() : undefined;
+    const read = async () => (await (byob?.read(new Uint8Array(100_000)) ?? reader?.read()))?.value;
+    const first = read();
+    await turns(1);
+    file.transfers[0]?.bytes.fill(0x61);
+    file.transfers[0]?.complete();
+    const value = await first;
+    const second = thrown(read);
+    await turns(1);
+    expect(file.transfers.length).toBeGreaterThan(1);
+    stopping.abort(new Error("enough"));
+    expect((await second).message).toBe("enough");
+    for (const { bytes } of file.transfers.slice(1)) bytes.fill(0xee);
+    expect(value?.every((byte) => byte === 0x61)).toBe(true);
+  }
+});
+
+test("a BYOB reader's memory is read into directly, and is its own again when the read has completed", async () => {
+  const file = new HeldFile();
+  const reader = readableOf(file, { type: "bytes" }).getReader({ mode: "byob" });
+  for (let round = 0; round < 3; round++) {
+    const reading = reader.read(new Uint8Array(100_000));
+    await turns(1);
+    expect(file.transfers.map(({ bytes, position }) => [bytes.length, position])[round]).toEqual([
+      100_000,
+      round * 70_000,
+    ]);
+    file.transfers[round]?.bytes.fill(round + 1, 0, 70_000);
+    file.transfers[round]?.complete(70_000);
+    const { value } = await reading;
+    expect([value?.length, value?.buffer.byteLength, value?.every((byte) => byte === round + 1)]).toEqual([
+      70_000,
+      100_000,
+      true,
+    ]);
+  }
+  await reader.cancel();
+});
+
+test("a BYOB read of a pipe can be cancelled, and one whose reader lets go of the stream loses no data", () =>
+  withStreams(async ({ ring }) => {
+    using ends = pipe();
+    await using file = await ring.open(`/proc/self/fd/${ends.readFd}`);
+    const stream = file.readable({ type: "bytes" });
+    const first = stream.getReader({ mode: "byob" });
+    const reading = thrown(() => first.read(new Uint8Array(100_000)));
+    await turns(2);
+    expect(ring.inFlight).toBe(1);
+    first.releaseLock();
+    expect(await reading).toBeInstanceOf(TypeError);
+    writeSync(ends.writeFd, "what came later");
+    const second = stream.getReader({ mode: "byob" });
+    const { value } = await second.read(new Uint8Array(100_000));
+    expect(Buffer.from(value ?? []).toString()).toBe("what came later");
+    const last = second.read(new Uint8Array(100_000));
+    await turns(2);
+    await second.cancel();
+    expect((await last).done).toBe(true);
+    while (ring.inFlight > 0) await turns(1);
+  }));
+
+test("garbage collections during its reads do not change what a stream delivers", () =>
+  withStreams(async ({ ring, folder }) => {
+    const content = positional(2_000_000);
+    const path = folder.write("file", content);
+    for (const flags of ["r", directFlags(path)]) {
+      await using file = await ring.open(path, flags);
+      for (const options of [{}, { type: "bytes" }] as const) {
+        const reader = file.readable(options).getReader();
+        const parts: Buffer[] = [];
+        for (;;) {
+          const reading = reader.read();
+          await Promise.resolve();
+          Bun.gc(true);
+          const { value, done } = await reading;
+          if (done) break;
+          parts.push(Buffer.from(value));
+        }
+        expect(Buffer.concat(parts).equals(content)).toBe(true);
+      }
+    }
+  }));
+
+test("a chunk is written at once if no write is in flight; chunks that come meanwhile share a write, in order", async () => {
+  const file = new HeldFile();
+  const writer = writableOf(file, {}).getWriter();
+  const written = () => file.transfers.map(({ bytes, position }) => [Buffer.from(bytes).toString(), position]);
+  await writer.write("one ");
+  expect(written()).toEqual([["one ", 0]]);
+  await writer.write("two ");
+  await writer.write("three ");
+  await turns(3);
+  expect(written().length).toBe(1);
+  file.transfers[0]?.complete();
+  await turns(1);
+  expect(written()).toEqual([
+    ["one ", 0],
+    ["two three ", 4],
+  ]);
+  await writer.write("four");
+  const closing = writer.close();
+  await turns(1);
+  expect(written().slice(2)).toEqual([["four", 14]]);
+  for (const { complete } of file.transfers) complete();
+  await closing;
+});
+
+test("memory of a write is used again only when the write has completed, and never after an abort", async () => {
+  const file = new HeldFile();
+  const writer = writableOf(file, { depth: 2 }).getWriter();
+  const closed = thrown(() => writer.closed);
+  const inFlight: HeldFile["transfers"] = [];
+  const chunk = new Uint8Array(2 ** 19);
+  for (let write = 0; write < 20; write++) {
+    const writing = writer.write(chunk);
+    await turns(1);
+    while (inFlight.length < 2 && file.transfers.length > 0) inFlight.push(...file.transfers.splice(0, 1));
+    const buffers = [...inFlight, ...file.transfers].map(({ bytes }) => bytes.buffer);
+    expect(new Set(buffers).size).toBe(buffers.length);
+    for (const { complete } of [...inFlight.splice(0), ...file.transfers.splice(0)]) complete();
+    await turns(2);
+    for (const { complete } of file.transfers.splice(0)) complete();
+    await writing;
+  }
+  const held = writer.write(chunk);
+  held.catch(() => undefined);
+  await turns(1);
+  const aborting = writer.abort(new Error("enough"));
+  const used = file.transfers.length;
+  await aborting;
+  await turns(2);
+  expect((await closed).message).toBe("enough");
+  expect(file.transfers.length).toBe(used);
+});
+
 test("a stream reports the error that ended it, not a later error from closing its file", async () => {
   const file: StreamedFile = {
     appends: false,
@@ -1065,6 +1272,8 @@ for (const way of [
   "reads slots",
   "reads copies",
   "reads without a pool",
+  "reads into its own memory",
+  "writes without a pool",
   "writes",
   "pipes from slot to slot",
   "drops chunks",

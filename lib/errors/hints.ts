@@ -30,6 +30,10 @@ function invalidSetup(): string {
 }
 
 const noMemory = `${remedies.noMemory.hint} Or the limit on locked memory has been reached. ${remedies.lockedMemory.hint}`;
+const transfers = ["read", "write", "readv", "writev", "read_fixed", "write_fixed", "readv_fixed", "writev_fixed"];
+const unsupportedFlag =
+  `The kernel or the file system does not support an option of the transfer: \`dontCache\` (Linux ${since.DONTCACHE}+, ` +
+  "on ext4, XFS and others) or `noWait`. Leave it out.";
 const fileTable = "A file table cannot have more entries than the limit on open files (ulimit -n).";
 const hasFiles = "The ring already has a file table: unregister it first, or update it.";
 const pastTheEnd = "The range goes past the end of the table, or an empty entry has a tag.";
@@ -46,6 +50,7 @@ const hints: Record<string, string | (() => string)> = {
   "ENOMEM io_uring_setup":
     `${noMemory} Rings that were closed within the last 100 ms may still count against it: ` +
     "wait a moment, or close rings less often.",
+  ...Object.fromEntries(transfers.map((syscall) => [`EOPNOTSUPP ${syscall}`, unsupportedFlag])),
   EMFILE: remedies.openFiles.hint,
   ENFILE: remedies.openFilesOfMachine.hint,
   "ENOMEM io_uring_register_buffers": noMemory,

@@ -12,6 +12,7 @@ export const since = {
   FIXED_FD_INSTALL: "6.8",
   FTRUNCATE: "6.9",
   READV_FIXED: "6.15",
+  DONTCACHE: "6.14",
 } as const;
 
 /**

@@ -1,7 +1,16 @@
 import type { Hash } from "node:crypto";
 import { throwIfAborted } from "../base/abort.ts";
-import { checkInteger, checkSignal, invalidType, invalidValue, readOptions, show } from "../base/arguments.ts";
+import {
+  checkBoolean,
+  checkInteger,
+  checkSignal,
+  invalidType,
+  invalidValue,
+  readOptions,
+  show,
+} from "../base/arguments.ts";
 import { Promise, process } from "../base/globals.ts";
+import { CacheAdvice } from "../ring/cache-advice.ts";
 import type { RingFile } from "../ring/file.ts";
 import type { Ring } from "../ring/ring.ts";
 import { chunkBytesOf, repeat } from "./chunks.ts";
@@ -23,6 +32,12 @@ export interface HashFileOptions extends RingAndPool {
   readonly encoding?: "hex" | "base64" | "base64url" | "latin1";
   /** Maximum number of reads in flight, 1 to 1024. Default 4. */
   readonly depth?: number;
+  /**
+   * Do not leave the file in the page cache (RWF_DONTCACHE), so that hashing a large file does not evict what others
+   * use. Pages that were in the cache before stay. This is advice: where the kernel or the file system does not support
+   * it, the call goes on without it. Since Linux 6.14, on ext4, XFS and others. Default false.
+   */
+  readonly dontCache?: boolean;
   /** Rejects the promise with the signal's reason when the signal aborts. */
   readonly signal?: AbortSignal;
   /** Called at the start and after each piece. If it throws, the call ends and rejects with that error. */
@@ -33,13 +48,23 @@ const encodings = ["hex", "base64", "base64url", "latin1"];
 
 /** The options, each read once and checked. */
 function hashOptions(given: HashFileOptions): HashFileOptions {
-  const options = readOptions(given, ["ring", "pool", "algorithm", "encoding", "depth", "signal", "onProgress"]);
-  const { algorithm = "sha256", encoding = "hex", depth = 1, signal, onProgress } = options;
+  const options = readOptions(given, [
+    "ring",
+    "pool",
+    "algorithm",
+    "encoding",
+    "depth",
+    "dontCache",
+    "signal",
+    "onProgress",
+  ]);
+  const { algorithm = "sha256", encoding = "hex", depth = 1, dontCache = false, signal, onProgress } = options;
   checkRingAndPool(options);
   if (typeof algorithm !== "string") throw invalidType("options.algorithm", "a string", algorithm);
   if (!encodings.includes(encoding))
     throw invalidValue(`options.encoding must be one of ${encodings.join(", ")}, not ${show(encoding)}`);
   checkInteger("options.depth", depth, 1, 1024);
+  checkBoolean("options.dontCache", dontCache);
   if (signal !== undefined) checkSignal(signal);
   if (onProgress !== undefined && typeof onProgress !== "function")
     throw invalidType("options.onProgress", "a function", onProgress);
@@ -72,18 +97,23 @@ async function* chunksOf(
   file: RingFile,
   sizeBytes: number,
   depth: number,
+  dontCache: boolean,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
+  const advice = new CacheAdvice(dontCache);
   const chunkBytes = chunkBytesOf(sizeBytes);
   const count = Math.min(depth, Math.floor(sizeBytes / chunkBytes) + 1);
   const memory = new Uint8Array(new SharedArrayBuffer(count * chunkBytes));
   const memoryOf = (index: number) => memory.subarray((index % count) * chunkBytes, ((index % count) + 1) * chunkBytes);
   const read = (index: number) =>
     repeat(chunkBytes, (done) =>
-      ring.read(file, memoryOf(index).subarray(done), {
-        position: index * chunkBytes + done,
-        ...(signal && { signal }),
-      }),
+      advice.follow((asked) =>
+        ring.read(file, memoryOf(index).subarray(done), {
+          position: index * chunkBytes + done,
+          dontCache: asked,
+          ...(signal && { signal }),
+        }),
+      ),
     );
   const reads: Promise<number>[] = [];
   let begun = 0;
@@ -116,19 +146,19 @@ async function* chunksOf(
  */
 export async function hashFile(path: string | URL, options: HashFileOptions = {}): Promise<string> {
   const given = hashOptions(options);
-  const { algorithm = "sha256", encoding = "hex", depth = 4, pool, signal, onProgress } = given;
+  const { algorithm = "sha256", encoding = "hex", depth = 4, pool, dontCache = false, signal, onProgress } = given;
   const hash = newHash(algorithm);
   throwIfAborted(signal);
   return await withRing(given, async (ring) => {
     await using file = await ring.open(path, "r", 0, { ...(signal && { signal }) });
     const stats = await file.stat();
     const { size } = stats;
-    const streaming = { depth, ...(signal && { signal }) };
+    const streaming = { depth, dontCache, ...(signal && { signal }) };
     const content =
       pool !== undefined
         ? slotsOf(file.readable({ ...streaming, pool, zeroCopy: true }))
         : stats.isFile()
-          ? chunksOf(ring, file, size, depth, signal)
+          ? chunksOf(ring, file, size, depth, dontCache, signal)
           : file.readable(streaming);
     let hashedBytes = 0;
     onProgress?.({ hashedBytes, totalBytes: size });

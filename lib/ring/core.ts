@@ -38,6 +38,12 @@ export interface TransferOptions extends OperationOptions {
    * they go to its end. A RingFile without positions (a pipe, a FIFO or a terminal) refuses a position with ESPIPE.
    */
   readonly position?: number | bigint;
+  /**
+   * Do not leave what is transferred in the page cache (RWF_DONTCACHE). Pages that were in the cache before stay. Where
+   * the kernel or the file system does not support it, the transfer fails with EOPNOTSUPP; streams, `copyFile` and
+   * `hashFile` go on without it. Since Linux 6.14, on ext4, XFS and others. Default false.
+   */
+  readonly dontCache?: boolean;
 }
 
 /** Options of `readFixed`. */
@@ -48,12 +54,6 @@ export interface FixedTransferOptions extends TransferOptions {
   readonly length?: number;
   /** Fail with EAGAIN instead of waiting for a disk or a lock (RWF_NOWAIT). Default false. */
   readonly noWait?: boolean;
-  /**
-   * Do not leave what is transferred in the page cache (RWF_DONTCACHE). Pages that were in the cache before stay. Where
-   * the kernel or the file system does not support it, the transfer fails with EOPNOTSUPP; streams, `copyFile` and
-   * `hashFile` go on without it. Since Linux 6.14, on ext4, XFS and others. Default false.
-   */
-  readonly dontCache?: boolean;
 }
 
 /** Options of `writeFixed`. */
@@ -72,15 +72,18 @@ const rangeNames = { buffer: "buffer", offset: "options.offset", length: "option
 /** The options of a call without options. Callers compare with this object to skip the checks. */
 export const noOptions = {};
 
-function rwFlagsOf(options: FixedWriteOptions): number {
-  const { noWait = false, dontCache = false, dsync = false, append = false } = options;
-  checkBoolean("options.noWait", noWait);
+/** The RWF_* flag for `dontCache`. */
+export function cacheFlag(dontCache: unknown = false): number {
   checkBoolean("options.dontCache", dontCache);
+  return dontCache === true ? RWF_DONTCACHE : 0;
+}
+
+function rwFlagsOf(options: FixedWriteOptions): number {
+  const { noWait = false, dontCache, dsync = false, append = false } = options;
+  checkBoolean("options.noWait", noWait);
   checkBoolean("options.dsync", dsync);
   checkBoolean("options.append", append);
-  return (
-    (noWait ? RWF_NOWAIT : 0) | (dontCache ? RWF_DONTCACHE : 0) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0)
-  );
+  return (noWait ? RWF_NOWAIT : 0) | cacheFlag(dontCache) | (dsync ? RWF_DSYNC : 0) | (append ? RWF_APPEND : 0);
 }
 
 /**

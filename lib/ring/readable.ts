@@ -191,7 +191,7 @@ class ReadAhead {
       this.#end();
     }
     // Do not read ahead at the file's own position: data read from a pipe that nobody asks for would be lost.
-    if (!isSequential) this.#beginAhead();
+    if (!isSequential && this.#readsAhead) this.#beginAhead();
     if (filledBytes > 0) return { piece, bytes: piece.bytes(filledBytes) };
     piece.release();
     return undefined;
@@ -225,12 +225,16 @@ class ReadAhead {
 
   /** Starts as many reads as `depth` and the free slots allow: with memory of the stream's own, one if that is enough. */
   #begin(): void {
-    const most = this.#isSlow || this.#memories.pooled ? this.#depth : 1;
+    const most = this.#readsAhead ? this.#depth : 1;
     while (this.#pieces.length < most && this.#leftBytes > 0) {
       const memory = this.#memories.tryTake(this.#leftBytes);
       if (memory === undefined) return;
       this.#read(memory);
     }
+  }
+
+  get #readsAhead(): boolean {
+    return this.#isSlow || this.#memories.pooled;
   }
 
   /** Starts reads before the consumer asks for them. Errors are left to the next call that needs new reads. */

@@ -33,6 +33,7 @@ import {
   STATX_DIOALIGN,
 } from "../uring/uapi.ts";
 import {
+  cacheFlag,
   type FixedTransferOptions,
   type FixedWriteOptions,
   noOptions,
@@ -142,7 +143,7 @@ export type FileTarget = RingFile | number;
 const signalOnly = ["signal"];
 const positionalOpenOptions = ["direct", "signal"];
 const openOptions = ["flags", "mode", ...positionalOpenOptions];
-const transferOptions = ["position", "signal"];
+const transferOptions = ["position", "dontCache", "signal"];
 
 /**
  * An io_uring on Bun's event loop. Each operation returns a promise. Operations started in the same tick are submitted
@@ -565,10 +566,9 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_readv(3)
    */
   readv(file: FileTarget, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run(
-      (given) => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, given.position),
+    return this.#runTransfer(
+      (position) => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, position),
       options,
-      transferOptions,
     );
   }
 
@@ -587,10 +587,9 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_writev(3)
    */
   writev(file: FileTarget, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
-    return this.#run(
-      (given) => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, given.position),
+    return this.#runTransfer(
+      (position) => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, position),
       options,
-      transferOptions,
     );
   }
 
@@ -1082,8 +1081,19 @@ export class Ring implements AsyncDisposable {
   ): Promise<number> {
     if (isBytes(bytes) && byteLengthOf(bytes) > largestTransferBytes)
       return this.#transferLong(direction, file, bytes, options);
+    return this.#runTransfer(
+      (position) => operations.transfer(direction, this.#target(file, direction), bytes, position),
+      options,
+    );
+  }
+
+  /** Starts a read or write that has no slot, or several. */
+  #runTransfer(
+    prepare: (position: number | bigint | undefined) => Request<number>,
+    options: TransferOptions,
+  ): Promise<number> {
     return this.#run(
-      (given) => operations.transfer(direction, this.#target(file, direction), bytes, given.position),
+      ({ position, dontCache }) => ({ ...prepare(position), opFlags: cacheFlag(dontCache) }),
       options,
       transferOptions,
     );
@@ -1100,7 +1110,8 @@ export class Ring implements AsyncDisposable {
     options: TransferOptions,
   ): Promise<number> {
     this.#core.requests.assertNotInChain(direction);
-    const { position, signal } = readOptions(options, transferOptions);
+    const { position, dontCache, signal } = readOptions(options, transferOptions);
+    const opFlags = cacheFlag(dontCache);
     if (position !== undefined) checkPosition("options.position", position, 0);
     const target = this.#target(file, direction);
     const all = bytesOfView(bytes);
@@ -1115,7 +1126,7 @@ export class Ring implements AsyncDisposable {
         const from = position === undefined ? undefined : BigInt(position) + BigInt(done);
         try {
           const transferred = await this.#core.requests.run(
-            () => operations.transfer(direction, target, part, from),
+            () => ({ ...operations.transfer(direction, target, part, from), opFlags }),
             signal,
           );
           done += transferred;
@@ -1137,41 +1148,33 @@ export class Ring implements AsyncDisposable {
     parts: readonly (FixedBuffer | FixedPart)[],
     options: TransferOptions,
   ): Promise<number> {
-    return this.#run(
-      ({ position }) => {
-        const syscall = `${direction}v_fixed`;
-        operations.checkVector(parts);
-        const target = this.#target(file, syscall);
-        const ranges = Array.from(parts, (part, index) => {
-          if (typeof part !== "object" || part === null)
-            throw invalidType(`parts[${index}]`, "a FixedBuffer, or an object with one as `buffer`", part);
-          const {
-            buffer,
-            offset = 0,
-            length,
-          } = part instanceof FixedBuffer ? { buffer: part, length: undefined } : part;
-          const name = `parts[${index}]`;
-          return this.#core.rangeOf(buffer, offset, length, syscall, {
-            buffer: `${name}.buffer`,
-            offset: `${name}.offset`,
-            length: `${name}.length`,
-          });
+    return this.#runTransfer((position) => {
+      const syscall = `${direction}v_fixed`;
+      operations.checkVector(parts);
+      const target = this.#target(file, syscall);
+      const ranges = Array.from(parts, (part, index) => {
+        if (typeof part !== "object" || part === null)
+          throw invalidType(`parts[${index}]`, "a FixedBuffer, or an object with one as `buffer`", part);
+        const { buffer, offset = 0, length } = part instanceof FixedBuffer ? { buffer: part, length: undefined } : part;
+        const name = `parts[${index}]`;
+        return this.#core.rangeOf(buffer, offset, length, syscall, {
+          buffer: `${name}.buffer`,
+          offset: `${name}.offset`,
+          length: `${name}.length`,
         });
-        const uses = ranges.map(({ slot }) => slot);
-        // The kernel refuses empty parts of registered buffers.
-        const filled = ranges.filter(({ length }) => length > 0);
-        const [{ bufferIndex } = { bufferIndex: 0 }] = filled;
-        const isOne = filled.length > 0 && filled.every((range) => range.bufferIndex === bufferIndex);
-        const bytes = filled.reduce((sum, { length }) => sum + length, 0);
-        const request =
-          isOne && bytes <= largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
-            ? operations.vectoredTransferOf(direction, target, filled, position, bufferIndex)
-            : operations.vectoredTransferOf(direction, target, ranges, position);
-        return { ...request, uses };
-      },
-      options,
-      transferOptions,
-    );
+      });
+      const uses = ranges.map(({ slot }) => slot);
+      // The kernel refuses empty parts of registered buffers.
+      const filled = ranges.filter(({ length }) => length > 0);
+      const [{ bufferIndex } = { bufferIndex: 0 }] = filled;
+      const isOne = filled.length > 0 && filled.every((range) => range.bufferIndex === bufferIndex);
+      const bytes = filled.reduce((sum, { length }) => sum + length, 0);
+      const request =
+        isOne && bytes <= largestTransferBytes && kernel().opcodes.has(IORING_OP_READV_FIXED)
+          ? operations.vectoredTransferOf(direction, target, filled, position, bufferIndex)
+          : operations.vectoredTransferOf(direction, target, ranges, position);
+      return { ...request, uses };
+    }, options);
   }
 
   /** Checks the file that an operation works on, and returns it in the form a request needs. */

@@ -14,6 +14,7 @@ import { mountsFaultyFiles } from "./faulty-files.ts";
 import { Folder, hasPlace } from "./files.ts";
 import { makesLoopDevices } from "./loop-device.ts";
 import { mounts } from "./mounts.ts";
+import { takesDontCache } from "./page-cache.ts";
 import { makesTerminals } from "./pipes.ts";
 import { pinsCounted } from "./resources.ts";
 
@@ -70,10 +71,17 @@ function sharesBlocks(): boolean {
   }
 }
 
+/** Whether reads of test files can be asked not to leave them in the page cache. */
+function readsUncached(): boolean {
+  using folder = new Folder();
+  return takesDontCache(folder.write("file", "x"));
+}
+
 const capabilities = {
   "clone (Linux 6.12)": () => clone.whole,
   "clone of ranges (Linux 6.13)": () => clone.ranges,
   "READV_FIXED (Linux 6.15)": () => opcodes.includes("READV_FIXED"),
+  "RWF_DONTCACHE (Linux 6.14)": readsUncached,
   "FTRUNCATE (Linux 6.9)": () => opcodes.includes("FTRUNCATE"),
   "tags of tables that are unregistered (Linux 6.13)": unregisteringPostsTags,
   "a file system with O_DIRECT": takesDirect,

@@ -158,6 +158,8 @@ export interface StreamerJob {
     | "reads slots"
     | "reads copies"
     | "reads without a pool"
+    | "reads into its own memory"
+    | "writes without a pool"
     | "writes"
     | "pipes from slot to slot"
     | "drops chunks"

@@ -17,6 +17,16 @@ const ways: Readonly<Record<StreamerJob["way"], (ring: Ring, pool: BufferPool, j
   async "reads without a pool"(ring, _pool, { source }) {
     for await (const chunk of (await ring.open(source)).readable({ autoClose: true })) chunk.at(0);
   },
+  async "reads into its own memory"(ring, _pool, { source }) {
+    const file = await ring.open(source);
+    const reader = file.readable({ type: "bytes", autoClose: true }).getReader({ mode: "byob" });
+    while (!(await reader.read(new Uint8Array(50_000))).done);
+  },
+  async "writes without a pool"(ring, _pool, { target }) {
+    const writer = (await ring.open(target, "w")).writable({ autoClose: true }).getWriter();
+    for (let chunk = 0; chunk < 50; chunk++) await writer.write(new Uint8Array(10_000));
+    await writer.close();
+  },
   async writes(ring, pool, { target }) {
     await new Blob([new Uint8Array(500_000)])
       .stream()
