@@ -623,6 +623,7 @@ test("if every write goes to the end of the file, one write is in flight at a ti
       appends,
       seekable: true,
       positionBytes: 1,
+      paused: false,
       async transfer(_direction, bytes) {
         inFlight++;
         most = Math.max(most, inFlight);
@@ -645,6 +646,7 @@ class HeldFile implements StreamedFile {
   readonly appends = false;
   readonly seekable = true;
   readonly positionBytes = 1;
+  paused = false;
   readonly transfers: { readonly bytes: Uint8Array; readonly position: unknown; complete(bytes?: number): void }[] = [];
 
   transfer(_direction: "read" | "write", bytes: Uint8Array, position: unknown, signal: AbortSignal): Promise<number> {
@@ -850,6 +852,7 @@ test("a stream reports the error that ended it, not a later error from closing i
     appends: false,
     seekable: true,
     positionBytes: 1,
+    paused: false,
     transferFixed: () => Promise.resolve(0),
     transfer: () => Promise.reject(new Error("the transfer's error")),
     datasync: () => Promise.resolve(),

@@ -111,6 +111,11 @@ export class RequestQueue {
     return this.#closing !== undefined;
   }
 
+  /** Whether the queue has used up its share of the turn: what is started now is submitted in the next turn. */
+  get paused(): boolean {
+    return this.#loop.paused;
+  }
+
   /** Whether the engine is closed, so that nothing writes the memory of any request. */
   get gone(): boolean {
     return this.#gone;

@@ -940,10 +940,14 @@ export class RingFile implements AsyncDisposable {
   /** The view of this file that web streams use. */
   #streamed(syscall: string): StreamedFile {
     const open = this.#opened(syscall);
+    const requests = this.#requests;
     return {
       appends: open.appends,
       seekable: open.seekable,
       positionBytes: open.positionBytes,
+      get paused() {
+        return requests.paused;
+      },
       transferFixed: (direction, buffer, options) => this.#transferFixed(direction, buffer, options),
       transfer: (direction, bytes, position, signal, rwFlags) =>
         this.#run(

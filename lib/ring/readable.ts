@@ -288,6 +288,7 @@ class ReadAhead {
    * the consumer waits for a device, which can be given more to do.
    */
   #lookAt(read: Promise<number>): void {
+    if (this.#file.paused) return; // it has not been submitted
     this.#isSlow = Bun.peek.status(read) === "pending";
     if (this.#isSlow && this.#pieces.length > 0) this.#beginAhead();
   }

@@ -25,6 +25,8 @@ export interface StreamedFile {
    * alignment, or 1 without O_DIRECT.
    */
   readonly positionBytes: number;
+  /** Whether transfers that are started now are submitted only in the next turn of the event loop. */
+  readonly paused: boolean;
   transferFixed(direction: "read" | "write", buffer: FixedBuffer, options: FixedTransferOptions): Promise<number>;
   /**
    * Transfers memory that nothing else uses until the transfer has completed: even after an abort has rejected the
