@@ -660,9 +660,14 @@ export class RingFile implements AsyncDisposable {
   }
 
   /**
-   * Returns a stream of the content, with several reads in flight. It starts at the beginning of the file, unless you
-   * give a `position`. The stream is a byte stream and its chunks are copies, so it suits pipeTo, tee, a Response, and
-   * consumers that keep chunks.
+   * Returns a stream of the content. It starts at the beginning of the file, unless you give a `position`. Each chunk
+   * is memory of its own, so the stream suits pipeTo, tee, a Response, and consumers that keep chunks. Without a pool,
+   * the first chunk is up to 64 KiB, each one after it up to twice as large as the one before, and none larger than 512
+   * KiB. While the data is in the page cache, the stream reads a chunk when it is asked for one; when it has to wait for
+   * a disk, it reads up to `depth` chunks ahead. With a pool, it always reads ahead, and a chunk is a copy of a slot.
+   *
+   * With `type: "bytes"`, the stream also has BYOB readers, which read into memory of their own. The other readers of
+   * such a stream are slower, because a byte stream makes a second ArrayBuffer for each chunk.
    *
    * With `zeroCopy`, the chunks are views of the pool's slots. Use this for consumers that finish with each chunk
    * before they ask for the next, such as Bun.serve. Do not use it with tee(), pipeThrough(), `Readable.fromWeb()` or
@@ -679,6 +684,9 @@ export class RingFile implements AsyncDisposable {
    * 0, or null for a file without positions: a pipe, a FIFO, a socket, a TTY.
    * @param options.length - maximum number of bytes. Default: up to the end of the file.
    * @param options.depth - maximum number of reads in flight, 1 to 1024. Default 4.
+   * @param options.type - "bytes": make a byte stream, for BYOB readers. Default: a stream without BYOB readers.
+   * @param options.dontCache - do not leave what is read in the page cache, if the kernel and the file system support
+   * that. Default false.
    * @param options.autoClose - close the file when the stream ends, fails or is cancelled. Default false.
    * @throws TypeError, RangeError: an option has the wrong type or value
    * @throws UringError EBADF: the file is closed; ESPIPE: a position was given for a file without positions. The stream
@@ -707,13 +715,17 @@ export class RingFile implements AsyncDisposable {
    * Returns a stream that writes the file, with several writes in flight. Each write goes to the position after the
    * previous one, so the chunks land in order. The stream copies each chunk; you can reuse a chunk once the promise of
    * its write has resolved. If the memory of a chunk is detached or shrinks before that, the write fails with a
-   * TypeError. If every write goes to the end of the file ("a"), only one is in flight at a time. With O_DIRECT, the
-   * size of each chunk must be a multiple of the alignment.
+   * TypeError. A chunk is written at once if no write is in flight. Chunks that come meanwhile are collected, without a
+   * pool up to 512 KiB of them, and written together. So a failed write fails a later chunk, or the closing of the
+   * stream: only that says that everything was written. If every write goes to the end of the file ("a"), only one is in
+   * flight at a time. With O_DIRECT, each chunk is a write of its own, and its size must be a multiple of the alignment.
    * @param options.pool - a pool of the ring, whose slots the writes use. Default none.
    * @param options.position - position in the file, in bytes; null: its own position, with one write at a time. Default
    * 0, or null for a file without positions: a pipe, a FIFO, a socket, a TTY.
    * @param options.depth - maximum number of writes in flight, 1 to 1024. Default 4.
    * @param options.durable - closing the stream waits until the content is on stable storage. Default false.
+   * @param options.dontCache - do not leave what is written in the page cache, if the kernel and the file system support
+   * that. Default false.
    * @param options.autoClose - close the file when the stream ends, fails or is aborted. Default false.
    * @throws TypeError, RangeError: an option has the wrong type or value
    * @throws UringError EBADF: the file is closed; ESPIPE: a position was given for a file without positions. The stream
