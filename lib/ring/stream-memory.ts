@@ -99,11 +99,6 @@ function slotMemory(file: StreamedFile, buffer: FixedBuffer, advice: CacheAdvice
   };
 }
 
-/** Whether the kernel may require that memory be aligned, see `Memories.own`. */
-function isDirect(file: StreamedFile): boolean {
-  return file.positionBytes > 1;
-}
-
 function ownMemory(file: StreamedFile, bytes: Uint8Array, advice: CacheAdvice): Memory {
   return {
     bytes,
@@ -154,11 +149,10 @@ const largestBytes = 2 ** 19;
  */
 function allocate(sizeBytes: number, aligned: boolean, initialized: boolean): Uint8Array {
   if (aligned) {
-    const memory = new Uint8Array(sizeBytes + pageBytes - 1);
-    const offset = -addressOf(memory) & (pageBytes - 1);
-    return memory.subarray(offset, offset + sizeBytes);
+    const memory = new ArrayBuffer(sizeBytes + pageBytes - 1);
+    return new Uint8Array(memory, -addressOf(memory) & (pageBytes - 1), sizeBytes);
   }
-  return initialized ? new Uint8Array(sizeBytes) : uninitialized(sizeBytes);
+  return initialized ? new Uint8Array(new ArrayBuffer(sizeBytes)) : uninitialized(sizeBytes);
 }
 
 /**
@@ -176,7 +170,7 @@ export function memoriesOf(
   const of = (bytes: Uint8Array) => ownMemory(file, bytes, advice);
   const ownOf = (sizeBytes: number, mostBytes: number) => {
     const neededBytes = Math.max(1, Math.ceil(mostBytes / positionBytes)) * positionBytes;
-    return of(allocate(Math.min(sizeBytes, neededBytes), isDirect(file), initialized));
+    return of(allocate(Math.min(sizeBytes, neededBytes), positionBytes > 1, initialized));
   };
   if (pool === undefined) {
     let sizeBytes = smallestBytes;
