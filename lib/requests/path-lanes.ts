@@ -7,7 +7,7 @@ import type { RequestQueue } from "./queue.ts";
 export interface PathJob {
   readonly path: string;
   /** The lane that carries it out; undefined while it waits for one. Set by PathLanes. */
-  lane: { abort(): void } | undefined;
+  lane: { abort(job: PathJob): void } | undefined;
   /** Set by `PathLanes.abort`. */
   isAborted: boolean;
   /** Must not run the program's code. */
@@ -21,8 +21,11 @@ export interface PathLane<Job extends PathJob> {
    * @throws UringError: the job is refused, and the lane is still free
    */
   start(job: Job): void;
-  /** Cancels the job, which reports nothing any more. The lane is free when the kernel is done with it. */
-  abort(): void;
+  /**
+   * Cancels the job, which reports nothing any more. The lane is free when the kernel is done with it. Does nothing if
+   * the lane has reported the job: it may be another's lane by now.
+   */
+  abort(job: PathJob): void;
 }
 
 /** The error for a request of a lane. */
@@ -65,7 +68,7 @@ export class PathLanes<Job extends PathJob, Lane extends PathLane<Job>> {
   /** Aborts a job: it reports nothing any more. */
   abort(job: Job): void {
     job.isAborted = true;
-    job.lane?.abort();
+    job.lane?.abort(job);
   }
 
   /**

@@ -12,7 +12,7 @@ export const pathBytes = 4096;
 export function writePath(memory: Buffer, path: string): void {
   const length = memory.write(path, 0, pathBytes - 1);
   // A character that does not fit is left out, so a path that is too long nearly fills the memory.
-  if (length > pathBytes - 4 && Buffer.byteLength(path) >= pathBytes)
+  if (length >= pathBytes - 4 && Buffer.byteLength(path) >= pathBytes)
     throw new UringError("ENAMETOOLONG", "open", { path });
   memory[length] = 0;
 }

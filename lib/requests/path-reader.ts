@@ -133,8 +133,13 @@ export class PathReader implements PathLane<PathRead> {
     this.#requests.startAgain(this.#open);
   }
 
-  abort(): void {
+  abort(read: PathJob): void {
+    if (this.#read !== read) return;
     this.#read = undefined;
+    this.#cancel();
+  }
+
+  #cancel(): void {
     for (let operation: Operation | undefined = this.#open; operation !== undefined; operation = operation.next)
       this.#requests.cancelAgain(operation);
   }
@@ -144,7 +149,7 @@ export class PathReader implements PathLane<PathRead> {
     this.#pending--;
     if (this.#pending === 0) this.#chainEnded();
     // The kernel has begun the next request. A cancellation from before that moment did not find it, so repeat it.
-    else if (this.#read === undefined || this.#requests.closed) this.abort();
+    else if (this.#read === undefined || this.#requests.closed) this.#cancel();
   }
 
   #chainEnded(): void {

@@ -110,7 +110,8 @@ export class PathWriter implements PathLane<PathWrite> {
     this.#openWith(job.flags & ~(O_CREAT | O_TRUNC), false);
   }
 
-  abort(): void {
+  abort(job: PathJob): void {
+    if (this.#job !== job) return;
     this.#job = undefined;
     for (const operation of [this.#open, this.#write, this.#writeFirst, this.#truncate])
       this.#requests.cancelAgain(operation);
