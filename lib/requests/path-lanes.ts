@@ -58,11 +58,16 @@ export class PathLanes<Job extends PathJob, Lane extends PathLane<Job>> {
     this.#make = make;
   }
 
-  /** Starts a job, or lets it wait for a lane. Errors go to `job.failed`. */
+  /** Starts a job, unless it was aborted, or lets it wait for a lane. Errors go to `job.failed`. */
   start(job: Job): void {
-    const lane = this.#free.pop() ?? (this.#made < this.count ? this.#make(this.#made++, this.#isFree) : undefined);
-    if (lane === undefined) this.#waiting.push(job);
-    else if (!this.#begin(lane, job)) this.#free.push(lane);
+    if (job.isAborted) return;
+    try {
+      const lane = this.#free.pop() ?? this.#another();
+      if (lane === undefined) this.#waiting.push(job);
+      else if (!this.#begin(lane, job)) this.#free.push(lane);
+    } catch (error) {
+      job.failed(error); // no memory for another lane
+    }
   }
 
   /** Aborts a job: it reports nothing any more. */
@@ -85,6 +90,13 @@ export class PathLanes<Job extends PathJob, Lane extends PathLane<Job>> {
   free(lane: Lane): void {
     this.#kept--;
     this.#isFree(lane);
+  }
+
+  #another(): Lane | undefined {
+    if (this.#made === this.count) return undefined;
+    const lane = this.#make(this.#made, this.#isFree);
+    this.#made++;
+    return lane;
   }
 
   /** Returns false if the job was refused, so that the lane is still free. */

@@ -1,5 +1,6 @@
 import { Buffer } from "../base/globals.ts";
 import { requestKind } from "../engines/engine.ts";
+import { EINVAL } from "../errors/errno.ts";
 import type { UringError } from "../errors/uring-error.ts";
 import { kernel } from "../uring/kernel.ts";
 import { addressOf } from "../uring/native.ts";
@@ -45,6 +46,14 @@ export interface PathRead extends PathJob {
    * `fd`, at the position after these bytes, and now belongs to the callee.
    */
   beginning(reader: PathReader, length: number, fd: number, fileEntry: number): void;
+}
+
+/**
+ * Whether the file may have more than was read: the read of one byte more has read it, or the file refuses reads of one
+ * byte, as /proc/self/pagemap and /proc/kpagecount do.
+ */
+function mayGoOn(bytes: number, more: number): boolean {
+  return more > 0 || (more === EINVAL && bytes > 0);
 }
 
 /**
@@ -155,7 +164,7 @@ export class PathReader implements PathLane<PathRead> {
   #chainEnded(): void {
     const [opened, bytes, more] = this.#results;
     if (opened < 0) this.#report();
-    else if (this.#read !== undefined && bytes >= 0 && more > 0) this.#requests.startAgain(this.#install);
+    else if (this.#read !== undefined && bytes >= 0 && mayGoOn(bytes, more)) this.#requests.startAgain(this.#install);
     else this.#requests.startAgain(this.#close);
   }
 
@@ -185,12 +194,12 @@ export class PathReader implements PathLane<PathRead> {
   #deliver(read: PathRead): boolean {
     const [opened, bytes, more] = this.#results;
     if (opened < 0) read.failed(this.#error(opened, "open", read));
-    else if (bytes < 0 || more < 0) read.failed(this.#error(bytes < 0 ? bytes : more, "read", read));
+    else if (bytes < 0 || (more < 0 && !mayGoOn(bytes, more))) read.failed(this.#error(bytes < 0 ? bytes : more, "read", read));
     else if (more === 0) return read.whole(this, bytes);
     else if (this.#fd < 0) read.failed(this.#error(this.#fd, "open", read));
     else {
-      this.content[bytes] = this.content[contentBytes] ?? 0;
-      read.beginning(this, bytes + 1, this.#fd, this.#fileEntry);
+      if (more > 0) this.content[bytes] = this.content[contentBytes] ?? 0;
+      read.beginning(this, bytes + Math.max(0, more), this.#fd, this.#fileEntry);
     }
     return false;
   }
