@@ -194,7 +194,8 @@ export class PathReader implements PathLane<PathRead> {
   #deliver(read: PathRead): boolean {
     const [opened, bytes, more] = this.#results;
     if (opened < 0) read.failed(this.#error(opened, "open", read));
-    else if (bytes < 0 || (more < 0 && !mayGoOn(bytes, more))) read.failed(this.#error(bytes < 0 ? bytes : more, "read", read));
+    else if (bytes < 0 || (more < 0 && !mayGoOn(bytes, more)))
+      read.failed(this.#error(bytes < 0 ? bytes : more, "read", read));
     else if (more === 0) return read.whole(this, bytes);
     else if (this.#fd < 0) read.failed(this.#error(this.#fd, "open", read));
     else {

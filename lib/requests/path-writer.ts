@@ -5,7 +5,7 @@ import { kernel } from "../uring/kernel.ts";
 import { addressOf } from "../uring/native.ts";
 import { IORING_OP_CLOSE, IORING_OP_FTRUNCATE, IORING_OP_OPENAT, IORING_OP_WRITE } from "../uring/uapi.ts";
 import { type Descriptor, describe } from "./descriptor.ts";
-import { O_APPEND, O_CREAT, O_TRUNC } from "./open-flags.ts";
+import { O_CREAT, O_TRUNC } from "./open-flags.ts";
 import { Chain, Operation } from "./operation.ts";
 import { type PathJob, type PathLane, PathLanes, pathError } from "./path-lanes.ts";
 import { pathBytes, writePath } from "./path-memory.ts";
@@ -31,8 +31,9 @@ export interface PathWrite extends PathJob {
    * The writer leaves the file to the callee, which now owns the descriptor: it is no regular file of a local file
    * system, or the write was short.
    * @param written - how many bytes have been written
+   * @param rest - a copy of the others
    */
-  opened(fd: number, fileEntry: number, descriptor: Descriptor, written: number): void;
+  opened(fd: number, fileEntry: number, descriptor: Descriptor, written: number, rest: Buffer): void;
 }
 
 /**
@@ -113,8 +114,8 @@ export class PathWriter implements PathLane<PathWrite> {
   abort(job: PathJob): void {
     if (this.#job !== job) return;
     this.#job = undefined;
-    for (const operation of [this.#open, this.#write, this.#writeFirst, this.#truncate])
-      this.#requests.cancelAgain(operation);
+    // Not the truncation: new content must not be left with the rest of the old.
+    for (const operation of [this.#open, this.#write, this.#writeFirst]) this.#requests.cancelAgain(operation);
   }
 
   #openWith(flags: number, creates: boolean): void {
@@ -158,7 +159,8 @@ export class PathWriter implements PathLane<PathWrite> {
   #startWrite(write: Operation, flags: number): void {
     write.fd = this.#close.fd = this.#fd;
     write.len = this.#length;
-    write.off = (flags & O_APPEND) === 0 ? 0 : -1;
+    // If the write is short, the callee goes on at the file's own position, unless it truncates.
+    write.off = (flags & O_TRUNC) === 0 ? -1 : 0;
     this.#close.fileEntry = this.#fileEntry;
     this.#requests.startAgain(write);
   }
@@ -170,7 +172,8 @@ export class PathWriter implements PathLane<PathWrite> {
 
   #wroteFirst(res: number): void {
     this.#written = res;
-    if (res < this.#length || this.#job === undefined) {
+    const isAborted = this.#job === undefined && res > 0;
+    if (res < this.#length && !isAborted) {
       this.#closed(ECANCELED);
       return;
     }
@@ -206,7 +209,8 @@ export class PathWriter implements PathLane<PathWrite> {
 
   #handOver(job: PathWrite, descriptor: Descriptor): void {
     this.#job = undefined;
-    job.opened(this.#fd, this.#fileEntry, descriptor, this.#written);
+    const rest = Buffer.from(this.#content.subarray(this.#written, this.#length));
+    job.opened(this.#fd, this.#fileEntry, descriptor, this.#written, rest);
     this.#onFree(this);
   }
 

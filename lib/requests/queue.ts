@@ -78,6 +78,8 @@ export class RequestQueue {
   #waiting = 0;
   /** How many tasks have not ended, see `task`. */
   #tasks = 0;
+  /** See `onClosing`. */
+  readonly #closers = new Set<() => void>();
   /** The chain that `startChain` is building. */
   #chain: Chain | undefined;
   /** Reported by the engine, and not settled yet. */
@@ -301,6 +303,15 @@ export class RequestQueue {
       this.#tasks--;
       this.#loop.soon();
     }
+  }
+
+  /**
+   * Calls back when the ring begins to close. For tasks that wait for the program, which may take any time: `close` waits
+   * for tasks. Returns a function that takes the callback back.
+   */
+  onClosing(callback: () => void): () => void {
+    this.#closers.add(callback);
+    return () => this.#closers.delete(callback);
   }
 
   /** Lets node:fs do something to a file. The file stays open until that is done. */
@@ -662,6 +673,7 @@ export class RequestQueue {
   }
 
   async #shutDown(): Promise<void> {
+    for (const callback of this.#closers) callback();
     for (const unit of this.#takeWaiting()) {
       if (unit.kind === requestKind.close) this.#backlog.push(unit);
       else

@@ -231,18 +231,20 @@ export function fileOptions(given: unknown, known: readonly string[]): CheckedFi
   return { encoding: name, signal, flag, mode, flush: flush === true };
 }
 
-/** Permissions as Node takes them: a number, or octal digits. */
+const largestMode = 0o7777;
+
+/** Permissions as Node takes them: a number, or octal digits. As open(2) does, it ignores all other bits. */
 export function modeOf(mode: unknown, byDefault: number): number {
   if (mode === undefined || mode === null) return byDefault;
   if (typeof mode === "string") {
     if (!/^[0-7]+$/.test(mode))
       throw argumentValue("mode", "must be a 32-bit unsigned integer or an octal string", mode);
-    return Number.parseInt(mode, 8);
+    return modeOf(Number.parseInt(mode, 8), byDefault);
   }
   if (typeof mode !== "number") throw argumentType("mode", "of type number", mode);
   if (!Number.isInteger(mode)) throw argumentRange("mode", "an integer", mode);
   if (mode < 0 || mode > 2 ** 32 - 1) throw argumentRange("mode", ">= 0 && <= 4294967295", mode);
-  return mode;
+  return mode & largestMode;
 }
 
 function optionsOf(given: unknown): object {

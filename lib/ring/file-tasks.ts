@@ -35,13 +35,17 @@ export function changedData(written: number, totalBytes: number): Error {
   return invalidState(`data was detached or resized after ${written} of its ${totalBytes} bytes were written`);
 }
 
-/** Writes all of the bytes, by several requests if need be. */
+/**
+ * Writes all of the bytes, by several requests if need be.
+ * @param note - called with the number of bytes that each request has written
+ */
 export async function writeAll(
   requests: RequestQueue,
   file: OpenFile,
   bytes: Uint8Array,
   signal: AbortSignal | undefined,
   position?: number | bigint,
+  note?: (bytesWritten: number) => void,
 ): Promise<void> {
   throwIfAborted(signal); // even if there is nothing to write
   // Read the length once: if the memory is detached or shrinks meanwhile, the length does too, and the loop would end
@@ -54,6 +58,7 @@ export async function writeAll(
     const bytesWritten = await transferAny(requests, file, "write", part, at, signal);
     if (bytesWritten === 0) throw operations.noMoreTaken(written, totalBytes);
     written += bytesWritten;
+    note?.(bytesWritten);
   }
 }
 

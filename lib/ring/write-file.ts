@@ -1,11 +1,22 @@
 /** Writes whole files by their paths, as writeFile and appendFile of node:fs/promises do. */
 import { onAbort, reasonOf, throwIfAborted } from "../base/abort.ts";
 import { Promise } from "../base/globals.ts";
+import { ECANCELED } from "../errors/errno.ts";
 import { aborted } from "../errors/node.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { type Descriptor, isSeekable, knownSizeOf } from "../requests/descriptor.ts";
 import { OpenFile } from "../requests/open-file.ts";
-import { O_CREAT, O_DIRECT, O_EXCL, O_NONBLOCK, O_PATH, O_TRUNC, openFlags } from "../requests/open-flags.ts";
+import {
+  O_CREAT,
+  O_DIRECT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NONBLOCK,
+  O_PATH,
+  O_TRUNC,
+  openFlags,
+} from "../requests/open-flags.ts";
+import { pathError } from "../requests/path-lanes.ts";
 import { type PathWrite, writerBytes } from "../requests/path-writer.ts";
 import type { RequestQueue } from "../requests/queue.ts";
 import { bytesOfData, type FileData, fileOptions, isIterable, modeOf } from "./file-arguments.ts";
@@ -19,7 +30,7 @@ const defaultMode = 0o666;
 export type Data = FileData | Iterable<FileData> | AsyncIterable<FileData>;
 
 /** What a writer does not do: an open that must create the file, and transfers of other kinds. */
-const unusualFlags = O_EXCL | O_DIRECT | O_NONBLOCK | O_PATH;
+const unusualFlags = O_EXCL | O_DIRECT | O_DIRECTORY | O_NONBLOCK | O_PATH;
 
 /** A write whose arguments were checked. */
 interface Write {
@@ -31,6 +42,26 @@ interface Write {
   readonly flush: boolean;
 }
 
+/** Data that is not an iterable, with its length when the program gave it. */
+class Whole {
+  readonly totalBytes: number;
+
+  readonly #bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.totalBytes = bytes.length;
+  }
+
+  /** @throws Error ERR_INVALID_STATE: the memory was detached or resized */
+  unchanged(): Uint8Array {
+    if (this.#bytes.length !== this.totalBytes) throw changedData(0, this.totalBytes);
+    return this.#bytes;
+  }
+}
+
+type Parts = Iterable<FileData> | AsyncIterable<FileData>;
+
 /** Writes a small file by a writer, and settles a promise. */
 class WriteSmallFile implements PathWrite {
   lane: PathWrite["lane"] = undefined;
@@ -40,9 +71,7 @@ class WriteSmallFile implements PathWrite {
   readonly mode: number;
   readonly #requests: RequestQueue;
   readonly #write: Write;
-  readonly #data: Uint8Array;
-  /** The data's length when the program gave it. */
-  readonly #length: number;
+  readonly #data: Whole;
   readonly #resolve: (value?: Promise<void>) => void;
   readonly #reject: (reason: unknown) => void;
   readonly #forget: (() => void) | undefined;
@@ -50,7 +79,7 @@ class WriteSmallFile implements PathWrite {
   constructor(
     files: PathFiles,
     write: Write,
-    data: Uint8Array,
+    data: Whole,
     resolve: (value?: Promise<void>) => void,
     reject: (reason: unknown) => void,
   ) {
@@ -61,7 +90,6 @@ class WriteSmallFile implements PathWrite {
     this.#requests = files.requests;
     this.#write = write;
     this.#data = data;
-    this.#length = data.length;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#forget =
@@ -73,10 +101,9 @@ class WriteSmallFile implements PathWrite {
   }
 
   fill(memory: Uint8Array): number {
-    const { length } = this.#data;
-    if (length !== this.#length) throw changedData(0, this.#length);
-    memory.set(this.#data);
-    return length;
+    const bytes = this.#data.unchanged();
+    memory.set(bytes);
+    return bytes.length;
   }
 
   written(): void {
@@ -84,14 +111,12 @@ class WriteSmallFile implements PathWrite {
     this.#resolve();
   }
 
-  opened(fd: number, fileEntry: number, descriptor: Descriptor, written: number): void {
+  opened(fd: number, fileEntry: number, descriptor: Descriptor, written: number, rest: Buffer): void {
     this.#forget?.();
     const { path, flags } = this;
     const file = new OpenFile(fd, fileEntry, path, flags, undefined, isSeekable(fd, descriptor), descriptor);
     this.#resolve(
-      this.#requests.task(() =>
-        writeAndClose(this.#requests, file, this.#write, [this.#data.subarray(written)], written),
-      ),
+      this.#requests.task(() => writeAndClose(this.#requests, file, this.#write, new Whole(rest), written)),
     );
   }
 
@@ -99,7 +124,7 @@ class WriteSmallFile implements PathWrite {
     this.#forget?.();
     // A FIFO without a reader: a worker has to open it.
     if (reason instanceof UringError && reason.code === "ENXIO")
-      this.#resolve(writeByDescriptor(this.#requests, this.#write, [this.#data]));
+      this.#resolve(writeByDescriptor(this.#requests, this.#write, this.#data));
     else this.#reject(reason);
   }
 }
@@ -129,65 +154,60 @@ export function writeFileBy(
     const { encoding, signal, flag = defaultFlag, flush } = given;
     const mode = modeOf(given.mode, defaultMode);
     const write: Write = { path: nodePath(path), flags: openFlags(flag), mode, encoding, signal, flush };
-    const bytes = isIterable(data) ? undefined : bytesOfData(data, encoding);
-    const isSmall = bytes !== undefined && bytes.length <= writerBytes && files.writers.count > 0;
-    const isUsual = (write.flags & O_CREAT) !== 0 && (write.flags & unusualFlags) === 0 && !flush;
+    const content = isIterable(data) ? data : new Whole(bytesOfData(data, encoding));
+    const isUsual = opensAsItIs(write) && (write.flags & unusualFlags) === 0 && !flush && files.writers.count > 0;
     if (signal?.aborted === true) reject(aborted(reasonOf(signal)));
-    else if (isSmall && isUsual) files.writers.start(new WriteSmallFile(files, write, bytes, resolve, reject));
-    else resolve(writeByDescriptor(requests, write, isIterable(data) ? data : [data]));
+    else if (isUsual && content instanceof Whole && content.totalBytes <= writerBytes)
+      files.writers.start(new WriteSmallFile(files, write, content, resolve, reject));
+    else resolve(writeByDescriptor(requests, write, content));
   } catch (error) {
     reject(error);
   }
   return promise;
 }
 
-async function writeByDescriptor(
-  requests: RequestQueue,
-  write: Write,
-  parts: Iterable<FileData> | AsyncIterable<FileData>,
-): Promise<void> {
-  const { path, flags, mode, signal } = write;
+async function writeByDescriptor(requests: RequestQueue, write: Write, content: Whole | Parts): Promise<void> {
   await requests.task(async () => {
-    const file = await open(requests, path, flags, mode, signal).catch((error: unknown) => {
-      throw abortErrorOf(error, signal);
+    const file = await open(requests, write).catch((error: unknown) => {
+      throw abortErrorOf(error, write.signal);
     });
-    await writeAndClose(requests, file, write, parts, 0);
+    await writeAndClose(requests, file, write, content, 0);
   });
 }
 
-/** @param written - how much of the content precedes the parts, and is written */
+/** @param written - how many bytes precede the content, and are written */
 async function writeAndClose(
   requests: RequestQueue,
   file: OpenFile,
-  { flags, encoding, signal, flush }: Write,
-  parts: Iterable<FileData> | AsyncIterable<FileData>,
+  write: Write,
+  content: Whole | Parts,
   written: number,
 ): Promise<void> {
   try {
-    throwIfAborted(signal);
-    await writeParts(requests, file, parts, encoding, signal, (flags & O_TRUNC) !== 0, written);
-    if (flush) await flushed(requests, file);
+    throwIfAborted(write.signal);
+    await writeContent(requests, file, write, content, written);
+    if (write.flush) await flushed(requests, file);
   } catch (error) {
-    throw abortErrorOf(error, signal);
+    throw abortErrorOf(error, write.signal);
   } finally {
     if (!requests.gone) await requests.closeFile(file.fd, file.entry);
   }
+}
+
+/** Whether an existing file is opened without O_CREAT. A path with a slash at its end has another error then. */
+function opensAsItIs({ path, flags }: Write): boolean {
+  return (flags & O_CREAT) !== 0 && (flags & (O_EXCL | O_DIRECTORY)) === 0 && !path.endsWith("/");
 }
 
 /**
  * Opens the file as it is if there is one. With O_CREAT or O_TRUNC, a worker thread would have to open it, and on ext4
  * closing a file that was truncated starts writing it back.
  */
-async function open(
-  requests: RequestQueue,
-  path: string,
-  flags: number,
-  mode: number,
-  signal: AbortSignal | undefined,
-): Promise<OpenFile> {
+async function open(requests: RequestQueue, write: Write): Promise<OpenFile> {
+  const { path, flags, mode, signal } = write;
   const openWith = (some: number) =>
     openFile(requests, () => ({ path, flags: some, mode, direct: false, signal }), "open");
-  if ((flags & O_CREAT) === 0 || (flags & O_EXCL) !== 0) return await openWith(flags & ~O_TRUNC);
+  if (!opensAsItIs(write)) return await openWith(flags & ~O_TRUNC);
   try {
     return await openWith(flags & ~(O_CREAT | O_TRUNC));
   } catch (error) {
@@ -197,23 +217,60 @@ async function open(
   }
 }
 
-async function writeParts(
+/** Writes the content. With O_TRUNC, it then cuts off what is left of a longer old content. */
+async function writeContent(
   requests: RequestQueue,
   file: OpenFile,
-  parts: Iterable<FileData> | AsyncIterable<FileData>,
-  encoding: BufferEncoding | undefined,
-  signal: AbortSignal | undefined,
-  truncates: boolean,
+  { flags, encoding, signal }: Write,
+  content: Whole | Parts,
   writtenBefore: number,
 ): Promise<void> {
-  const isCut = truncates && file.regular;
+  const isCut = (flags & O_TRUNC) !== 0 && file.regular;
   const sizeBytes = isCut ? Number(knownSizeOf(file.fd)) : 0;
   let written = writtenBefore;
+  const writePart = (bytes: Uint8Array) =>
+    writeAll(requests, file, bytes, signal, isCut ? written : undefined, (count) => {
+      written += count;
+    });
   if (isCut && file.fuse) await truncate(requests, file, 0); // its server may know another size than the kernel
-  for await (const part of parts) {
-    const bytes = bytesOfData(part, encoding);
-    await writeAll(requests, file, bytes, signal, isCut ? written : undefined);
-    written += bytes.length;
+  try {
+    if (!(content instanceof Whole))
+      await forEachPart(requests, file, content, async (part) => await writePart(bytesOfData(part, encoding)));
+    else await writePart(content.unchanged());
+  } catch (error) {
+    // New content must not be left with the rest of the old. The error above matters more than one of the truncation.
+    if (isCut && written > 0 && !requests.closed) await truncate(requests, file, written).catch(() => undefined);
+    throw error;
   }
   if (isCut && !file.fuse && (sizeBytes > written || written === 0)) await truncate(requests, file, written);
+}
+
+async function* partsOf(parts: Parts): AsyncGenerator<FileData, void> {
+  yield* parts;
+}
+
+/**
+ * Like `for await`, except that it stops when the ring is closed. The program may take any time to give the next part.
+ */
+async function forEachPart(
+  requests: RequestQueue,
+  { path }: OpenFile,
+  parts: Parts,
+  act: (part: FileData) => Promise<void>,
+): Promise<void> {
+  const iterator = partsOf(parts);
+  try {
+    for (;;) {
+      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<FileData, void>>();
+      const forget = requests.onClosing(() => reject(pathError(ECANCELED, "write", path, requests)));
+      iterator.next().then(resolve, reject);
+      const step = await promise.finally(forget);
+      if (step.done === true) return;
+      await act(step.value);
+    }
+  } catch (error) {
+    const returned = iterator.return().catch(() => undefined); // as `for await` does
+    if (!requests.closed) await returned;
+    throw error;
+  }
 }
