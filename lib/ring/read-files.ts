@@ -1,7 +1,8 @@
 /** Many whole files by their paths, as an async iterable. */
-import { onAbort, reasonOf, Stop, throwIfAborted } from "../base/abort.ts";
+import { onAbortWhileKept, reasonOf, Stop, throwIfAborted } from "../base/abort.ts";
 import { checkBoolean, checkInteger, checkSignal, invalidType, readOptions } from "../base/arguments.ts";
-import { Buffer, Promise } from "../base/globals.ts";
+import { FinalizationRegistry, Promise } from "../base/globals.ts";
+import { hold } from "../base/hold.ts";
 import { ItemQueue } from "../base/item-queue.ts";
 import { soon } from "../base/timers.ts";
 import { fileTooLarge } from "../errors/node.ts";
@@ -54,6 +55,7 @@ class Entry extends ContentRead {
     else if (!this.#iteration.files.readers.keep()) this.read(copyOf(content, length));
     else {
       this.#kept = reader;
+      this.#iteration.kept.add(reader);
       this.read(content.subarray(0, length));
       return true;
     }
@@ -72,7 +74,9 @@ class Entry extends ContentRead {
   release(): void {
     const reader = this.#kept;
     this.#kept = undefined;
-    if (reader !== undefined) this.#iteration.files.readers.free(reader);
+    if (reader === undefined) return;
+    this.#iteration.kept.delete(reader);
+    this.#iteration.files.readers.free(reader);
   }
 
   #settle(result: ReadFileResult): void {
@@ -97,6 +101,15 @@ interface Next {
 
 const finished = { done: true, value: undefined } as const;
 
+/** Gives back what a dropped iteration still keeps. */
+const dropped = new FinalizationRegistry<{
+  readonly lanes: PathFiles["readers"];
+  readonly readers: ReadonlySet<PathReader>;
+}>(({ lanes, readers }) => {
+  for (const reader of readers) lanes.free(reader);
+});
+hold(dropped); // on a reload `bun --hot` drops this module, but iterations may still be alive
+
 /**
  * Reads files ahead of the program, up to `concurrency` of them. An entry counts from its start until the program asks
  * for the one after it. New ones are started when half of them are done with: started together, they share a system
@@ -115,6 +128,9 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
   readonly #concurrency: number;
   readonly #ordered: boolean;
   readonly #forget: (() => void) | undefined;
+  readonly #abort: () => void;
+  /** The readers that hold the content of entries. */
+  readonly kept = new Set<PathReader>();
   /** The entries that count. */
   readonly #open = new Set<Entry>();
   /** The entries to yield: in order, if `#ordered`, otherwise those that have settled. */
@@ -147,23 +163,31 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
     this.#ordered = ordered;
     this.#isAsync = isAsync(paths);
     this.#source = isAsync(paths) ? paths[Symbol.asyncIterator]() : paths[Symbol.iterator]();
-    this.#forget = signal && onAbort(signal, () => this.#abandon(reasonOf(signal)));
+    this.#abort = () => this.#abandon(signal && reasonOf(signal));
+    this.#forget = signal && onAbortWhileKept(signal, this.#abort);
+    dropped.register(this, { lanes: files.readers, readers: this.kept });
   }
 
   next(): Promise<IteratorResult<ReadFileResult, undefined>> {
     const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<ReadFileResult, undefined>>();
     if (this.#nexts.size === 0) this.#releaseCurrent();
     this.#nexts.push({ resolve, reject });
-    this.#serve();
+    this.#serveSoon(); // not now: the program may call `next` again, see `#yield`
     return promise;
   }
 
   async return(): Promise<IteratorResult<ReadFileResult, undefined>> {
     if (!this.#ended) {
       this.#end();
-      if (!this.#exhausted) await this.#source.return?.();
+      // If the source still owes a path, it may take any time, and nobody waits for that path any more.
+      if (!this.#exhausted && this.#isFilling) void this.#returnSource();
+      else if (!this.#exhausted) await this.#returnSource();
     }
     return finished;
+  }
+
+  async #returnSource(): Promise<void> {
+    await this.#source.return?.();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -195,11 +219,12 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
 
   /** Answers calls of `next` as long as there is something to answer with. */
   #serve(): void {
-    for (let next = this.#nexts.peek(); next !== undefined; next = this.#nexts.peek()) {
-      this.#fill();
+    while (this.#nexts.size > 0) {
+      this.#fill(); // runs the program's code, which may call `next`
+      const next = this.#nexts.peek();
       const entry = this.#queue.peek();
       const isLast = entry === undefined && this.#open.size === 0 && this.#exhausted;
-      if (!this.#ended && !isLast && entry?.result === undefined) return;
+      if (next === undefined || (!this.#ended && !isLast && entry?.result === undefined)) return;
       this.#nexts.shift();
       if (this.#ended || entry?.result === undefined) this.#finish(next);
       else this.#yield(next, entry, entry.result);
@@ -215,7 +240,7 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
     }
     // The program has asked for more already, which ends the time for which the content is good.
     const { path, bytes } = result;
-    next.resolve({ done: false, value: bytes === undefined ? result : { path, bytes: Buffer.from(bytes) } });
+    next.resolve({ done: false, value: bytes === undefined ? result : { path, bytes: copyOf(bytes, bytes.length) } });
     this.#releaseCurrent();
   }
 
@@ -271,13 +296,12 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
       return;
     }
     const given = step.value;
-    let entry: Entry;
     try {
-      entry = new Entry(this.files, nodePath(given), given, this);
+      const entry = new Entry(this.files, nodePath(given), given, this);
       this.#add(entry);
       entry.start();
     } catch (error) {
-      entry = new Entry(this.files, "", given, this);
+      const entry = new Entry(this.files, "", given, this);
       this.#add(entry);
       entry.failed(error);
     }
@@ -298,10 +322,9 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
   #abandon(reason: unknown): void {
     if (this.#ended) return;
     this.#failure = { reason };
-    const source = this.#exhausted ? undefined : this.#source;
+    const returns = !this.#exhausted;
     this.#end();
-    this.#serveSoon();
-    soon(() => void Promise.resolve(source?.return?.()).catch(() => undefined)); // the abort is what the program hears of
+    if (returns) soon(() => void this.#returnSource().catch(() => undefined)); // the abort is what the program hears of
   }
 
   /** Aborts what is not read, and gives all memory back. */

@@ -288,7 +288,7 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Reads a whole file by its path, like readFile of node:fs/promises. A file of up to 64 KiB takes one chain of
-   * requests and no descriptor of the process. A ring reads up to 64 files at a time; further calls wait in order.
+   * requests and no descriptor of the process. A ring reads up to 128 files at a time; further calls wait in order.
    * @param path - a path or a file: URL
    * @param options - an encoding, or an object with `encoding`, `flag` and `signal`
    * @returns a Buffer, or a string if an encoding is given
