@@ -1,6 +1,6 @@
 import { expect } from "bun:test";
 import { constants, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from "node:fs";
-import { lstat, mkdir, open, rename, rmdir, stat, unlink } from "node:fs/promises";
+import { appendFile, lstat, mkdir, open, readFile, rename, rmdir, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Ring } from "bun-uring";
@@ -131,7 +131,40 @@ const openings = fc
   .tuple(paths, flags, mode)
   .filter(([{ isTooLong }, how]) => !(isTooLong && typeof how === "string" && invalidFlags.includes(how)));
 
+/** Sizes around that of the memory through which small files go. */
+const contents = fc
+  .tuple(fc.constantFrom(0, 1, 11, 65_535, 65_536, 65_537, 200_000), fc.constantFrom("a", "b"))
+  .map(([size, letter]) => letter.repeat(size));
+/**
+ * Without those for which Bun's node:fs differs from Node.js: "" is refused there, and O_TRUNC without write access
+ * truncates. Without O_DIRECT, which node:fs does not align for.
+ */
+const wholeFlags = flags.filter((how) =>
+  typeof how === "number" ? (how & O_DIRECT) === 0 && ((how & O_TRUNC) === 0 || (how & 3) !== O_RDONLY) : how !== "",
+);
+const writings = fc.record({ path: paths, content: contents, flag: wholeFlags, permissions: mode });
+
+/** Options without those that are not given. */
+function asOptions(flag: string | number | undefined, permissions?: number): { flag?: string | number; mode?: number } {
+  return Object.assign({}, flag === undefined ? {} : { flag }, permissions === undefined ? {} : { mode: permissions });
+}
+
 const steps: fc.Arbitrary<Step> = fc.oneof(
+  fc.tuple(paths, wholeFlags).map(([path, flag]) => ({
+    name: `readFile ${path.name} ${flag}`,
+    mine: (ring: Ring, root: string) => ring.readFile(path.in(root), { ...asOptions(flag), encoding: "latin1" }),
+    theirs: (root: string) => readFile(path.in(root), { ...asOptions(flag), encoding: "latin1" }),
+  })),
+  writings.map(({ path, content, flag, permissions }) => ({
+    name: `writeFile ${path.name} ${content.length} ${flag} ${permissions}`,
+    mine: (ring: Ring, root: string) => ring.writeFile(path.in(root), content, asOptions(flag, permissions)),
+    theirs: (root: string) => writeFile(path.in(root), content, asOptions(flag, permissions)),
+  })),
+  writings.map(({ path, content, permissions }) => ({
+    name: `appendFile ${path.name} ${content.length} ${permissions}`,
+    mine: (ring: Ring, root: string) => ring.appendFile(path.in(root), content, asOptions(undefined, permissions)),
+    theirs: (root: string) => appendFile(path.in(root), content, asOptions(undefined, permissions)),
+  })),
   openings.map(([path, how, permissions]) => ({
     name: `open ${path.name} ${how} ${permissions}`,
     mine: async (ring: Ring, root: string) => {
@@ -230,7 +263,7 @@ for (const [place, name] of [
   ["memory", "tmpfs"],
 ] as const) {
   needsPlace[place](
-    `any sequence of open, unlink, rename, mkdir and statx on ${name} has the same results and error codes as node:fs/promises`,
+    `any sequence of readFile, writeFile, appendFile, open, unlink, rename, mkdir and statx on ${name} has the same results and error codes as node:fs/promises`,
     () =>
       leavingNothing(async () => {
         await using ring = new Ring();

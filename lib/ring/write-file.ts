@@ -7,12 +7,15 @@ import { UringError } from "../errors/uring-error.ts";
 import { type Descriptor, isSeekable, knownSizeOf } from "../requests/descriptor.ts";
 import { OpenFile } from "../requests/open-file.ts";
 import {
+  O_ACCMODE,
+  O_APPEND,
   O_CREAT,
   O_DIRECT,
   O_DIRECTORY,
   O_EXCL,
   O_NONBLOCK,
   O_PATH,
+  O_RDONLY,
   O_TRUNC,
   openFlags,
 } from "../requests/open-flags.ts";
@@ -194,9 +197,15 @@ async function writeAndClose(
   }
 }
 
-/** Whether an existing file is opened without O_CREAT. A path with a slash at its end has another error then. */
+/** Whether the file is opened without O_TRUNC, and cut off after its new content was written from its beginning on. */
+function cutsLater(flags: number): boolean {
+  return (flags & O_TRUNC) !== 0 && (flags & O_APPEND) === 0 && (flags & O_ACCMODE) !== O_RDONLY;
+}
+
+/** Whether an existing file is opened without O_CREAT. A folder, and a slash at the path's end, have other errors then. */
 function opensAsItIs({ path, flags }: Write): boolean {
-  return (flags & O_CREAT) !== 0 && (flags & (O_EXCL | O_DIRECTORY)) === 0 && !path.endsWith("/");
+  if ((flags & O_CREAT) === 0 || (flags & (O_EXCL | O_DIRECTORY)) !== 0 || path.endsWith("/")) return false;
+  return (flags & O_ACCMODE) !== O_RDONLY && ((flags & O_TRUNC) === 0 || cutsLater(flags));
 }
 
 /**
@@ -207,7 +216,7 @@ async function open(requests: RequestQueue, write: Write): Promise<OpenFile> {
   const { path, flags, mode, signal } = write;
   const openWith = (some: number) =>
     openFile(requests, () => ({ path, flags: some, mode, direct: false, signal }), "open");
-  if (!opensAsItIs(write)) return await openWith(flags & ~O_TRUNC);
+  if (!opensAsItIs(write)) return await openWith(cutsLater(flags) ? flags & ~O_TRUNC : flags);
   try {
     return await openWith(flags & ~(O_CREAT | O_TRUNC));
   } catch (error) {
@@ -225,7 +234,7 @@ async function writeContent(
   content: Whole | Parts,
   writtenBefore: number,
 ): Promise<void> {
-  const isCut = (flags & O_TRUNC) !== 0 && file.regular;
+  const isCut = cutsLater(flags) && file.regular;
   const sizeBytes = isCut ? Number(knownSizeOf(file.fd)) : 0;
   let written = writtenBefore;
   const writePart = (bytes: Uint8Array) =>
