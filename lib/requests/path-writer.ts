@@ -5,7 +5,7 @@ import { kernel } from "../uring/kernel.ts";
 import { addressOf } from "../uring/native.ts";
 import { IORING_OP_CLOSE, IORING_OP_FTRUNCATE, IORING_OP_OPENAT, IORING_OP_WRITE } from "../uring/uapi.ts";
 import { type Descriptor, describe } from "./descriptor.ts";
-import { O_CREAT, O_TRUNC } from "./open-flags.ts";
+import { O_APPEND, O_CREAT, O_TRUNC } from "./open-flags.ts";
 import { Chain, Operation } from "./operation.ts";
 import { type PathJob, type PathLane, PathLanes, pathError } from "./path-lanes.ts";
 import { pathBytes, writePath } from "./path-memory.ts";
@@ -159,8 +159,8 @@ export class PathWriter implements PathLane<PathWrite> {
   #startWrite(write: Operation, flags: number): void {
     write.fd = this.#close.fd = this.#fd;
     write.len = this.#length;
-    // If the write is short, the callee goes on at the file's own position, unless it truncates.
-    write.off = (flags & O_TRUNC) === 0 ? -1 : 0;
+    // Not the file's own position: the kernel may not move it if the write is short.
+    write.off = (flags & O_APPEND) === 0 ? 0 : -1;
     this.#close.fileEntry = this.#fileEntry;
     this.#requests.startAgain(write);
   }

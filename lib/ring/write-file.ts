@@ -236,9 +236,10 @@ async function writeContent(
 ): Promise<void> {
   const isCut = cutsLater(flags) && file.regular;
   const sizeBytes = isCut ? Number(knownSizeOf(file.fd)) : 0;
+  const isPositional = file.regular && !file.appends; // the bytes before may not have moved the file's own position
   let written = writtenBefore;
   const writePart = (bytes: Uint8Array) =>
-    writeAll(requests, file, bytes, signal, isCut ? written : undefined, (count) => {
+    writeAll(requests, file, bytes, signal, isPositional ? written : undefined, (count) => {
       written += count;
     });
   if (isCut && file.fuse) await truncate(requests, file, 0); // its server may know another size than the kernel
