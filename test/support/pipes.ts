@@ -75,3 +75,10 @@ function made(make: (ends: Int32Array) => number): Pipe {
     [Symbol.dispose]: () => open.forEach(close),
   };
 }
+
+/** Makes a FIFO. Returns its path. */
+export function fifo(path: string): string {
+  const { success, stderr } = Bun.spawnSync(["mkfifo", path], { stderr: "pipe" });
+  if (!success) throw new Error(`mkfifo: ${stderr}`);
+  return path;
+}
