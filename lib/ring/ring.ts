@@ -42,9 +42,10 @@ import {
   type TransferOptions,
 } from "./core.ts";
 import { openFileOf, RingFile } from "./file.ts";
+import type { FileData } from "./file-arguments.ts";
 import { openFile } from "./opening.ts";
 import { type ReadFileResult, type ReadFilesOptions, readFilesOf } from "./read-files.ts";
-import { type Data, writeFileBy } from "./write-file.ts";
+import { writeFileBy } from "./write-file.ts";
 
 /** Options of `new Ring()`. */
 export interface RingOptions {
@@ -345,7 +346,11 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_openat(3), io_uring_prep_write(3)
    */
-  writeFile(path: string | URL, data: Data, options?: BufferEncoding | PathWriteOptions | null): Promise<void> {
+  writeFile(
+    path: string | URL,
+    data: FileData | Iterable<FileData> | AsyncIterable<FileData>,
+    options?: BufferEncoding | PathWriteOptions | null,
+  ): Promise<void> {
     return writeFileBy(this.#core.paths, path, data, options, "w");
   }
 
@@ -364,7 +369,11 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_openat(3), io_uring_prep_write(3)
    */
-  appendFile(path: string | URL, data: Data, options?: BufferEncoding | PathWriteOptions | null): Promise<void> {
+  appendFile(
+    path: string | URL,
+    data: FileData | Iterable<FileData> | AsyncIterable<FileData>,
+    options?: BufferEncoding | PathWriteOptions | null,
+  ): Promise<void> {
     return writeFileBy(this.#core.paths, path, data, options, "a");
   }
 

@@ -30,7 +30,7 @@ import { abortErrorOf, asIs, nodePath, type PathFiles } from "./path-files.ts";
 /** Permissions of a new file, before the umask is applied. */
 const defaultMode = 0o666;
 
-export type Data = FileData | Iterable<FileData> | AsyncIterable<FileData>;
+type Data = FileData | Iterable<FileData> | AsyncIterable<FileData>;
 
 /** What a writer does not do: an open that must create the file, and transfers of other kinds. */
 const unusualFlags = O_EXCL | O_DIRECT | O_DIRECTORY | O_NONBLOCK | O_PATH;
