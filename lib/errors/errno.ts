@@ -11,6 +11,7 @@ export const ENXIO = -6;
 export const EBADF = -9;
 export const EAGAIN = -11;
 export const ENOMEM = -12;
+export const EEXIST = -17;
 export const ENOTDIR = -20;
 export const EINVAL = -22;
 export const ESPIPE = -29;

@@ -1,4 +1,5 @@
 import { ItemQueue } from "../base/item-queue.ts";
+import type { DirectSlots } from "../engines/engine.ts";
 import { ECANCELED } from "../errors/errno.ts";
 import { UringError } from "../errors/uring-error.ts";
 import type { RequestQueue } from "./queue.ts";
@@ -35,6 +36,16 @@ export function pathError(errno: number, syscall: string, path: string, { closed
     syscall,
     errno === ECANCELED && closed ? { message: "the ring was closed", path } : { path },
   );
+}
+
+/** The direct descriptors of a ring's readers. */
+export function readersSlots({ first, count }: DirectSlots): DirectSlots {
+  return { first, count: count / 2 };
+}
+
+/** The direct descriptors of a ring's writers. */
+export function writersSlots({ first, count }: DirectSlots): DirectSlots {
+  return { first: first + count / 2, count: count / 2 };
 }
 
 /** A fixed number of lanes of one kind. Jobs for which none is free wait in order. */

@@ -14,7 +14,7 @@ import {
 } from "../uring/uapi.ts";
 import { O_CLOEXEC } from "./open-flags.ts";
 import { Chain, Operation } from "./operation.ts";
-import { type PathJob, type PathLane, PathLanes, pathError } from "./path-lanes.ts";
+import { type PathJob, type PathLane, PathLanes, pathError, readersSlots } from "./path-lanes.ts";
 import { pathBytes, writePath } from "./path-memory.ts";
 import type { RequestQueue } from "./queue.ts";
 
@@ -222,7 +222,7 @@ export class PathReader implements PathLane<PathRead> {
 export function pathReaders(requests: RequestQueue): PathLanes<PathRead, PathReader> {
   const { engine } = requests;
   const canChain = engine.longestChain >= chainLength && kernel().opcodes.has(IORING_OP_FIXED_FD_INSTALL);
-  const { first, count } = canChain ? engine.files.directSlots : { first: 0, count: 0 };
+  const { first, count } = canChain ? readersSlots(engine.files.directSlots) : { first: 0, count: 0 };
   return new PathLanes(
     requests,
     Math.min(mostReaders, count),

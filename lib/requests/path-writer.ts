@@ -1,18 +1,27 @@
+import { assert } from "../base/assert.ts";
 import { Buffer } from "../base/globals.ts";
 import { requestKind } from "../engines/engine.ts";
-import { ECANCELED, ENOENT, ENOTDIR } from "../errors/errno.ts";
+import { ECANCELED, EEXIST, ENOENT, ENOTDIR } from "../errors/errno.ts";
 import { kernel } from "../uring/kernel.ts";
 import { addressOf } from "../uring/native.ts";
-import { IORING_OP_CLOSE, IORING_OP_FTRUNCATE, IORING_OP_OPENAT, IORING_OP_WRITE } from "../uring/uapi.ts";
+import {
+  IORING_OP_CLOSE,
+  IORING_OP_FTRUNCATE,
+  IORING_OP_OPENAT,
+  IORING_OP_WRITE,
+  IOSQE_FIXED_FILE,
+} from "../uring/uapi.ts";
 import { type Descriptor, describe } from "./descriptor.ts";
-import { O_APPEND, O_CREAT, O_TRUNC } from "./open-flags.ts";
+import { O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_TRUNC } from "./open-flags.ts";
 import { Chain, Operation } from "./operation.ts";
-import { type PathJob, type PathLane, PathLanes, pathError } from "./path-lanes.ts";
+import { type PathJob, type PathLane, PathLanes, pathError, writersSlots } from "./path-lanes.ts";
 import { pathBytes, writePath } from "./path-memory.ts";
 import type { RequestQueue } from "./queue.ts";
 
 const AT_FDCWD = -100;
 
+/** The requests of the longest chain. */
+const chainLength = 3;
 /** The most writers of a ring. */
 const mostWriters = 64;
 /** The most that a writer writes. */
@@ -37,9 +46,17 @@ export interface PathWrite extends PathJob {
 }
 
 /**
+ * Whether the next file is probably new: as the last one was. Opening a file that is not there and creating one that is
+ * there both cost a worker thread's time in vain.
+ */
+interface Guess {
+  isNew: boolean;
+}
+
+/**
  * Writes small regular files by their paths, one at a time: it opens the file as it is, writes it and closes it, and if
- * the file was longer, cuts off the rest. Only if there is no file, one is created, which a worker thread of the kernel
- * has to do.
+ * the file was longer, cuts off the rest. If there is no file, it is created, written and closed by one chain, in a
+ * worker thread of the kernel.
  *
  * The writer and its memory stay in use until the kernel has completed all of its requests, also if the write was
  * aborted. A descriptor that an open has returned is closed, or handed over.
@@ -57,6 +74,17 @@ export class PathWriter implements PathLane<PathWrite> {
   readonly #writeFirst: Operation;
   readonly #truncate: Operation;
   readonly #closeLast: Operation;
+  /** A chain that creates a file, writes and closes it; undefined if the writer has no entry to open it into. */
+  readonly #create: Operation | undefined;
+  readonly #writeNew: Operation;
+  readonly #closeNew: Operation;
+  readonly #guess: Guess;
+  /** The chain has been tried, or the open without O_CREAT. */
+  #hasTriedToCreate = false;
+  #hasTriedToOpen = false;
+  /** How many requests of that chain have not completed, and their results, in order. */
+  #pending = 0;
+  readonly #results: [opened: number, written: number, closed: number] = [0, 0, 0];
   /** Undefined if there is none, or it was aborted. */
   #job: PathWrite | undefined;
   #length = 0;
@@ -70,9 +98,14 @@ export class PathWriter implements PathLane<PathWrite> {
   /** What went wrong first. */
   #error: { readonly errno: number; readonly syscall: string } | undefined;
 
-  /** @param onFree - called when the writer can write another file */
-  constructor(requests: RequestQueue, onFree: (writer: PathWriter) => void) {
+  /**
+   * @param slot - an entry of the registered table that only this writer uses, if there is one
+   * @param guess - shared by the ring's writers
+   * @param onFree - called when the writer can write another file
+   */
+  constructor(requests: RequestQueue, slot: number | undefined, guess: Guess, onFree: (writer: PathWriter) => void) {
     this.#requests = requests;
+    this.#guess = guess;
     this.#onFree = onFree;
     const memory = new SharedArrayBuffer(writerBytes + pathBytes);
     this.#content = Buffer.from(memory, 0, writerBytes);
@@ -97,6 +130,19 @@ export class PathWriter implements PathLane<PathWrite> {
     this.#writeFirst = operation({ ...write, complete: (res) => this.#wroteFirst(res) });
     this.#truncate = operation({ opcode: IORING_OP_FTRUNCATE, complete: (res) => this.#truncated(res) });
     this.#closeLast = operation(close);
+    const creation = new Chain();
+    const add = (index: number, fields: Partial<Operation>): Operation => {
+      const added = operation({ complete: (res) => this.#created(index, res), ...fields });
+      creation.add(added);
+      return added;
+    };
+    const fileIndex = (slot ?? 0) + 1;
+    const create = add(0, { opcode: IORING_OP_OPENAT, fd: AT_FDCWD, addr: addr + writerBytes, spliceFdIn: fileIndex });
+    this.#create = slot === undefined ? undefined : create;
+    this.#writeNew = add(1, { ...write, fd: slot ?? 0, flags: IOSQE_FIXED_FILE });
+    const closeNew = { opcode: IORING_OP_CLOSE, fd: 0, spliceFdIn: fileIndex };
+    add(2, closeNew);
+    this.#closeNew = operation({ ...closeNew, complete: () => this.#closedNew() });
   }
 
   start(job: PathWrite): void {
@@ -108,14 +154,18 @@ export class PathWriter implements PathLane<PathWrite> {
     this.#fd = -1;
     this.#written = 0;
     this.#error = undefined;
-    this.#openWith(job.flags & ~(O_CREAT | O_TRUNC), false);
+    this.#hasTriedToCreate = this.#hasTriedToOpen = false;
+    if (this.#guess.isNew && this.#canCreate(job)) this.#startCreation(job);
+    else this.#openExisting(job);
   }
 
   abort(job: PathJob): void {
     if (this.#job !== job) return;
     this.#job = undefined;
     // Not the truncation: new content must not be left with the rest of the old.
-    for (const operation of [this.#open, this.#write, this.#writeFirst]) this.#requests.cancelAgain(operation);
+    for (const operation of [this.#open, this.#write, this.#writeFirst, this.#writeNew])
+      this.#requests.cancelAgain(operation);
+    if (this.#create !== undefined) this.#requests.cancelAgain(this.#create);
   }
 
   #openWith(flags: number, creates: boolean): void {
@@ -127,7 +177,9 @@ export class PathWriter implements PathLane<PathWrite> {
   #opened(res: number, fileEntry: number): void {
     const job = this.#job;
     if ((res === ENOENT || res === ENOTDIR) && !this.#creates && job !== undefined) {
-      this.#openWith(job.flags, true);
+      this.#guess.isNew = true;
+      if (!this.#hasTriedToCreate && this.#canCreate(job)) this.#startCreation(job);
+      else this.#openWith(job.flags, true);
       return;
     }
     if (res < 0) {
@@ -135,6 +187,7 @@ export class PathWriter implements PathLane<PathWrite> {
       this.#report();
       return;
     }
+    this.#guess.isNew = this.#creates;
     this.#fd = res;
     this.#fileEntry = fileEntry;
     if (job === undefined) {
@@ -146,6 +199,67 @@ export class PathWriter implements PathLane<PathWrite> {
     // Only the server of a FUSE file system knows a file's size.
     if (!described.regular || described.fuse) this.#handOver(job, described);
     else this.#begin(job.flags, described.sizeBytes);
+  }
+
+  #openExisting(job: PathWrite): void {
+    this.#hasTriedToOpen = true;
+    this.#openWith(job.flags & ~(O_CREAT | O_TRUNC), false);
+  }
+
+  /** Whether the chain does what the job asks for. If a write to the end was short, it could not be repeated. */
+  #canCreate({ flags }: PathWrite): boolean {
+    return this.#create !== undefined && (flags & (O_TRUNC | O_APPEND)) === O_TRUNC;
+  }
+
+  /**
+   * Creates the file. With O_EXCL it is a new regular file if that succeeds, of which nothing has to be found out: one
+   * worker thread carries out the whole chain.
+   */
+  #startCreation(job: PathWrite): void {
+    const create = this.#create;
+    assert(create !== undefined, "checked by #canCreate");
+    this.#hasTriedToCreate = true;
+    create.opFlags = (job.flags & ~(O_TRUNC | O_CLOEXEC)) | O_EXCL;
+    create.len = job.mode;
+    this.#writeNew.len = this.#length;
+    this.#pending = 3;
+    this.#requests.startAgain(create);
+  }
+
+  #created(index: number, res: number): void {
+    this.#results[index] = res;
+    this.#pending--;
+    if (this.#pending > 0) return;
+    const [opened, written, closed] = this.#results;
+    if (opened >= 0) {
+      this.#guess.isNew = true;
+      this.#written = written;
+      if (closed === ECANCELED)
+        this.#requests.startAgain(this.#closeNew); // the write did not write everything
+      else this.#closed(closed);
+    } else this.#createOtherwise(opened);
+  }
+
+  /** The entry is closed, after a write that did not write everything. */
+  #closedNew(): void {
+    if (this.#written < 0) this.#closed(0);
+    else this.#createOtherwise(ECANCELED);
+  }
+
+  /**
+   * There is a file, or a symbolic link that leads nowhere, or only a part was written. An ordinary open creates or
+   * truncates the file, or has the error that the caller expects.
+   */
+  #createOtherwise(errno: number): void {
+    this.#written = 0;
+    const job = this.#job;
+    if (job !== undefined && !this.#requests.closed) {
+      if (errno === EEXIST && !this.#hasTriedToOpen) this.#openExisting(job);
+      else this.#openWith(job.flags, true);
+    } else {
+      this.#error = { errno, syscall: "open" };
+      this.#report();
+    }
   }
 
   #begin(flags: number, sizeBytes: number): void {
@@ -236,6 +350,13 @@ export class PathWriter implements PathLane<PathWrite> {
 
 /** A ring's writers. There are none if the kernel cannot truncate a file by a request, as before Linux 6.9. */
 export function pathWriters(requests: RequestQueue): PathLanes<PathWrite, PathWriter> {
-  const canWrite = requests.engine.longestChain >= 2 && kernel().opcodes.has(IORING_OP_FTRUNCATE);
-  return new PathLanes(requests, canWrite ? mostWriters : 0, (_index, onFree) => new PathWriter(requests, onFree));
+  const { engine } = requests;
+  const canWrite = engine.longestChain >= chainLength && kernel().opcodes.has(IORING_OP_FTRUNCATE);
+  const { first, count } = writersSlots(engine.files.directSlots);
+  const guess: Guess = { isNew: false };
+  return new PathLanes(
+    requests,
+    canWrite ? mostWriters : 0,
+    (index, onFree) => new PathWriter(requests, index < count ? first + index : undefined, guess, onFree),
+  );
 }

@@ -36,7 +36,7 @@ export interface OpenArguments {
  * worker opens it, in the second the caller waits for a writer. The next operation of a chain would not wait, so there
  * a worker opens every file.
  * @param prepare - checks the arguments
- * @param syscall - for error messages
+ * @param syscall - for error messages: "open" for the functions that are named for node:fs's, whose errors are its errors
  * @throws if a chain is being built: what `prepare` throws, and other errors before the open is started
  */
 export function openFile(requests: RequestQueue, prepare: () => OpenArguments, syscall = "openat"): Promise<OpenFile> {
@@ -45,6 +45,7 @@ export function openFile(requests: RequestQueue, prepare: () => OpenArguments, s
     requests.run(() => {
       given ??= prepare();
       const { path, flags, mode, direct, signal } = given;
+      if (path === "" && syscall === "open") throw new UringError("ENOENT", syscall, { path });
       return { ...operations.open(path, flags, mode, direct, byWorker), syscall, signal };
     });
   const isInChain = requests.isBuildingChain;
