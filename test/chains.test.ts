@@ -156,6 +156,28 @@ test("an operation aborted before its turn rejects at once, and is cancelled whe
     expect(ring.inFlight).toBe(0);
   }));
 
+test("aborts end the operations of many chains whose turn has just come, also those that the kernel has not begun", () =>
+  leavingNothing(async () => {
+    // One enter begins some 20 operations whose turn has come, and a cancellation does not find the others.
+    using ends = pipe();
+    await using ring = new Ring({ entries: 1024 });
+    for (let round = 0; round < times(20); round++) {
+      const stop = new AbortController();
+      const { signal } = stop;
+      const chains = Array.from({ length: 100 }, () =>
+        ring.chain([() => ring.nop(), () => ring.read(ends.readFd, shared(8), { signal }), () => ring.nop({ signal })]),
+      );
+      await Promise.all(chains.map(([first]) => first));
+      stop.abort(new Error("enough"));
+      for (const [, second, third] of chains)
+        expect(await Promise.allSettled([second, third])).toMatchObject([
+          { reason: { message: "enough" } },
+          { reason: { message: "enough" } },
+        ]);
+      while (ring.inFlight > 0) await ring.nop();
+    }
+  }));
+
 test("a chain that waits for room in the ring is submitted as one, without the end that an abort has cut off", () =>
   leavingNothing(async () => {
     using folder = new Folder();

@@ -137,6 +137,11 @@ export interface Engine<Request extends EngineRequest> extends Iterable<Request>
    * false although requests still wait: the queue calls `submit` again in any case.
    */
   readonly unsubmitted: boolean;
+  /**
+   * Whether requests may have been submitted, or have had their turn in a chain, and not have begun. A cancellation
+   * does not find them.
+   */
+  readonly holdsBack: boolean;
   /** Whether `arm` keeps the process alive. Default true. */
   set referenced(referenced: boolean);
   readonly stats: EngineStats;

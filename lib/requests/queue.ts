@@ -92,6 +92,10 @@ export class RequestQueue {
   readonly #spare: Operation[] = [];
   /** The promise of `close`, once it was called. */
   #closing: Promise<void> | undefined;
+  /** Operations of chains whose cancellation may have come before the kernel began them, see `#repeatCancellations`. */
+  readonly #cancelledEarly = new Set<Operation>();
+  /** The same for a cancellation of everything. */
+  #cancelledAllEarly = false;
   /** Wakes `#drain`, which then checks whether anything is still in flight. */
   #idle: (() => void) | undefined;
   /** Closes the ring, once nothing is in flight. See `abandon`. */
@@ -447,6 +451,7 @@ export class RequestQueue {
       if (!this.#engineIsBusy) continue; // nothing is in flight: go to the loop's condition
       if (!this.#exchange()) return;
       const settled = this.#settle();
+      this.#repeatCancellations();
       // If nothing was settled, the next completion needs a wake-up, so the share need not be checked.
       if (settled > 0 && this.#loop.spend(settled)) {
         this.#loop.pause(0);
@@ -557,6 +562,7 @@ export class RequestQueue {
     // fixed: first its file's position moves, then it releases what it uses, then its promise settles and the next step
     // of its chain begins.
     for (const operation of settling) {
+      if (this.#cancelledEarly.size > 0) this.#cancelledEarly.delete(operation);
       if (operation.particulars !== undefined) moveOwnPosition(operation, operation.particulars);
       operation.end();
     }
@@ -621,12 +627,26 @@ export class RequestQueue {
 
   #cancel(operation: Operation): void {
     this.engine.cancel(operation);
+    if (operation.chain !== undefined) this.#cancelledEarly.add(operation);
     this.#loop.soon();
   }
 
   #cancelAll(): void {
     this.engine.cancelAll();
+    this.#cancelledAllEarly = true;
     this.#loop.soon();
+  }
+
+  /**
+   * Repeats cancellations once the kernel has begun all that it could begin. The kernel had perhaps not begun an
+   * operation that has its turn in a chain, and so not found it.
+   */
+  #repeatCancellations(): void {
+    if (this.engine.holdsBack) return;
+    for (const operation of this.#cancelledEarly) this.engine.cancel(operation);
+    this.#cancelledEarly.clear();
+    if (this.#cancelledAllEarly) this.engine.cancelAll();
+    this.#cancelledAllEarly = false;
   }
 
   /**
