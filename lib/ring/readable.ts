@@ -2,6 +2,7 @@ import { onAbortWhileKept, Stop, throwIfAborted } from "../base/abort.ts";
 import { checkBoolean, checkInteger, invalidValue, show } from "../base/arguments.ts";
 import { assert } from "../base/assert.ts";
 import { Bun, WeakRef, webStreams } from "../base/globals.ts";
+import { heapHeadroom } from "../base/memory.ts";
 import { soon } from "../base/timers.ts";
 import { bytesOfView, isView } from "../base/view.ts";
 import {
@@ -152,6 +153,8 @@ class ReadAhead {
   readonly #pieces: Piece[] = [];
   #position: StreamPosition;
   #leftBytes: number;
+  /** Held while the stream allocates large chunks, one after the other. */
+  #headroom: Uint8Array | undefined;
   /** What ends the stream once all that was read before it has been returned. */
   #failure: { readonly reason: unknown } | undefined;
 
@@ -249,6 +252,7 @@ class ReadAhead {
 
   #read(memory: Memory): void {
     const wantedBytes = Math.min(this.#leftBytes, memory.bytes.length);
+    if (this.#copies && this.#memories.isLargest(memory)) this.#headroom ??= heapHeadroom();
     const filling: Filling = {};
     const filled = this.#fill(memory, wantedBytes, this.#position, filling);
     this.#pieces.push(new Piece(memory, wantedBytes, filled, filling, this.#copies, this.#memories.pooled));
@@ -295,6 +299,7 @@ class ReadAhead {
 
   #end(): void {
     this.#leftBytes = 0;
+    this.#headroom = undefined;
     for (const piece of this.#pieces.splice(0)) piece.release();
   }
 }
