@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync, readSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import type { Socket } from "node:net";
 import { BufferPool, type FixedBuffer, openHandles, type ReadableOptions, Ring, type RingFile } from "bun-uring";
+import { heapHeadroom } from "../lib/base/memory.ts";
 import { readableOf } from "../lib/ring/readable.ts";
 import type { StreamedFile } from "../lib/ring/stream-memory.ts";
 import { writableOf } from "../lib/ring/writable.ts";
@@ -704,6 +705,29 @@ test("without a pool, each chunk is memory of its own, holds nothing but the chu
         expect(new Set(chunks.map(({ buffer }) => buffer)).size).toBe(chunks.length);
       }
     }
+  }));
+
+test("streams of large chunks share one headroom in the heap, until the last of them has ended", () =>
+  withStreams(async ({ ring, folder }) => {
+    await using file = await ring.open(folder.write("file", positional(3_000_000)));
+    const streams = [file.readable().getReader(), file.readable().getReader()];
+    const readLarge = async (reader: { read(): Promise<{ readonly value?: Uint8Array | undefined }> }) => {
+      while ((await reader.read()).value?.length !== 2 ** 19);
+    };
+    const share = async () => {
+      for (const stream of streams) await readLarge(stream);
+      return new WeakRef(heapHeadroom());
+    };
+    const headroom = await share();
+    const isGone = () => headroom.deref() === undefined;
+    for (const stream of streams) {
+      await turns(1);
+      Bun.gc(true);
+      expect(isGone()).toBe(false);
+      await stream.cancel();
+    }
+    await collect(isGone);
+    expect([isGone(), streams.length]).toEqual([true, 2]); // although the streams are still referenced
   }));
 
 test("memory that an aborted read may still write is never given to anyone", async () => {
