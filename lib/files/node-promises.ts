@@ -86,7 +86,10 @@ function writing(name: "writeFile" | "appendFile", flag: "w" | "a") {
   };
 }
 
-/** What replaces functions of node:fs/promises. */
+/**
+ * What replaces functions of node:fs/promises.
+ * @hidden
+ */
 export const nodePromises = {
   readFile: readFile as NodePromises["readFile"],
   writeFile: writing("writeFile", "w") as NodePromises["writeFile"],
