@@ -26,6 +26,7 @@ const programs = {
     heading: "A first program",
     output: `read 6553600 bytes, buffers ${bufferSource.one}\n`,
   },
+  paths: { document: "README.md", heading: "Whole files by their paths", output: "2\n\n3\n" },
   files: { document: "README.md", heading: "Files, chains and streams", output: "14 bytes\ncopied 14 bytes: true\n" },
   workers: { document: "README.md", heading: "Workers", output: `2 Workers read ${bunBytes} of ${bunBytes} bytes\n` },
   direct: { document: recipes, heading: "O_DIRECT", output: "aligned: true\n262144 bytes past the page cache\n" },
@@ -62,6 +63,7 @@ async function runs(program: Program): Promise<void> {
 describe("a program of the documents runs as it stands and prints the expected output:", () => {
   const onProcessor = needs("a processor that is not emulated");
   test("the README's first program", () => runs(programs.first));
+  test("the README's program for whole files by their paths", () => runs(programs.paths));
   test("the README's program for files, chains and streams", () => runs(programs.files));
   onProcessor("the README's program for Workers", () => runs(programs.workers));
   needs("all documents", "a file system with O_DIRECT")("the recipe for O_DIRECT", () => runs(programs.direct));
@@ -97,7 +99,7 @@ describe("documents:", () => {
     const names = documents.flatMap(programsOf).map(({ text }, index) => folder.write(`program-${index}.ts`, text));
     expect(names.length).toBe(Object.keys(programs).length);
     const compilerOptions = {
-      paths: { "bun-uring": [`${root}lib/index.ts`] },
+      paths: { "bun-uring": [`${root}lib/index.ts`], "bun-uring/promises": [`${root}lib/promises.ts`] },
       typeRoots: [`${root}node_modules/@types`, `${root}node_modules`],
     };
     folder.write(
