@@ -1,11 +1,13 @@
 /** Opens a file for a ring. As with open(2), opening a FIFO waits for its other end. */
 import { onAbort, reasonOf, Stop, throwIfAborted } from "../base/abort.ts";
 import { Promise } from "../base/globals.ts";
+import { ECANCELED } from "../errors/errno.ts";
 import { UringError } from "../errors/uring-error.ts";
 import * as operations from "../requests/builders.ts";
 import { describe, isSeekable } from "../requests/descriptor.ts";
 import { type Alignment, OpenFile } from "../requests/open-file.ts";
 import { O_ACCMODE, O_DIRECT, O_NONBLOCK, O_PATH, O_RDONLY } from "../requests/open-flags.ts";
+import { pathError } from "../requests/path-lanes.ts";
 import type { RequestQueue } from "../requests/queue.ts";
 import { STATX_DIOALIGN } from "../uring/uapi.ts";
 
@@ -57,7 +59,12 @@ export function openFile(requests: RequestQueue, prepare: () => OpenArguments, s
         if (!isRefused) throw error;
         return open(true); // a FIFO; a socket, or a device without a driver, fails again
       });
-  return opened.then((file) => fileOf(requests, file, !isInChain, given?.signal));
+  return opened.then((file) =>
+    fileOf(requests, file, !isInChain, given?.signal).catch((error: unknown) => {
+      const isClosed = requests.closed && error instanceof UringError && error.code === "ECANCELED";
+      throw isClosed ? pathError(ECANCELED, syscall, file.text, requests) : error; // not of the poll
+    }),
+  );
 }
 
 /** Makes the file of a new descriptor. Closes the descriptor if that fails. */
