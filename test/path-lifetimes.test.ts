@@ -262,7 +262,7 @@ for (const act of acts)
       using folder = files.folder;
       const random = new Random(13);
       const mine = Array.from({ length: 32 }, () => openSync(files.small.path, "r"));
-      for (let round = 0; round < times(15); round++) {
+      for (let round = 0; round < times(8); round++) {
         const workers = [1, 2].map(
           (seed) =>
             new TestWorker<string>("path-user", {

@@ -176,15 +176,14 @@ export class PathWriter implements PathLane<PathWrite> {
 
   #opened(res: number, fileEntry: number): void {
     const job = this.#job;
-    if ((res === ENOENT || res === ENOTDIR) && !this.#creates && job !== undefined) {
+    if ((res === ENOENT || res === ENOTDIR) && !this.#creates && this.#goesOn(job)) {
       this.#guess.isNew = true;
       if (!this.#hasTriedToCreate && this.#canCreate(job)) this.#startCreation(job);
       else this.#openWith(job.flags, true);
       return;
     }
     if (res < 0) {
-      this.#error = { errno: res, syscall: "open" };
-      this.#report();
+      this.#notOpened(res);
       return;
     }
     this.#guess.isNew = this.#creates;
@@ -253,13 +252,20 @@ export class PathWriter implements PathLane<PathWrite> {
   #createOtherwise(errno: number): void {
     this.#written = 0;
     const job = this.#job;
-    if (job !== undefined && !this.#requests.closed) {
+    if (this.#goesOn(job)) {
       if (errno === EEXIST && !this.#hasTriedToOpen) this.#openExisting(job);
       else this.#openWith(job.flags, true);
-    } else {
-      this.#error = { errno, syscall: "open" };
-      this.#report();
-    }
+    } else this.#notOpened(errno);
+  }
+
+  /** Whether the file may be opened in another way. A ring that is closing makes no more files. */
+  #goesOn(job: PathWrite | undefined): job is PathWrite {
+    return job !== undefined && !this.#requests.closed;
+  }
+
+  #notOpened(errno: number): void {
+    this.#error = { errno: this.#requests.closed ? ECANCELED : errno, syscall: "open" };
+    this.#report();
   }
 
   #begin(flags: number, sizeBytes: number): void {
