@@ -3,7 +3,8 @@ import { describe, expect, spyOn, test } from "bun:test";
 import { closeSync, constants, existsSync, openSync, renameSync, writeSync } from "node:fs";
 import { Ring } from "bun-uring";
 import { IoUringEngine } from "../lib/engines/io-uring.ts";
-import { IORING_OP_OPENAT } from "../lib/uring/uapi.ts";
+import type { Operation } from "../lib/requests/operation.ts";
+import { IORING_OP_OPENAT, IOSQE_ASYNC } from "../lib/uring/uapi.ts";
 import { needs } from "./support/capabilities.ts";
 import { thrown } from "./support/errors.ts";
 import { FaultyFiles } from "./support/faulty-files.ts";
@@ -61,6 +62,27 @@ describe("open() of a FIFO for reading", () => {
         writeSync(fd, text);
         closeSync(fd);
         await using file = await opening;
+        expect(await file.readFile("utf8")).toBe(text);
+      }
+    }));
+
+  test("returns also if the writer comes and goes just when the open begins to wait", () =>
+    withFifo(async (ring, path) => {
+      const { start } = IoUringEngine.prototype;
+      for (const text of ["", "left behind"]) {
+        using _start = spyOn(IoUringEngine.prototype, "start").mockImplementation(function (
+          this: IoUringEngine<Operation>,
+          request,
+          links,
+        ) {
+          if (request.opcode === IORING_OP_OPENAT && (request.flags & IOSQE_ASYNC) !== 0) {
+            const fd = openSync(path, O_WRONLY);
+            writeSync(fd, text);
+            closeSync(fd);
+          }
+          Reflect.apply(start, this, [request, links]);
+        });
+        await using file = await ring.open(path);
         expect(await file.readFile("utf8")).toBe(text);
       }
     }));
@@ -152,15 +174,17 @@ describe("open() of a FIFO for writing", () => {
   test("waits for a reader; with O_NONBLOCK it fails with ENXIO", () =>
     withFifo(async (ring, path) => {
       expect(await thrown(() => ring.open(path, O_WRONLY | O_NONBLOCK))).toMatchObject({ code: "ENXIO" });
-      const opening = ring.open(path, "w");
-      expect(await isPending(ring, opening)).toBe(true);
-      const reader = openSync(path, O_RDONLY | O_NONBLOCK);
-      await using file = await opening;
-      await file.write("content");
-      const found = Buffer.from(new SharedArrayBuffer(7));
-      await ring.read(reader, found);
-      expect(found.toString()).toBe("content");
-      closeSync(reader);
+      for (const flags of ["w", "a", O_WRONLY]) {
+        const opening = ring.open(path, flags);
+        expect(await isPending(ring, opening)).toBe(true);
+        const reader = openSync(path, O_RDONLY | O_NONBLOCK);
+        await using file = await opening;
+        await file.write("content");
+        const found = Buffer.from(new SharedArrayBuffer(7));
+        await ring.read(reader, found);
+        expect(found.toString()).toBe("content");
+        closeSync(reader);
+      }
     }));
 
   test("rejects when it is aborted or the ring is closed", () =>
