@@ -159,6 +159,20 @@ needs("mounts of FUSE")(
   },
 );
 
+needs("mounts of FUSE")(
+  "files of a FUSE file system that does not answer can be opened, read and written by their paths without blocking",
+  async () => {
+    await using files = await FaultyFiles.mount("direct");
+    const program = start("read-path", [files.of("read-held"), files.of("write-held")]);
+    await Promise.all([files.held("read-held"), files.held("write-held")]);
+    program.tell("are you there?\n");
+    await program.until("here\n"); // does not come if the event loop is blocked
+    files.release();
+    const { exitCode, stderr, stdout } = await program.outcome();
+    expect([exitCode, stderr, stdout]).toEqual([0, "", expect.stringMatching(/^here\n\d+ bytes\n$/)]);
+  },
+);
+
 for (const modes of [[], ["direct"], ["direct", "async"]])
   needs("mounts of FUSE")(
     `a FUSE file given as a descriptor number is read correctly, too${modes.length > 0 ? `, ${modes.join(" and ")}` : ""}`,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
   constants,
   mkdirSync,
   readFileSync,
@@ -357,6 +358,25 @@ test("a file that can only be written is written, and one that can only be read 
     },
   ]);
 });
+
+needs("root")(
+  "another user's file is opened with O_CREAT, as node:fs does, for fs.protected_regular to refuse it",
+  () =>
+    withFolder(async (ring, folder) => {
+      for (const length of [10, 100_000]) {
+        const [own, others] = [folder.write("own", "old"), folder.write("others", "old")];
+        chownSync(others, 1000, 1000);
+        const requests = async (path: string) => {
+          const before = ring.stats().submitted;
+          await ring.writeFile(path, "x".repeat(length));
+          expect(readFileSync(path, "utf8")).toBe("x".repeat(length));
+          return ring.stats().submitted - before;
+        };
+        const forOwn = await requests(own);
+        expect([length, await requests(others)]).toEqual([length, forOwn + 2]); // a close, and a second open
+      }
+    }),
+);
 
 test("a file that grows or shrinks while it is read gives what was there at some time, in order", () =>
   withFolder(async (ring, folder) => {

@@ -3,11 +3,12 @@
  * that does not answer would block the event loop.
  */
 
+import { process } from "../base/globals.ts";
 import { field, readProc } from "../base/machine.ts";
 import { ESPIPE } from "../errors/errno.ts";
 import { native } from "../uring/native.ts";
 import { scratch } from "../uring/scratch.ts";
-import { STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE } from "../uring/uapi.ts";
+import { STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, STATX_SIZE, STATX_TYPE, STATX_UID } from "../uring/uapi.ts";
 import { statxBytes } from "./statx.ts";
 
 /** What a ring needs to know about a file. */
@@ -81,11 +82,28 @@ function isFuse(fd: number, uniqueMount: bigint | undefined): boolean {
   });
 }
 
+const describedBits = STATX_TYPE | STATX_MNT_ID_UNIQUE | STATX_SIZE | STATX_UID;
+
+/** What `describe` has found out besides. */
+interface Described extends Descriptor {
+  readonly sizeBytes: number;
+  /** A regular file of another user than the one that this process acts for. */
+  readonly isForeign: boolean;
+}
+
 /** Describes the file of an open descriptor. If the descriptor is not open, all properties are false or 0. */
-export function describe(fd: number): Descriptor & { readonly sizeBytes: number } {
+export function describe(fd: number): Described {
   const { address, words, longs } = scratch(statxBytes);
-  if (native().fileStatus(fd, STATX_TYPE | STATX_MNT_ID_UNIQUE | STATX_SIZE, address) < 0)
-    return { fifo: false, regular: false, ordered: false, anonymous: false, fuse: false, sizeBytes: 0 };
+  if (native().fileStatus(fd, describedBits, address) < 0)
+    return {
+      fifo: false,
+      regular: false,
+      ordered: false,
+      anonymous: false,
+      fuse: false,
+      sizeBytes: 0,
+      isForeign: false,
+    };
   const mask = words[0] ?? 0;
   const type = (words[7] ?? 0) & S_IFMT;
   const ordered = type === S_IFREG || type === S_IFBLK;
@@ -98,6 +116,7 @@ export function describe(fd: number): Descriptor & { readonly sizeBytes: number 
     anonymous: type === 0,
     fuse: type === S_IFREG && isFuse(fd, mount),
     sizeBytes,
+    isForeign: type === S_IFREG && words[5] !== process.geteuid?.(),
   };
 }
 

@@ -9,6 +9,7 @@ import {
   IORING_OP_FIXED_FD_INSTALL,
   IORING_OP_OPENAT,
   IORING_OP_READ,
+  IOSQE_ASYNC,
   IOSQE_FIXED_FILE,
   IOSQE_IO_HARDLINK,
 } from "../uring/uapi.ts";
@@ -17,6 +18,7 @@ import { Chain, Operation } from "./operation.ts";
 import { type PathJob, type PathLane, PathLanes, pathError, readersSlots } from "./path-lanes.ts";
 import { pathBytes, writePath } from "./path-memory.ts";
 import type { RequestQueue } from "./queue.ts";
+import { isServed } from "./served-mounts.ts";
 
 const AT_FDCWD = -100;
 
@@ -73,6 +75,9 @@ export class PathReader implements PathLane<PathRead> {
   readonly #onFree: (reader: PathReader) => void;
   readonly #path: Buffer;
   readonly #open: Operation;
+  /** The chain's two reads. */
+  readonly #beginning: Operation;
+  readonly #oneMore: Operation;
   readonly #close: Operation;
   readonly #install: Operation;
   /** Undefined if there is none, or it was aborted. */
@@ -111,9 +116,8 @@ export class PathReader implements PathLane<PathRead> {
       spliceFdIn: slot + 1,
     });
     const read = { opcode: IORING_OP_READ, fd: slot, off: -1 };
-    // A short read breaks an ordinary link.
-    add(1, { ...read, flags: IOSQE_FIXED_FILE | IOSQE_IO_HARDLINK, addr: address, len: contentBytes });
-    add(2, { ...read, flags: IOSQE_FIXED_FILE, addr: address + contentBytes, len: 1 });
+    this.#beginning = add(1, { ...read, addr: address, len: contentBytes });
+    this.#oneMore = add(2, { ...read, addr: address + contentBytes, len: 1 });
     this.#install = operation({
       opcode: IORING_OP_FIXED_FD_INSTALL,
       flags: IOSQE_FIXED_FILE,
@@ -134,6 +138,10 @@ export class PathReader implements PathLane<PathRead> {
     const { path, flags, mode } = read;
     this.#requests.assertOpen("open");
     writePath(this.#path, path);
+    const async = isServed(path) ? IOSQE_ASYNC : 0;
+    this.#open.flags = async;
+    this.#beginning.flags = IOSQE_FIXED_FILE | IOSQE_IO_HARDLINK | async; // a short read breaks an ordinary link
+    this.#oneMore.flags = IOSQE_FIXED_FILE | async;
     this.#open.opFlags = flags & ~O_CLOEXEC; // a direct descriptor does not outlive exec in any case
     this.#open.len = mode;
     this.#read = read;

@@ -9,6 +9,7 @@ import {
   IORING_OP_FTRUNCATE,
   IORING_OP_OPENAT,
   IORING_OP_WRITE,
+  IOSQE_ASYNC,
   IOSQE_FIXED_FILE,
 } from "../uring/uapi.ts";
 import { type Descriptor, describe } from "./descriptor.ts";
@@ -17,6 +18,7 @@ import { Chain, Operation } from "./operation.ts";
 import { type PathJob, type PathLane, PathLanes, pathError, writersSlots } from "./path-lanes.ts";
 import { pathBytes, writePath } from "./path-memory.ts";
 import type { RequestQueue } from "./queue.ts";
+import { isServed } from "./served-mounts.ts";
 
 const AT_FDCWD = -100;
 
@@ -88,6 +90,8 @@ export class PathWriter implements PathLane<PathWrite> {
   /** Undefined if there is none, or it was aborted. */
   #job: PathWrite | undefined;
   #length = 0;
+  /** The file is being closed in order to open it with O_CREAT. */
+  #opensAgain = false;
   /** The open has O_CREAT and O_TRUNC, if they were asked for. */
   #creates = false;
   #descriptor: Descriptor | undefined;
@@ -151,6 +155,9 @@ export class PathWriter implements PathLane<PathWrite> {
     this.#length = job.fill(this.#content);
     this.#job = job;
     this.#open.len = job.mode;
+    const flags = isServed(job.path) ? IOSQE_ASYNC : 0;
+    this.#open.flags = this.#write.flags = this.#writeFirst.flags = flags; // creating always takes a worker
+    this.#writeNew.flags = IOSQE_FIXED_FILE | flags;
     this.#fd = -1;
     this.#written = 0;
     this.#error = undefined;
@@ -195,6 +202,12 @@ export class PathWriter implements PathLane<PathWrite> {
     }
     const described = describe(res);
     this.#descriptor = described;
+    if (described.isForeign && !this.#creates) {
+      // Only an open with O_CREAT is refused where fs.protected_regular protects other users' files.
+      this.#opensAgain = true;
+      this.#startClose();
+      return;
+    }
     // Only the server of a FUSE file system knows a file's size.
     if (!described.regular || described.fuse) this.#handOver(job, described);
     else this.#begin(job.flags, described.sizeBytes);
@@ -316,6 +329,12 @@ export class PathWriter implements PathLane<PathWrite> {
   /** The close has completed. -ECANCELED: the write did not write everything, and so the file is still open. */
   #closed(res: number): void {
     const job = this.#job;
+    if (this.#opensAgain) {
+      this.#opensAgain = false;
+      if (this.#goesOn(job)) this.#openWith(job.flags, true);
+      else this.#notOpened(ECANCELED);
+      return;
+    }
     const isShort = this.#written < this.#length && this.#error === undefined;
     if (isShort && this.#written < 0) this.#error = { errno: this.#written, syscall: "write" };
     // Closing the ring closes the file.

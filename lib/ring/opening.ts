@@ -9,7 +9,8 @@ import { type Alignment, OpenFile } from "../requests/open-file.ts";
 import { O_ACCMODE, O_DIRECT, O_NONBLOCK, O_PATH, O_RDONLY } from "../requests/open-flags.ts";
 import { pathError } from "../requests/path-lanes.ts";
 import type { RequestQueue } from "../requests/queue.ts";
-import { STATX_DIOALIGN } from "../uring/uapi.ts";
+import { isServed } from "../requests/served-mounts.ts";
+import { IOSQE_ASYNC, STATX_DIOALIGN } from "../uring/uapi.ts";
 
 const POLLIN = 1;
 
@@ -36,7 +37,7 @@ export interface OpenArguments {
  * The kernel tries the open at once, without blocking, which most often saves a worker thread. But this attempt opens a
  * FIFO as O_NONBLOCK does: without a reader it fails with ENXIO, and without a writer it succeeds. In the first case a
  * worker opens it, in the second the caller waits for a writer. The next operation of a chain would not wait, so there
- * a worker opens every file.
+ * a worker opens every file. So it does where a file system's server may keep the attempt waiting.
  * @param prepare - checks the arguments
  * @param syscall - for error messages: "open" for the functions that are named for node:fs's, whose errors are its errors
  * @throws if a chain is being built: what `prepare` throws, and other errors before the open is started
@@ -48,7 +49,8 @@ export function openFile(requests: RequestQueue, prepare: () => OpenArguments, s
       given ??= prepare();
       const { path, flags, mode, direct, signal } = given;
       if (path === "" && syscall === "open") throw new UringError("ENOENT", syscall, { path });
-      return { ...operations.open(path, flags, mode, direct, byWorker), syscall, signal };
+      const request = operations.open(path, flags, mode, direct, byWorker);
+      return { ...request, flags: isServed(request.path ?? "") ? IOSQE_ASYNC : (request.flags ?? 0), syscall, signal };
     });
   const isInChain = requests.isBuildingChain;
   const opening = open(isInChain);

@@ -163,9 +163,7 @@ const transferOptions = ["position", "dontCache", "signal"];
  * If you pass a descriptor as a number, keep it open until the operation completes: the kernel may look it up late.
  * After an abort, the operation completes later than its promise rejects. A RingFile takes care of this itself. Opening
  * a FIFO that has no other end yet occupies one of the kernel's worker threads, of which each thread has four per
- * processor, and at least eight. Open such FIFOs with O_NONBLOCK. A file whose name the kernel has cached is
- * opened on the thread of the event loop: if it belongs to a FUSE or network file system whose server does not answer,
- * the event loop waits, too.
+ * processor, and at least eight. Open such FIFOs with O_NONBLOCK.
  *
  * @example
  * ```ts

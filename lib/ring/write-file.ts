@@ -4,7 +4,7 @@ import { Promise } from "../base/globals.ts";
 import { ECANCELED } from "../errors/errno.ts";
 import { aborted } from "../errors/node.ts";
 import { UringError } from "../errors/uring-error.ts";
-import { type Descriptor, isSeekable, knownSizeOf } from "../requests/descriptor.ts";
+import { type Descriptor, describe, isSeekable, knownSizeOf } from "../requests/descriptor.ts";
 import { OpenFile } from "../requests/open-file.ts";
 import {
   O_ACCMODE,
@@ -218,12 +218,15 @@ async function open(requests: RequestQueue, write: Write): Promise<OpenFile> {
     openFile(requests, () => ({ path, flags: some, mode, direct: false, signal }), "open");
   if (!opensAsItIs(write)) return await openWith(cutsLater(flags) ? flags & ~O_TRUNC : flags);
   try {
-    return await openWith(flags & ~(O_CREAT | O_TRUNC));
+    const file = await openWith(flags & ~(O_CREAT | O_TRUNC));
+    if (!describe(file.fd).isForeign) return file;
+    // Only an open with O_CREAT is refused where fs.protected_regular protects other users' files.
+    await requests.closeFile(file.fd, file.entry);
   } catch (error) {
     // ENOTDIR: for a file's name with a slash at its end, O_CREAT has another error.
     if (!(error instanceof UringError && (error.code === "ENOENT" || error.code === "ENOTDIR"))) throw error;
-    return await openWith(flags);
   }
+  return await openWith(flags);
 }
 
 /** Writes the content. With O_TRUNC, it then cuts off what is left of a longer old content. */

@@ -30,6 +30,7 @@ export const {
   STATX_MNT_ID_UNIQUE,
   STATX_SIZE,
   STATX_TYPE,
+  STATX_UID,
 } = constants;
 
 // Request opcodes
