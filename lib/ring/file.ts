@@ -370,7 +370,7 @@ export class RingFile implements AsyncDisposable {
    * Writes all of a buffer or part of a buffer, and resolves when it is on stable storage, together with what this
    * RingFile has written before. A sole writer's calls become one request each (RWF_DSYNC), otherwise a write and an
    * fdatasync that are submitted together as a chain; this repeats until everything is written. Arguments are those of
-   * write. If many writers add to the end of one file, `appender` lets them share their syncs.
+   * write with a buffer. If many writers add to the end of one file, `appender` lets them share their syncs.
    * @returns the number of bytes written, which is always the full length; and the buffer
    * @throws TypeError, RangeError, UringError: as for write; EIO: also if the file accepts no more bytes
    * @throws UringError EIO, ENOSPC, EDQUOT: not everything could be written back

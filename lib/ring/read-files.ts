@@ -13,7 +13,7 @@ import { ContentRead, copyOf, nodePath, type PathFiles } from "./path-files.ts";
 /** A file that `Ring.readFiles` has read, or why it could not be. */
 export type ReadFileResult<Path extends string | URL = string | URL> =
   | { readonly path: Path; readonly bytes: Buffer; readonly error?: undefined }
-  | { readonly path: Path; readonly bytes?: undefined; readonly error: Error };
+  | { readonly path: Path; readonly bytes?: undefined; readonly error: NodeJS.ErrnoException };
 
 /** Options of `Ring.readFiles`. */
 export interface ReadFilesOptions {
@@ -51,7 +51,7 @@ class Entry extends ContentRead {
 
   whole(reader: PathReader, length: number): boolean {
     const { content } = reader;
-    if (length > this.mostBytes) this.failed(fileTooLarge(length, this.mostBytes, "the limit"));
+    if (length > this.mostBytes) this.failed(fileTooLarge(length, this.mostBytes, "options.maxBytes"));
     else if (!this.#iteration.files.readers.keep()) this.read(copyOf(content, length));
     else {
       this.#kept = reader;
@@ -344,6 +344,12 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
 }
 
 /** See `Ring.readFiles`. */
+export function readFilesOf<Path extends string | URL>(
+  ring: object,
+  files: PathFiles,
+  paths: Iterable<Path> | AsyncIterable<Path>,
+  options: ReadFilesOptions,
+): AsyncIterableIterator<ReadFileResult<Path>, undefined> & AsyncDisposable;
 export function readFilesOf(
   ring: object,
   files: PathFiles,

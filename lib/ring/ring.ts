@@ -103,7 +103,9 @@ export interface PathReadOptions {
 }
 
 /** Options of `Ring.writeFile` and `Ring.appendFile`. */
-export interface PathWriteOptions extends PathReadOptions {
+export interface PathWriteOptions extends Omit<PathReadOptions, "flag"> {
+  /** Flags as in node:fs. Default "w" for writeFile, "a" for appendFile. */
+  readonly flag?: string | number;
   /** Encoding of text. Default "utf8". */
   readonly encoding?: BufferEncoding | null;
   /** Permissions of a newly created file, before the umask is applied: a number, or octal digits. Default 0o666. */
@@ -288,7 +290,8 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Reads a whole file by its path, like readFile of node:fs/promises. A file of up to 64 KiB takes one chain of
+   * Reads a whole file by its path, like readFile of node:fs/promises, but takes no Buffer or FileHandle as a path, and
+   * refuses unknown options. A file of up to 64 KiB takes one chain of
    * requests and no descriptor of the process. A ring reads up to 128 files at a time; further calls wait in order.
    * @param path - a path or a file: URL
    * @param options - an encoding, or an object with `encoding`, `flag` and `signal`
@@ -321,6 +324,14 @@ export class Ring implements AsyncDisposable {
       | "buffer"
       | (PathReadOptions & { readonly encoding?: BufferEncoding | "buffer" | null })
       | null,
+  ): Promise<Buffer | string>;
+  readFile(
+    path: string | URL,
+    options?:
+      | BufferEncoding
+      | "buffer"
+      | (PathReadOptions & { readonly encoding?: BufferEncoding | "buffer" | null })
+      | null,
   ): Promise<Buffer | string> {
     return this.#core.paths.readFile(path, options);
   }
@@ -328,9 +339,10 @@ export class Ring implements AsyncDisposable {
   /**
    * Writes a whole file by its path, like writeFile of node:fs/promises.
    *
-   * An existing file is not truncated first, which would be slow. It is overwritten, and what is left of a longer old
-   * content is cut off at the end. So if the machine stops in between, the file may begin with the new content and go on
-   * with the old. Where that matters, write a new file, call `fsync`, and `rename` it.
+   * As with Bun's own writeFile, an existing file is not truncated first, which would be slow. It is overwritten, and
+   * then what is left of a longer old content is cut off. Whoever reads the file meanwhile, or after the process was
+   * killed in between, may find the new content followed by old. Where that matters, write a new file, call `fsync`, and
+   * `rename` it.
    * @param path - a path or a file: URL
    * @param data - a string, a view, an ArrayBuffer or SharedArrayBuffer, or an iterable or stream of these
    * @param options - an encoding, or an object with `encoding`, `mode`, `flag`, `flush` and `signal`
@@ -378,11 +390,12 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
-   * Reads many whole files by their paths, several at a time. This is the fastest way to go through many small files:
-   * the content of a file of up to 64 KiB stays where the kernel has put it.
+   * Reads many whole files by their paths, several at a time. For small files it takes the least processor time: the
+   * content of a file of up to 64 KiB stays where the kernel has put it.
    *
-   * `bytes` is good until the next step of the iteration, which puts other content there. Copy what you keep:
-   * `Buffer.from(bytes)`. A file that cannot be read is yielded with an `error`, and the iteration goes on. Leaving the
+   * **`bytes` is good until the next step of the iteration**, which puts other content there. Copy what you keep:
+   * `Buffer.from(bytes)`. `Array.fromAsync(ring.readFiles(paths))` keeps memory that changes. It lies in a
+   * SharedArrayBuffer: crypto.subtle refuses it, and postMessage and structuredClone share it. A file that cannot be read is yielded with an `error`, and the iteration goes on. Leaving the
    * loop cancels what is being read.
    * @param paths - an iterable or async iterable of paths or file: URLs. An error of the iterable itself ends the
    * iteration, after the files before it.
@@ -398,10 +411,10 @@ export class Ring implements AsyncDisposable {
    * ```
    * @see io_uring_prep_openat_direct(3)
    */
-  readFiles(
-    paths: Iterable<string | URL> | AsyncIterable<string | URL>,
+  readFiles<Path extends string | URL>(
+    paths: Iterable<Path> | AsyncIterable<Path>,
     options: ReadFilesOptions = noOptions,
-  ): AsyncIterableIterator<ReadFileResult, undefined> & AsyncDisposable {
+  ): AsyncIterableIterator<ReadFileResult<Path>, undefined> & AsyncDisposable {
     this.#core.requests.assertNotInChain("readFiles");
     this.#core.requests.assertOpen("readFiles");
     return readFilesOf(this, this.#core.paths, paths, options);

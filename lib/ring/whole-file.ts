@@ -21,7 +21,7 @@ const unsizedPieceBytes = 65536;
 
 export const largestBufferBytes = () => process.getBuiltinModule("node:buffer").constants.MAX_LENGTH;
 
-const limitOf = (largestBytes: number) => (largestBytes === largestBufferBytes() ? undefined : "the limit");
+const limitOf = (largestBytes: number) => (largestBytes === largestBufferBytes() ? undefined : "options.maxBytes");
 
 /** What to read of a file. */
 export interface WholeRead {
