@@ -625,6 +625,7 @@ test("if every write goes to the end of the file, one write is in flight at a ti
       seekable: true,
       positionBytes: 1,
       paused: false,
+      assertHas: () => undefined,
       async transfer(_direction, bytes) {
         inFlight++;
         most = Math.max(most, inFlight);
@@ -882,6 +883,7 @@ test("a stream reports the error that ended it, not a later error from closing i
     seekable: true,
     positionBytes: 1,
     paused: false,
+    assertHas: () => undefined,
     transferFixed: () => Promise.resolve(0),
     transfer: () => Promise.reject(new Error("the transfer's error")),
     datasync: () => Promise.resolve(),
@@ -1356,3 +1358,12 @@ for (const turns of [0, 1, 2, 3, 4, 6, 8, 12, 20]) {
       expect(await thrown(() => writing)).toBeInstanceOf(TypeError);
     }));
 }
+
+test("a stream refuses a pool that its ring does not have when it is made", async () => {
+  using folder = new Folder();
+  using pool = new BufferPool({ count: 2, size: 4096 });
+  await using ring = new Ring();
+  await using file = await ring.open(folder.write("file", "content"), "r+");
+  for (const make of [() => file.readable({ pool }), () => file.writable({ pool })])
+    expect(make).toThrow("options.pool is a pool that this ring does not have");
+});

@@ -9,6 +9,7 @@ import { bufferOf, byteLengthOf, byteOffsetOf, bytesOfView, isView } from "../ba
 import { warn } from "../base/warn.ts";
 import { aborted, argumentType, invalidState } from "../errors/node.ts";
 import { UringError } from "../errors/uring-error.ts";
+import { participantOf } from "../pool/buffer-pool.ts";
 import type { FixedBuffer } from "../pool/fixed-buffer.ts";
 import * as operations from "../requests/builders.ts";
 import { knownSizeOf } from "../requests/descriptor.ts";
@@ -954,6 +955,7 @@ export class RingFile implements AsyncDisposable {
     const open = this.#opened(syscall);
     const requests = this.#requests;
     return {
+      assertHas: (pool) => void this.#core.pools.baseOf(participantOf(pool), "options.pool is"),
       appends: open.appends,
       seekable: open.seekable,
       positionBytes: open.positionBytes,

@@ -130,14 +130,15 @@ export class JoinedPools {
 
   /**
    * The index in the ring's table of the first buffer of a slot's pool.
+   * @param name - how the error's message begins
    * @throws TypeError: the ring does not have the pool
    */
-  baseOf(owner: SlotOwner): number {
+  baseOf(owner: SlotOwner, name = "buffer belongs to"): number {
     const [first] = this.#pools;
     if (first?.participant === owner) return first.base;
     // Another thread's, or another attachment of the same pool: the buffers are the same.
     for (const { participant, base } of this.#pools) if (participant.poolAddress === owner.poolAddress) return base;
-    throw invalidValue("buffer belongs to a pool that this ring does not have: pass the pool in `new Ring({ pool })`");
+    throw invalidValue(`${name} a pool that this ring does not have: pass the pool in \`new Ring({ pool })\``);
   }
 
   /** The kernel is done with the ring. */

@@ -25,6 +25,8 @@ export interface StreamedFile {
    * alignment, or 1 without O_DIRECT.
    */
   readonly positionBytes: number;
+  /** @throws TypeError: the file's ring does not have the pool */
+  assertHas(pool: BufferPool): void;
   /** Whether transfers that are started now are submitted only in the next turn of the event loop. */
   readonly paused: boolean;
   transferFixed(direction: "read" | "write", buffer: FixedBuffer, options: FixedTransferOptions): Promise<number>;

@@ -53,6 +53,7 @@ export function checkStreamOptions(
   const { pool, position = file.seekable ? 0 : null, depth = 4, autoClose = false, dontCache = false } = options;
   const { signal } = options;
   if (pool !== undefined && !(pool instanceof BufferPool)) throw invalidType("options.pool", "a BufferPool", pool);
+  if (pool !== undefined) file.assertHas(pool);
   if (position !== null) checkPosition("options.position", position, 0);
   checkInteger("options.depth", depth, 1, 1024);
   checkBoolean("options.autoClose", autoClose);
