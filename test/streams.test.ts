@@ -649,6 +649,7 @@ class HeldFile implements StreamedFile {
   readonly seekable = true;
   readonly positionBytes = 1;
   paused = false;
+  readonly assertHas = () => undefined;
   readonly transfers: { readonly bytes: Uint8Array; readonly position: unknown; complete(bytes?: number): void }[] = [];
 
   transfer(_direction: "read" | "write", bytes: Uint8Array, position: unknown, signal: AbortSignal): Promise<number> {
