@@ -12,6 +12,55 @@
 import node from "node:fs/promises";
 import { nodePromises } from "./index.ts";
 
-export * from "node:fs/promises";
+// Not `export *`: bundles that `bun build` makes of that fail with a ReferenceError (Bun 1.4).
+export const {
+  access,
+  chmod,
+  chown,
+  constants,
+  copyFile,
+  cp,
+  exists,
+  glob,
+  lchmod,
+  lchown,
+  link,
+  lstat,
+  lutimes,
+  mkdir,
+  mkdtemp,
+  mkdtempDisposable,
+  open,
+  opendir,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  statfs,
+  symlink,
+  truncate,
+  unlink,
+  utimes,
+  watch,
+} = node;
+/** Names of Bun's module that no types declare. */
+export const {
+  close,
+  fchmod,
+  fchown,
+  fdatasync,
+  fstat,
+  fsync,
+  ftruncate,
+  futimes,
+  read,
+  readv,
+  write,
+  writev,
+}: Readonly<Record<string, unknown>> = node;
+export type * from "node:fs/promises";
 export const { readFile, writeFile, appendFile } = nodePromises;
 export default { ...node, readFile, writeFile, appendFile };

@@ -7,6 +7,7 @@ import fs, * as names from "bun-uring/promises";
 import { needsPlace } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { Folder, type Place } from "./support/files.ts";
+import { execute } from "./support/programs.ts";
 import { fc } from "./support/properties.ts";
 
 type Module = Pick<typeof node, "readFile" | "writeFile" | "appendFile">;
@@ -21,6 +22,19 @@ test("bun-uring/promises has each name of node:fs/promises; readFile, writeFile 
     const differing = Object.keys(mine).filter((name) => Reflect.get(mine, name) !== Reflect.get(theirs, name));
     expect(differing.filter((name) => name !== "default").sort()).toEqual(own);
   }
+});
+
+test("a bundle of a program that imports bun-uring/promises runs", async () => {
+  using folder = new Folder();
+  const program = new URL("./programs/bundled-promises.ts", import.meta.url).pathname;
+  const { success } = await Bun.build({ entrypoints: [program], target: "bun", outdir: folder.path });
+  expect(success).toBe(true);
+  const { stdout, stderr } = await execute([
+    process.execPath,
+    join(folder.path, "bundled-promises.js"),
+    join(folder.path, "file"),
+  ]);
+  expect({ stdout, stderr }).toEqual({ stdout: "written by a bundle 19 function\n", stderr: "" });
 });
 
 /** A value that a program passes, and how a failed test names it. */
