@@ -270,3 +270,24 @@ test("an aborted call rejects with node's AbortError, before it starts and while
       expect(told[1]).toEqual(told[0]);
     }
 });
+
+test("a getter of the program's that throws rejects the promise, as node:fs does", async () => {
+  using folder = new Folder();
+  const path = folder.write("file", "content");
+  const why = () => {
+    throw new Error("a getter");
+  };
+  const options = Object.defineProperty({}, "encoding", { get: why });
+  const wrong = Object.defineProperty({ href: "file:///" }, "protocol", { get: why });
+  const calls: readonly ((module: Module) => Promise<unknown>)[] = [
+    (module) => module.readFile(path, options),
+    (module) => module.writeFile(path, "new", options),
+    (module) => module.appendFile(path, "new", options),
+    (module) => Reflect.apply(module.readFile, module, [wrong]),
+    (module) => Reflect.apply(module.writeFile, module, [new Proxy({}, { has: why }), "new"]),
+  ];
+  for (const call of calls) {
+    const [mine, theirs] = [fs, node].map((module) => call(module).catch(String));
+    expect(await mine).toBe(await theirs);
+  }
+});

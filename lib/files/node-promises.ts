@@ -66,23 +66,32 @@ function isUsualData(data: unknown): data is string | NodeJS.ArrayBufferView {
   return typeof data === "string" || isView(data);
 }
 
+/** What `read` returns. Undefined if a getter of the program's throws: node:fs then meets it, and rejects. */
+function unlessThrown<Value>(read: () => Value): Value | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
 type NodePromises = typeof import("node:fs/promises");
 
 function readFile(path: unknown, options?: unknown): Promise<Buffer | string> {
   const files = pathFiles();
-  const given = usualOptions(options, "r");
-  if (files === undefined || given === undefined || !isUsualPath(path))
+  const given = unlessThrown(() => (isUsualPath(path) ? { path, options: usualOptions(options, "r") } : undefined));
+  if (files === undefined || given?.options === undefined)
     return Reflect.apply(node().readFile, undefined, [path, options]);
-  return files.readFile(path, given, nodeError);
+  return files.readFile(given.path, given.options, nodeError);
 }
 
 function writing(name: "writeFile" | "appendFile", flag: "w" | "a") {
   return (path: unknown, data: unknown, options?: unknown): Promise<void> => {
     const files = pathFiles();
-    const given = usualOptions(options, flag);
-    if (files === undefined || given === undefined || !isUsualPath(path) || !isUsualData(data))
+    const given = unlessThrown(() => (isUsualPath(path) ? { path, options: usualOptions(options, flag) } : undefined));
+    if (files === undefined || given?.options === undefined || !isUsualData(data))
       return Reflect.apply(node()[name], undefined, [path, data, options]);
-    return writeFileBy(files, path, data, given, flag, nodeError);
+    return writeFileBy(files, given.path, data, given.options, flag, nodeError);
   };
 }
 
