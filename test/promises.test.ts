@@ -7,7 +7,7 @@ import fs, * as names from "bun-uring/promises";
 import { needsPlace } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { Folder, type Place } from "./support/files.ts";
-import { execute } from "./support/programs.ts";
+import { execute, run } from "./support/programs.ts";
 import { fc } from "./support/properties.ts";
 
 type Module = Pick<typeof node, "readFile" | "writeFile" | "appendFile">;
@@ -290,4 +290,13 @@ test("a getter of the program's that throws rejects the promise, as node:fs does
     const [mine, theirs] = [fs, node].map((module) => call(module).catch(String));
     expect(await mine).toBe(await theirs);
   }
+});
+
+test("when the thread's ring is broken, node:fs does what is called afterwards", async () => {
+  expect(await run("broken-thread-ring")).toEqual({
+    exitCode: 0,
+    signal: null,
+    stdout: "while it broke: EBADF\nread: content\nread: new\n",
+    stderr: "",
+  });
 });

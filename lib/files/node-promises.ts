@@ -14,11 +14,13 @@ const node = () => process.getBuiltinModule("node:fs/promises");
 
 let isRefused = false;
 
-/** The files of this thread's ring. Undefined if there can be no ring: node:fs does everything then. */
+/** The files of this thread's ring. Undefined if there can be no ring, or it is broken: node:fs does everything then. */
 function pathFiles(): PathFiles | undefined {
   if (isRefused) return undefined;
   try {
-    return coreOf(threadRing()).paths;
+    const { paths, requests } = coreOf(threadRing());
+    isRefused = requests.broken;
+    return isRefused ? undefined : paths;
   } catch (error) {
     const isShort = error instanceof UringError && (error.code === "EMFILE" || error.code === "ENFILE");
     isRefused = !isShort; // there may be descriptors again

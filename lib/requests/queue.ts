@@ -117,6 +117,11 @@ export class RequestQueue {
     return this.#closing !== undefined;
   }
 
+  /** Whether the engine has failed for good: requests reject with EIO. */
+  get broken(): boolean {
+    return this.#broken !== undefined;
+  }
+
   /** Whether the queue has used up its share of the turn: what is started now is submitted in the next turn. */
   get paused(): boolean {
     return this.#loop.paused;
