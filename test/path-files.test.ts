@@ -2,8 +2,10 @@ import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
   chownSync,
+  closeSync,
   constants,
   mkdirSync,
+  openSync,
   readFileSync,
   statfsSync,
   statSync,
@@ -374,6 +376,35 @@ needs("root")(
         };
         const forOwn = await requests(own);
         expect([length, await requests(others)]).toEqual([length, forOwn + 2]); // a close, and a second open
+      }
+    }),
+);
+
+needs("root")(
+  "another user's FIFO is opened with O_CREAT, for fs.protected_fifos to refuse it, and its reader sees no end in between",
+  () =>
+    withFolder(async (ring, folder) => {
+      for (const { options, opens } of [
+        { options: {}, opens: 2 }, // a writer's open, and one more without O_CREAT
+        { options: { flush: true }, opens: 1 },
+      ]) {
+        const [own, others] = [`${folder.path}/own${opens}`, `${folder.path}/others${opens}`];
+        expect(Bun.spawnSync(["mkfifo", own, others]).exitCode).toBe(0);
+        chownSync(others, 1000, 1000);
+        const requests = async (path: string) => {
+          const reader = openSync(path, O_RDONLY | constants.O_NONBLOCK);
+          const before = ring.stats().submitted;
+          await ring.writeFile(path, "content", options);
+          const after = ring.stats().submitted;
+          expect(readFileSync(reader, "utf8")).toBe("content");
+          closeSync(reader);
+          return after - before;
+        };
+        const forOwn = await requests(own);
+        expect([options, await requests(others)]).toEqual([options, forOwn + 2 * opens]);
+        const reading = Bun.spawn(["cat", others], { stdout: "pipe" }).stdout.text();
+        await ring.writeFile(others, "content", options);
+        expect(await reading).toBe("content");
       }
     }),
 );

@@ -87,7 +87,7 @@ const describedBits = STATX_TYPE | STATX_MNT_ID_UNIQUE | STATX_SIZE | STATX_UID;
 /** What `describe` has found out besides. */
 interface Described extends Descriptor {
   readonly sizeBytes: number;
-  /** A regular file of another user than the one that this process acts for. */
+  /** A regular file or a FIFO of another user than the one that this process acts for. */
   readonly isForeign: boolean;
 }
 
@@ -116,7 +116,7 @@ export function describe(fd: number): Described {
     anonymous: type === 0,
     fuse: type === S_IFREG && isFuse(fd, mount),
     sizeBytes,
-    isForeign: type === S_IFREG && words[5] !== process.geteuid?.(),
+    isForeign: (type === S_IFREG || type === S_IFIFO) && words[5] !== process.geteuid?.(),
   };
 }
 

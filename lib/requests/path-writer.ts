@@ -202,7 +202,7 @@ export class PathWriter implements PathLane<PathWrite> {
     }
     const described = describe(res);
     this.#descriptor = described;
-    if (described.isForeign && !this.#creates) {
+    if (described.isForeign && described.regular && !this.#creates) {
       // Only an open with O_CREAT is refused where fs.protected_regular protects other users' files.
       this.#opensAgain = true;
       this.#startClose();

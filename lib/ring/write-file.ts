@@ -117,10 +117,23 @@ class WriteSmallFile implements PathWrite {
   opened(fd: number, fileEntry: number, descriptor: Descriptor, written: number, rest: Buffer): void {
     this.#forget?.();
     const { path, flags } = this;
+    if (descriptor.fifo && describe(fd).isForeign) {
+      this.#resolve(this.#writeOthersFifo(fd, fileEntry, new Whole(rest)));
+      return;
+    }
     const file = new OpenFile(fd, fileEntry, path, flags, undefined, isSeekable(fd, descriptor), descriptor);
     this.#resolve(
       this.#requests.task(() => writeAndClose(this.#requests, file, this.#write, new Whole(rest), written)),
     );
+  }
+
+  /** Opens it again as `open` does, and writes. Until then it stays open for its reader. */
+  async #writeOthersFifo(fd: number, fileEntry: number, content: Whole): Promise<void> {
+    try {
+      await writeByDescriptor(this.#requests, this.#write, content);
+    } finally {
+      if (!this.#requests.gone) await this.#requests.closeFile(fd, fileEntry);
+    }
   }
 
   failed(reason: unknown): void {
@@ -217,16 +230,19 @@ async function open(requests: RequestQueue, write: Write): Promise<OpenFile> {
   const openWith = (some: number) =>
     openFile(requests, () => ({ path, flags: some, mode, direct: false, signal }), "open");
   if (!opensAsItIs(write)) return await openWith(cutsLater(flags) ? flags & ~O_TRUNC : flags);
-  try {
-    const file = await openWith(flags & ~(O_CREAT | O_TRUNC));
-    if (!describe(file.fd).isForeign) return file;
-    // Only an open with O_CREAT is refused where fs.protected_regular protects other users' files.
-    await requests.closeFile(file.fd, file.entry);
-  } catch (error) {
+  const existing = await openWith(flags & ~(O_CREAT | O_TRUNC)).catch((error: unknown) => {
     // ENOTDIR: for a file's name with a slash at its end, O_CREAT has another error.
     if (!(error instanceof UringError && (error.code === "ENOENT" || error.code === "ENOTDIR"))) throw error;
+  });
+  if (existing === undefined) return await openWith(flags);
+  if (!describe(existing.fd).isForeign) return existing;
+  // Only an open with O_CREAT is refused where fs.protected_regular and fs.protected_fifos protect other users' files.
+  // Meanwhile the file stays open: a reader of a FIFO without a writer would see the end.
+  try {
+    return await openWith(flags);
+  } finally {
+    if (!requests.gone) await requests.closeFile(existing.fd, existing.entry);
   }
-  return await openWith(flags);
 }
 
 /** Writes the content. With O_TRUNC, it then cuts off what is left of a longer old content. */
