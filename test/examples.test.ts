@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { needs } from "./support/capabilities.ts";
 import { Folder } from "./support/files.ts";
 
 test("the example test suite passes when it is run as its first lines say", () => {
@@ -8,7 +9,7 @@ test("the example test suite passes when it is run as its first lines say", () =
   expect([exitCode, stderr.toString()]).toEqual([0, expect.stringMatching(/\b3 pass\n\s*0 fail\n/)]);
 });
 
-test("examples/grep.ts prints the lines that grep prints, with a ring and with node:fs", () => {
+needs("grep of GNU")("examples/grep.ts prints the lines that grep prints, with a ring and with node:fs", () => {
   using folder = new Folder();
   for (const [name, content] of Object.entries({
     "one line": "a needle",

@@ -193,8 +193,16 @@ test("options mean what they mean to node:fs/promises: flag, mode with the umask
     await ring.writeFile(path, "flushed", { flush: true });
     await ring.appendFile(path, " twice", { flush: true });
     expect(readFileSync(path, "utf8")).toBe("flushed twice");
-    expect((await ring.readFile(path, { flag: O_DIRECT })).toString()).toBe("flushed twice");
   }));
+
+needs("a file system with O_DIRECT")("readFile() reads a file whole with the flag O_DIRECT", () =>
+  withFolder(async (ring, folder) => {
+    for (const size of [0, 1, 4096, 100_001]) {
+      const { path, content } = folder.random("file", size);
+      expect(Buffer.compare(await ring.readFile(path, { flag: O_DIRECT }), content)).toBe(0);
+    }
+  }),
+);
 
 test("an error has the code, the syscall and the path that node:fs/promises gives it", () =>
   withFolder(async (ring, folder) => {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { Ring } from "bun-uring";
+import { coreOf } from "../lib/ring/ring.ts";
 import { needs } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { thrown } from "./support/errors.ts";
@@ -174,10 +175,12 @@ test("closing a ring does not wait for a program that owes writeFile() the next 
   leavingNothing(async () => {
     using folder = new Folder();
     const { promise, resolve } = Promise.withResolvers<void>();
+    const owing = Promise.withResolvers<void>();
     let ended = 0;
     async function* parts() {
       try {
         yield "one";
+        owing.resolve();
         await promise;
         yield "two";
       } finally {
@@ -186,13 +189,25 @@ test("closing a ring does not wait for a program that owes writeFile() the next 
     }
     const ring = new Ring();
     const writing = thrown(() => ring.writeFile(`${folder.path}/file`, parts()));
-    await ring.timeout(5);
+    await owing.promise;
     await ring.close();
     expect(await writing).toMatchObject({ code: "ECANCELED", path: `${folder.path}/file` });
     expect([fdsUnder(folder.path), readFileSync(`${folder.path}/file`, "utf8")]).toEqual([0, "one"]);
     resolve();
     await new Promise(setImmediate);
     expect(ended).toBe(1);
+  }));
+
+test("a task that begins to wait for the program when its ring is already closing is told so at once", () =>
+  leavingNothing(async () => {
+    const ring = new Ring();
+    const { requests } = coreOf(ring);
+    const told: string[] = [];
+    requests.onClosing(() => told.push("before"));
+    const closed = ring.close();
+    requests.onClosing(() => told.push("after"));
+    expect(told).toEqual(["before", "after"]);
+    await closed;
   }));
 
 test("a signal whose methods are the program's own may close the ring or start other calls, at any time", () =>

@@ -315,10 +315,11 @@ export class RequestQueue {
   }
 
   /**
-   * Calls back when the ring begins to close. For tasks that wait for the program, which may take any time: `close` waits
+   * Calls back when the ring begins to close, or at once if it has begun. For tasks that wait for the program, which may take any time: `close` waits
    * for tasks. Returns a function that takes the callback back.
    */
   onClosing(callback: () => void): () => void {
+    if (this.closed) callback();
     this.#closers.add(callback);
     return () => this.#closers.delete(callback);
   }
