@@ -108,7 +108,9 @@ const capabilities = {
   "bash, split, sha256sum and perl": () =>
     ["bash", "split", "sha256sum", "perl"].every((name) => Bun.which(name) !== null),
   "a test folder without reflinks": () => !sharesBlocks(),
-  "grep of GNU": () => Bun.spawnSync(["grep", "--version"], { stderr: "ignore" }).stdout.includes("GNU"),
+  "grep of GNU": () =>
+    Bun.which("grep") !== null &&
+    Bun.spawnSync(["grep", "--version"], { stderr: "ignore" }).stdout.toString().includes("GNU"),
   "cp of GNU coreutils": () =>
     Bun.which("cp") !== null &&
     Bun.spawnSync(["cp", "--version"], { stderr: "ignore" }).stdout.toString().includes("coreutils"),
