@@ -164,6 +164,8 @@ enum { SYS_futex = 98, SYS_statx = 291 };
 	X(long, write, (int, const void *, u64)) \
 	X(int, fcntl, (int, int, ...)) \
 	X(int, ioctl, (int, u64, ...)) \
+	X(int, fchmod, (int, u32)) \
+	X(int, unlinkat, (int, const char *, int)) \
 	X(int, pthread_create, (u64 *, const void *, void *(*)(void *), void *)) \
 	X(int, pthread_join, (u64, void **)) \
 	X(long long, lseek, (int, long long, int)) \

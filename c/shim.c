@@ -89,6 +89,16 @@ static int file_status(int fd, u32 mask, void *out)
 	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, out) < 0 ? -*__errno_location() : 0;
 }
 
+static int file_mode(int fd, u32 mode)
+{
+	return fchmod(fd, mode) < 0 ? -*__errno_location() : 0;
+}
+
+static int remove_at(int folder, const char *name, int flags)
+{
+	return unlinkat(folder, name, flags) < 0 ? -*__errno_location() : 0;
+}
+
 /*
  * The file system's magic number of a mount, given the mount's unique id. statfs(2) is not used, because it might ask
  * the file system's server.
@@ -261,6 +271,8 @@ static int probe(struct probed *out)
 	X("descriptorFlags", descriptor_flags) \
 	X("fileSeek", file_seek) \
 	X("fileStatus", file_status) \
+	X("fileMode", file_mode) \
+	X("removeAt", remove_at) \
 	X("mountMagic", mount_magic) \
 	X("advise", advise) \
 	X("reflinkStart", reflink_start) \

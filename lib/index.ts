@@ -8,10 +8,14 @@
 
 export { assertNoOpenHandles, type OpenHandle, openHandles, trackHandles } from "./base/handles.ts";
 export { UringError } from "./errors/uring-error.ts";
-export { type CopyFileOptions, type CopyFileResult, type CopyProgress, copyFile } from "./files/copy.ts";
+export { type CopyFileOptions, type CopyProgress, copyFile } from "./files/copy.ts";
+export type { CopyFileResult } from "./files/copy-content.ts";
+export { type CopyTreeOptions, type CopyTreeProgress, type CopyTreeResult, copyTree } from "./files/copy-tree.ts";
 export { type HashFileOptions, type HashProgress, hashFile } from "./files/hash.ts";
+export { type HashTreeOptions, type HashTreeResult, hashTree } from "./files/hash-tree.ts";
 /** For `bun-uring/promises`. @internal */
 export { nodePromises } from "./files/node-promises.ts";
+export { type RemoveTreeOptions, removeTree } from "./files/remove-tree.ts";
 export type { RingAndPool } from "./files/ring-and-pool.ts";
 export { BufferPool, type BufferPoolOptions, type PoolHandle, type PoolStats } from "./pool/buffer-pool.ts";
 export { FixedBuffer, type SlotToken } from "./pool/fixed-buffer.ts";

@@ -12,7 +12,7 @@ import { fdsOf, leavingNothing } from "./support/resources.ts";
 needs("bash, split, sha256sum and perl")("a file's digest is the same as sha256sum's, whatever the file's size", () =>
   leavingNothing(async () => {
     using folder = new Folder();
-    for (const sizeBytes of [0, 1, 262_143, 262_144, 262_145, 5_000_000]) {
+    for (const sizeBytes of [0, 1, 65_535, 65_536, 65_537, 65_538, 262_143, 262_144, 262_145, 5_000_000]) {
       const { path } = folder.random(`${sizeBytes}`, sizeBytes);
       const [expected] = Bun.spawnSync(["sha256sum", path]).stdout.toString().split(" ");
       expect(await hashFile(path)).toBe(expected ?? "");
@@ -147,3 +147,33 @@ needs("bash, split, sha256sum and perl")("a FIFO, a pipe and standard input are 
     }
   }),
 );
+
+test("hundreds of files at once are hashed, small and large, and files that the kernel generates", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const files = Array.from({ length: 50 }, (_, index) => folder.random(`${index}`, index ** 3));
+    const digest = (content: Uint8Array) => createHash("sha256").update(content).digest("hex");
+    const hashed = await Promise.all(
+      Array.from({ length: 500 }, (_, index) => hashFile(files[index % 50]?.path ?? "")),
+    );
+    expect(hashed).toEqual(hashed.map((_, index) => digest(files[index % 50]?.content ?? Buffer.alloc(0))));
+    expect(await hashFile("/proc/version")).toBe(digest(readFileSync("/proc/version")));
+    for (const { path } of files) expect(fdsOf(path)).toBe(0);
+  }));
+
+test("an abort of hashes at any moment leaves no file open", () =>
+  leavingNothing(async () => {
+    using folder = new Folder();
+    const { path } = folder.random("file", 200_000);
+    const reason = new Error("enough");
+    for (let turns = 0; turns < 20; turns++) {
+      const controller = new AbortController();
+      const hashing = hashFile(path, { signal: controller.signal }).catch((error: unknown) =>
+        expect(error).toBe(reason),
+      );
+      for (let turn = 0; turn < turns; turn++) await undefined;
+      controller.abort(reason);
+      await hashing;
+      while (fdsOf(path) > 0) await Bun.sleep(1);
+    }
+  }));

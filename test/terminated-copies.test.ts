@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { mkdirSync } from "node:fs";
 import { needs } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { Folder } from "./support/files.ts";
@@ -24,8 +25,8 @@ async function terminateAmid(act: CopierJob["act"], path: string, from: string):
         to: `${path}/copy-${index % 3}`,
       } satisfies CopierJob);
       await worker.answer();
-      // Waits until the first copy or hash has started.
-      while (ringFds() === before && !ownRing.has(act)) await Bun.sleep(1);
+      // Waits until the first copy or hash has made the thread's ring, beside the Worker's own.
+      while (ringFds() < before + 2 && !ownRing.has(act)) await Bun.sleep(1);
       await Bun.sleep(random.fraction() * 20);
       await worker.terminate();
       expect([act, index, fdsUnder(path)]).toEqual([act, index, 0]);
@@ -34,6 +35,18 @@ async function terminateAmid(act: CopierJob["act"], path: string, from: string):
 }
 
 const acts = ["append", "copyFile", "durable", "hashFile", "readable", "writable"] as const;
+
+for (const act of ["small", "copyTree", "hashTree"] as const) {
+  test(`Workers that are terminated amid many small files during ${act} leave no descriptor and no ring`, async () => {
+    using source = new Folder();
+    using folder = new Folder();
+    for (let index = 0; index < 200; index++) source.random(`file-${index}`, index * 500);
+    source.random("file-small", 4096);
+    mkdirSync(`${folder.path}/trees`);
+    await terminateAmid(act, folder.path, `${source.path}/file`);
+    expect(fdsUnder(source.path)).toBe(0);
+  });
+}
 
 for (const act of acts) {
   test(`Workers that are terminated during ${act} leave no descriptor and no ring`, async () => {

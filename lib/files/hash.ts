@@ -10,10 +10,21 @@ import {
   show,
 } from "../base/arguments.ts";
 import { Promise, process } from "../base/globals.ts";
+import { pathText } from "../base/path.ts";
+import type { BufferPool } from "../pool/buffer-pool.ts";
+import * as operations from "../requests/builders.ts";
+import { knownSizeOf } from "../requests/descriptor.ts";
+import type { OpenFile } from "../requests/open-file.ts";
+import { O_RDONLY } from "../requests/open-flags.ts";
+import type { RequestQueue } from "../requests/queue.ts";
 import { CacheAdvice } from "../ring/cache-advice.ts";
-import type { RingFile } from "../ring/file.ts";
-import type { Ring } from "../ring/ring.ts";
+import { cacheFlag } from "../ring/core.ts";
+import { openFile } from "../ring/opening.ts";
+import type { PathFiles } from "../ring/path-files.ts";
+import { coreOf, type Ring } from "../ring/ring.ts";
+import { native } from "../uring/native.ts";
 import { chunkBytesOf, repeat } from "./chunks.ts";
+import { closeWhenIdle, readStart } from "./file-start.ts";
 import { checkRingAndPool, type RingAndPool, withRing } from "./ring-and-pool.ts";
 
 /** Progress of `hashFile`. */
@@ -46,23 +57,39 @@ export interface HashFileOptions extends RingAndPool {
 
 const encodings = ["hex", "base64", "base64url", "latin1"];
 
-/** The options, each read once and checked. */
-function hashOptions(given: HashFileOptions): HashFileOptions {
-  const options = readOptions(given, [
-    "ring",
-    "pool",
-    "algorithm",
-    "encoding",
-    "depth",
-    "dontCache",
-    "signal",
-    "onProgress",
-  ]);
-  const { algorithm = "sha256", encoding = "hex", depth = 1, dontCache = false, signal, onProgress } = options;
-  checkRingAndPool(options);
+/** The algorithms that node:crypto has been found to have. */
+const knownAlgorithms = new Set<string>();
+
+/** Checks how a digest is to be computed and shown. */
+export function checkDigest(algorithm: unknown, encoding: unknown): void {
   if (typeof algorithm !== "string") throw invalidType("options.algorithm", "a string", algorithm);
-  if (!encodings.includes(encoding))
+  if (typeof encoding !== "string" || !encodings.includes(encoding))
     throw invalidValue(`options.encoding must be one of ${encodings.join(", ")}, not ${show(encoding)}`);
+  if (knownAlgorithms.has(algorithm)) return;
+  newHash(algorithm);
+  knownAlgorithms.add(algorithm);
+}
+
+const defaults = { algorithm: "sha256", encoding: "hex", depth: 4, dontCache: false } as const;
+
+type CheckedOptions = ReturnType<typeof hashOptions>;
+
+/** What hashing one file needs to know. */
+export type HashSettings = Pick<
+  CheckedOptions,
+  "pool" | "algorithm" | "encoding" | "depth" | "dontCache" | "signal" | "onProgress"
+> & {
+  /** More flags for the open. */
+  readonly openFlags?: number;
+};
+
+/** The options, each read once and checked, with the defaults. */
+function hashOptions(given: HashFileOptions) {
+  const known = ["ring", "pool", "algorithm", "encoding", "depth", "dontCache", "signal", "onProgress"];
+  const options = { ...defaults, ...readOptions(given, known) };
+  const { algorithm, encoding, depth, dontCache, signal, onProgress } = options;
+  checkRingAndPool(options);
+  checkDigest(algorithm, encoding);
   checkInteger("options.depth", depth, 1, 1024);
   checkBoolean("options.dontCache", dontCache);
   if (signal !== undefined) checkSignal(signal);
@@ -71,10 +98,13 @@ function hashOptions(given: HashFileOptions): HashFileOptions {
   return options;
 }
 
-function newHash(algorithm: string): Hash {
+let crypto: typeof import("node:crypto") | undefined;
+
+export function newHash(algorithm: string): Hash {
   try {
     // Loaded on first use, because loading it takes as long as loading this whole library.
-    return process.getBuiltinModule("node:crypto").createHash(algorithm);
+    crypto ??= process.getBuiltinModule("node:crypto");
+    return crypto.createHash(algorithm);
   } catch {
     throw invalidValue(`options.algorithm must be a digest that node:crypto has, not ${JSON.stringify(algorithm)}`);
   }
@@ -88,19 +118,40 @@ async function* slotsOf(stream: ReadableStream<Uint8Array & Disposable>): AsyncG
   for await (using chunk of stream) yield chunk;
 }
 
+/** How much a file that has no positions is read at a time. */
+const pieceBytes = 65536;
+
 /**
- * Iterates over a regular file's content in order, with several chunks read ahead. Each chunk is valid until the next
- * one is requested.
+ * Iterates over the content of a file without positions, or with a position of its own only. Each chunk is valid until
+ * the next one is requested.
+ */
+async function* piecesOf(
+  requests: RequestQueue,
+  file: OpenFile,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const memory = new Uint8Array(new SharedArrayBuffer(pieceBytes));
+  for (;;) {
+    const bytes = await requests.run(() => operations.transfer("read", file, memory, undefined), signal);
+    if (bytes === 0) return;
+    yield memory.subarray(0, bytes);
+  }
+}
+
+/**
+ * Iterates over a file's content in order from a position on, with several chunks read ahead. Each chunk is valid until
+ * the next one is requested.
  */
 async function* chunksOf(
-  ring: Ring,
-  file: RingFile,
-  sizeBytes: number,
+  requests: RequestQueue,
+  file: OpenFile,
+  beginsAt: number,
   depth: number,
   dontCache: boolean,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   const advice = new CacheAdvice(dontCache);
+  const sizeBytes = Math.max(0, sizeOf(file) - beginsAt);
   const chunkBytes = chunkBytesOf(sizeBytes);
   const count = Math.min(depth, Math.floor(sizeBytes / chunkBytes) + 1);
   const memory = new Uint8Array(new SharedArrayBuffer(count * chunkBytes));
@@ -108,11 +159,11 @@ async function* chunksOf(
   const read = (index: number) =>
     repeat(chunkBytes, (done) =>
       advice.follow((asked) =>
-        ring.read(file, memoryOf(index).subarray(done), {
-          position: index * chunkBytes + done,
-          dontCache: asked,
-          ...(signal && { signal }),
-        }),
+        requests.run(() => {
+          const position = beginsAt + index * chunkBytes + done;
+          const request = operations.transfer("read", file, memoryOf(index).subarray(done), position);
+          return { ...request, opFlags: cacheFlag(asked) };
+        }, signal),
       ),
     );
   const reads: Promise<number>[] = [];
@@ -128,6 +179,121 @@ async function* chunksOf(
     if (filledBytes > 0) yield memoryOf(index).subarray(0, filledBytes);
     if (filledBytes < chunkBytes) return;
   }
+}
+
+const SEEK_END = 2;
+
+/** The size of a regular file as the kernel knows it, or of a block device. */
+function sizeOf({ fd, regular }: OpenFile): number {
+  return Number(regular ? knownSizeOf(fd) : native().fileSeek(fd, 0, SEEK_END));
+}
+
+/** Iterates over the content after the first `doneBytes` of a file that is open at that position. */
+function contentOf(
+  requests: RequestQueue,
+  file: OpenFile,
+  doneBytes: number,
+  depth: number,
+  dontCache: boolean,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  return file.ordered && file.seekable
+    ? chunksOf(requests, file, doneBytes, depth, dontCache, signal)
+    : piecesOf(requests, file, signal);
+}
+
+/** Adds the rest of a file to its hash, and closes the file. */
+async function hashRest(
+  requests: RequestQueue,
+  hash: Hash,
+  file: OpenFile,
+  { depth, dontCache, signal }: HashSettings,
+  doneBytes: number,
+  onPiece?: (bytes: number) => void,
+): Promise<void> {
+  try {
+    for await (const bytes of contentOf(requests, file, doneBytes, depth, dontCache, signal)) {
+      hash.update(bytes);
+      onPiece?.(bytes.length);
+    }
+  } finally {
+    await closeWhenIdle(requests, file);
+  }
+}
+
+/** Hashes a file that a reader reads, or at least begins. */
+async function hashByReader(files: PathFiles, path: string, settings: HashSettings): Promise<string> {
+  const { algorithm, encoding, signal, openFlags = 0 } = settings;
+  const start = await readStart(files, path, openFlags, signal);
+  const { file } = start;
+  let hash: Hash;
+  let doneBytes = 0;
+  try {
+    hash = newHash(algorithm);
+    // On FUSE, io_uring may have read the same bytes twice, so the start counts for nothing.
+    if (file === undefined || !(file.fuse && file.seekable)) {
+      hash.update(start.content);
+      doneBytes = start.content.length;
+    }
+  } finally {
+    start.release();
+  }
+  if (file !== undefined) await hashRest(files.requests, hash, file, settings, doneBytes);
+  return hash.digest(encoding);
+}
+
+/** Hashes a file through a descriptor. */
+async function hashByDescriptor(requests: RequestQueue, path: string, given: HashSettings): Promise<string> {
+  const { algorithm, encoding, signal, onProgress, openFlags = 0 } = given;
+  const hash = newHash(algorithm);
+  const file = await openFile(requests, () => ({ path, flags: O_RDONLY | openFlags, mode: 0, direct: false, signal }));
+  let hashedBytes = 0;
+  let size = 0;
+  const advance = (bytes: number) => {
+    hashedBytes += bytes;
+    onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });
+  };
+  try {
+    size = Number(knownSizeOf(file.fd));
+    advance(0);
+  } catch (error) {
+    await closeWhenIdle(requests, file);
+    throw error;
+  }
+  await hashRest(requests, hash, file, given, 0, advance);
+  return hash.digest(encoding);
+}
+
+/** Hashes a file through slots of a pool. */
+async function hashBySlots(ring: Ring, pool: BufferPool, path: string, given: HashSettings): Promise<string> {
+  const { algorithm, encoding, depth, dontCache, signal, onProgress, openFlags = 0 } = given;
+  const hash = newHash(algorithm);
+  await using file = await ring.open(path, O_RDONLY | openFlags, 0, { ...(signal && { signal }) });
+  const size = Number(knownSizeOf(file.fd));
+  const content = slotsOf(file.readable({ depth, dontCache, pool, zeroCopy: true, ...(signal && { signal }) }));
+  let hashedBytes = 0;
+  onProgress?.({ hashedBytes, totalBytes: size });
+  for await (const bytes of content) {
+    hash.update(bytes);
+    hashedBytes += bytes.length;
+    onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });
+  }
+  return hash.digest(encoding);
+}
+
+/** Hashes one file in the way that suits the settings. */
+export function hashOne(ring: Ring, path: string, settings: HashSettings): Promise<string> {
+  if (settings.pool !== undefined) return hashBySlots(ring, settings.pool, path, settings);
+  const { requests, paths } = coreOf(ring);
+  const isForReader =
+    settings.onProgress === undefined &&
+    !settings.dontCache &&
+    paths.readers.count > 0 &&
+    path !== "" &&
+    !path.includes("\0");
+  return requests.task(() =>
+    isForReader ? hashByReader(paths, path, settings) : hashByDescriptor(requests, path, settings),
+  );
 }
 
 /**
@@ -146,27 +312,7 @@ async function* chunksOf(
  */
 export async function hashFile(path: string | URL, options: HashFileOptions = {}): Promise<string> {
   const given = hashOptions(options);
-  const { algorithm = "sha256", encoding = "hex", depth = 4, pool, dontCache = false, signal, onProgress } = given;
-  const hash = newHash(algorithm);
-  throwIfAborted(signal);
-  return await withRing(given, async (ring) => {
-    await using file = await ring.open(path, "r", 0, { ...(signal && { signal }) });
-    const stats = await file.stat();
-    const { size } = stats;
-    const streaming = { depth, dontCache, ...(signal && { signal }) };
-    const content =
-      pool !== undefined
-        ? slotsOf(file.readable({ ...streaming, pool, zeroCopy: true }))
-        : stats.isFile()
-          ? chunksOf(ring, file, size, depth, dontCache, signal)
-          : file.readable(streaming);
-    let hashedBytes = 0;
-    onProgress?.({ hashedBytes, totalBytes: size });
-    for await (const bytes of content) {
-      hash.update(bytes);
-      hashedBytes += bytes.length;
-      onProgress?.({ hashedBytes, totalBytes: Math.max(size, hashedBytes) });
-    }
-    return hash.digest(encoding);
-  });
+  const text = pathText(path);
+  throwIfAborted(given.signal);
+  return await withRing(given, (ring) => hashOne(ring, text, given));
 }

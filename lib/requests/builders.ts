@@ -26,6 +26,7 @@ import {
   IORING_OP_MKDIRAT,
   IORING_OP_NOP,
   IORING_OP_OPENAT,
+  IORING_OP_OPENAT2,
   IORING_OP_POLL_ADD,
   IORING_OP_READ,
   IORING_OP_READV,
@@ -40,6 +41,7 @@ import {
   IORING_OP_WRITEV_FIXED,
   IORING_TIMEOUT_ETIME_SUCCESS,
   IOSQE_ASYNC,
+  RESOLVE_CACHED,
 } from "../uring/uapi.ts";
 import type { OpenFile } from "./open-file.ts";
 import { O_DIRECT, openFlags } from "./open-flags.ts";
@@ -167,6 +169,33 @@ export function open(
     opFlags,
     kind: requestKind.open,
     memory,
+    path: text,
+    result: (fd, fileEntry) => ({ fd, fileEntry, openedWith: opFlags, text }),
+  };
+}
+
+/**
+ * Opens an existing file if the kernel can do that at once. Otherwise the request fails with EAGAIN, also if the kernel
+ * has nothing in its cache about the path.
+ * @see openat2(2)
+ */
+export function openCached(
+  path: string | URL,
+  flags: number,
+): Request<{ fd: number; fileEntry: number; openedWith: number; text: string }> {
+  const { text, memory, addr } = pathMemory(path);
+  const how = new BigUint64Array(new SharedArrayBuffer(24));
+  const opFlags = openFlags(flags);
+  how.set([BigInt(opFlags), 0n, BigInt(RESOLVE_CACHED)]);
+  return {
+    opcode: IORING_OP_OPENAT2,
+    syscall: "openat",
+    fd: AT_FDCWD,
+    addr,
+    len: how.byteLength,
+    off: addressOf(how.buffer), // sqe->addr2
+    kind: requestKind.open,
+    memory: [memory, how.buffer],
     path: text,
     result: (fd, fileEntry) => ({ fd, fileEntry, openedWith: opFlags, text }),
   };

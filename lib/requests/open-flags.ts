@@ -17,6 +17,7 @@ export const O_NONBLOCK = 0o4000;
 export const O_SYNC = 0o4010000;
 export const O_DIRECT = isArm ? 0o200000 : 0o40000;
 export const O_DIRECTORY = isArm ? 0o40000 : 0o200000;
+export const O_NOFOLLOW = isArm ? 0o100000 : 0o400000;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 

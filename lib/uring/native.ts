@@ -38,6 +38,8 @@ const signatures = {
   descriptorFlags: { args: ["i32"], returns: "i32" },
   fileSeek: { args: ["i32", "i64_fast", "i32"], returns: "i64_fast" },
   fileStatus: { args: ["i32", "u32", "u64"], returns: "i32" },
+  fileMode: { args: ["i32", "u32"], returns: "i32" },
+  removeAt: { args: ["i32", "u64", "i32"], returns: "i32" },
   mountMagic: { args: ["u64"], returns: "i64_fast" },
   advise: { args: ["u64", "u64", "i32"], returns: "i32" },
   reflinkStart: { args: ["i32", "i32", "u64"], returns: "i32" },

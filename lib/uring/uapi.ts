@@ -45,6 +45,7 @@ export const IORING_OP_TIMEOUT = 11;
 export const IORING_OP_ASYNC_CANCEL = 14;
 export const IORING_OP_FALLOCATE = 17;
 export const IORING_OP_OPENAT = 18;
+export const IORING_OP_OPENAT2 = 28;
 export const IORING_OP_CLOSE = 19;
 export const IORING_OP_STATX = 21;
 export const IORING_OP_READ = 22;
@@ -80,3 +81,6 @@ export const IORING_FSYNC_DATASYNC = 1;
 export const IORING_TIMEOUT_ETIME_SUCCESS = 32;
 export const IORING_ASYNC_CANCEL_ALL = 1;
 export const IORING_ASYNC_CANCEL_ANY = 4;
+
+/** For open_how.resolve: fail with EAGAIN if the kernel cannot resolve the path from its cache. */
+export const RESOLVE_CACHED = 0x20;

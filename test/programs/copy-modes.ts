@@ -4,7 +4,7 @@
  * ordinary user. Prints one line a copy: the permissions of the source, of the existing destination and of both copies,
  * and how copyFile made its copy.
  */
-import { chmodSync, chownSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, constants, readFileSync, statSync, writeFileSync } from "node:fs";
 import { copyFile } from "bun-uring";
 import { becomeUser } from "../support/restrictions.ts";
 
@@ -59,7 +59,7 @@ for (const { from, old, isTheirs, source, ours, cp } of jobs) {
   let method = "";
   let code = "";
   try {
-    ({ method } = await copyFile(source, ours));
+    ({ method } = await copyFile(source, ours, { mode: constants.COPYFILE_FICLONE }));
   } catch (error) {
     code = String(error);
   }

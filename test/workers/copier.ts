@@ -1,11 +1,13 @@
 /** Repeats one kind of copy or hash until it is terminated. Posts a message when it begins. */
+import { constants } from "node:fs";
 import { dirname } from "node:path";
-import { copyFile, hashFile, Ring } from "bun-uring";
+import { copyFile, copyTree, hashFile, hashTree, Ring } from "bun-uring";
 import type { CopierJob } from "./jobs.ts";
 
 declare const self: Worker;
 
 const ring = new Ring();
+let copies = Math.floor(Math.random() * 1e9);
 
 /** Freezes a file system, so that every reflink on it waits until it is thawed, and posts a message. */
 function freeze(mount: string): void {
@@ -16,8 +18,12 @@ function freeze(mount: string): void {
 
 const acts: Record<CopierJob["act"], (job: CopierJob) => Promise<unknown>> = {
   copyFile: ({ from, to }) => copyFile(from, to),
+  copyTree: ({ from, to }) => copyTree(dirname(from), `${dirname(to)}/trees/${copies++}`),
+  hashTree: ({ from }) => Array.fromAsync(hashTree(dirname(from))),
+  small: ({ from, to }) => copyFile(`${from}-small`, `${to}-${copies++}`),
   durable: ({ from, to }) => copyFile(from, to, { durable: true }),
-  frozen: ({ from, to }) => copyFile(from, to, { onProgress: () => freeze(dirname(to)) }),
+  frozen: ({ from, to }) =>
+    copyFile(from, to, { mode: constants.COPYFILE_FICLONE, onProgress: () => freeze(dirname(to)) }),
   hashFile: ({ from }) => hashFile(from),
   readable: async ({ from }) => {
     const file = await ring.open(from);

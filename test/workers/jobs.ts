@@ -177,7 +177,17 @@ export interface StreamerAnswer {
 
 /** The job of copier.ts. */
 export interface CopierJob {
-  readonly act: "append" | "copyFile" | "durable" | "frozen" | "hashFile" | "readable" | "writable";
+  readonly act:
+    | "append"
+    | "copyFile"
+    | "copyTree"
+    | "durable"
+    | "frozen"
+    | "hashFile"
+    | "hashTree"
+    | "readable"
+    | "small"
+    | "writable";
   readonly from: string;
   readonly to: string;
 }
