@@ -6,6 +6,7 @@ import { hold } from "../base/hold.ts";
 import { ItemQueue } from "../base/item-queue.ts";
 import { soon } from "../base/timers.ts";
 import { fileTooLarge } from "../errors/node.ts";
+import { knownSizeOf } from "../requests/descriptor.ts";
 import { O_RDONLY } from "../requests/open-flags.ts";
 import type { PathReader } from "../requests/path-reader.ts";
 import { ContentRead, copyOf, nodePath, type PathFiles } from "./path-files.ts";
@@ -40,13 +41,23 @@ class Entry extends ContentRead {
   #kept: PathReader | undefined;
 
   constructor(files: PathFiles, path: string, given: string | URL, iteration: Iteration) {
-    super(files, path, O_RDONLY, iteration.stop.signal);
+    super(files, path, O_RDONLY | iteration.flags, iteration.stop.signal);
     this.given = given;
     this.#iteration = iteration;
   }
 
   override get mostBytes(): number {
     return this.#iteration.maxBytes;
+  }
+
+  override beginning(reader: PathReader, length: number, fd: number, fileEntry: number): void {
+    if (length <= this.mostBytes) {
+      super.beginning(reader, length, fd, fileEntry);
+      return;
+    }
+    const sizeBytes = Math.max(length, Number(knownSizeOf(fd)));
+    this.#iteration.files.requests.closeUnseen(fd, fileEntry);
+    this.failed(fileTooLarge(sizeBytes, this.mostBytes, "options.maxBytes"));
   }
 
   whole(reader: PathReader, length: number): boolean {
@@ -120,6 +131,8 @@ hold(dropped); // on a reload `bun --hot` drops this module, but iterations may 
 class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, AsyncDisposable {
   readonly files: PathFiles;
   readonly maxBytes: number;
+  /** More flags for the opens. */
+  readonly flags: number;
   readonly stop = new Stop();
   /** Referenced so that the ring is not closed as dropped. */
   readonly ring: object;
@@ -146,7 +159,7 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
   #ended = false;
   #serving = false;
 
-  constructor(ring: object, files: PathFiles, paths: Paths, options: ReadFilesOptions) {
+  constructor(ring: object, files: PathFiles, paths: Paths, options: ReadFilesOptions, flags: number) {
     const given = readOptions(options, ["concurrency", "ordered", "maxBytes", "signal"]);
     const { concurrency = 64, ordered = true, maxBytes = 2 ** 24, signal } = given;
     checkInteger("options.concurrency", concurrency, 1, 64);
@@ -157,6 +170,7 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
       throw invalidType("paths", "an iterable of paths", paths);
     throwIfAborted(signal);
     this.ring = ring;
+    this.flags = flags;
     this.files = files;
     this.maxBytes = maxBytes;
     this.#concurrency = concurrency;
@@ -343,18 +357,23 @@ class Iteration implements AsyncIterableIterator<ReadFileResult, undefined>, Asy
   }
 }
 
-/** See `Ring.readFiles`. */
+/**
+ * See `Ring.readFiles`.
+ * @param flags - more flags for the opens
+ */
 export function readFilesOf<Path extends string | URL>(
   ring: object,
   files: PathFiles,
   paths: Iterable<Path> | AsyncIterable<Path>,
   options: ReadFilesOptions,
+  flags?: number,
 ): AsyncIterableIterator<ReadFileResult<Path>, undefined> & AsyncDisposable;
 export function readFilesOf(
   ring: object,
   files: PathFiles,
   paths: Paths,
   options: ReadFilesOptions,
+  flags = 0,
 ): AsyncIterableIterator<ReadFileResult, undefined> & AsyncDisposable {
-  return new Iteration(ring, files, paths, options);
+  return new Iteration(ring, files, paths, options, flags);
 }
