@@ -17,6 +17,7 @@ import { joined, namesIn, nodeFiles } from "./tree.ts";
 export interface CopyTreeProgress {
   /** Files, without links and folders. */
   readonly copiedFiles: number;
+  /** Bytes copied so far. */
   readonly copiedBytes: number;
   /** The path of the source that was copied last. */
   readonly path: string;
@@ -47,8 +48,11 @@ export interface CopyTreeOptions extends RingAndPool {
 
 /** Result of `copyTree`: what was copied. */
 export interface CopyTreeResult {
+  /** Regular files that were copied. */
   readonly copiedFiles: number;
+  /** Their length, in bytes. */
   readonly copiedBytes: number;
+  /** Symbolic links that were copied. */
   readonly copiedLinks: number;
   /** Folders that were created. */
   readonly createdFolders: number;
