@@ -42,6 +42,10 @@ function folderOfExamples(): Folder {
   folder.write("package.json", '{ "type": "module" }');
   folder.write("notes.txt", "one\ntwo\nthree\n");
   folder.random("disk.img", 2 ** 20);
+  for (const [name, file] of Object.entries({ public: "index.html", src: "main.ts" })) {
+    mkdirSync(join(folder.path, name));
+    folder.write(join(name, file), "content\n");
+  }
   mkdirSync(join(folder.path, "node_modules"));
   symlinkSync(root, join(folder.path, "node_modules/bun-uring"));
   return folder;
