@@ -20,7 +20,9 @@ for (const when of ["first", "later"] as const) {
         expect(found.map(([, afterwards]) => afterwards)).toEqual(found.map(() => "done"));
         const few = found.map(([outcome]) => outcome);
         const enough = few.indexOf("done");
-        expect([what, enough > 0]).toEqual([what, true]);
+        // With a ring that is there already, a small file is hashed without a descriptor of the process.
+        const needsNone = when === "later" && what === "hashFile";
+        expect([what, needsNone ? enough === 0 : enough > 0]).toEqual([what, true]);
         expect([what, ...few]).toEqual([what, ...few.map((_, left) => (left < enough ? "EMFILE" : "done"))]);
       }
     },

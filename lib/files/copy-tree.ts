@@ -17,7 +17,7 @@ import { joined, namesIn, nodeFiles } from "./tree.ts";
 export interface CopyTreeProgress {
   /** Files, without links and folders. */
   readonly copiedFiles: number;
-  /** Bytes copied so far. */
+  /** The content of these files, in bytes. */
   readonly copiedBytes: number;
   /** The path of the source that was copied last. */
   readonly path: string;
@@ -48,11 +48,11 @@ export interface CopyTreeOptions extends RingAndPool {
 
 /** Result of `copyTree`: what was copied. */
 export interface CopyTreeResult {
-  /** Regular files that were copied. */
+  /** Files, without links and folders. */
   readonly copiedFiles: number;
-  /** Their length, in bytes. */
+  /** The content of these files, in bytes. */
   readonly copiedBytes: number;
-  /** Symbolic links that were copied. */
+  /** Symbolic links. */
   readonly copiedLinks: number;
   /** Folders that were created. */
   readonly createdFolders: number;

@@ -42,11 +42,9 @@ function folderOfExamples(): Folder {
   folder.write("package.json", '{ "type": "module" }');
   folder.write("notes.txt", "one\ntwo\nthree\n");
   folder.random("disk.img", 2 ** 20);
-  for (const [name, file] of Object.entries({ public: "index.html", src: "main.ts" })) {
-    mkdirSync(join(folder.path, name));
-    folder.write(join(name, file), "content\n");
-  }
-  mkdirSync(join(folder.path, "node_modules"));
+  for (const name of ["node_modules", "public", "src"]) mkdirSync(join(folder.path, name));
+  folder.write("public/index.html", "");
+  folder.write("src/index.ts", "");
   symlinkSync(root, join(folder.path, "node_modules/bun-uring"));
   return folder;
 }
