@@ -348,26 +348,29 @@ test("writeFile() and appendFile() set a file's times as node:fs/promises does, 
           }
   }));
 
-test("a file that can only be written is written, and one that can only be read is read; another user's error is EACCES", async () => {
-  using folder = new Folder();
-  chmodSync(folder.path, 0o777);
-  const { stdout, stderr } = await run("path-rights", { args: [folder.path] });
-  expect([stderr, JSON.parse(stdout)]).toEqual([
-    "",
-    {
-      "read 0200": "EACCES open",
-      "read 0400": "content",
-      "write 0200": "done",
-      "write 0400": "EACCES open",
-      "append 0200": "done",
-      "append 0400": "EACCES open",
-      "read below 0600": "EACCES open",
-      "write below 0600": "EACCES open",
-      "write new in 0500": "EACCES open",
-      "write old in 0500": "done",
-    },
-  ]);
-});
+needs("root, to become another user")(
+  "a file that can only be written is written, and one that can only be read is read; another user's error is EACCES",
+  async () => {
+    using folder = new Folder();
+    chmodSync(folder.path, 0o777);
+    const { stdout, stderr } = await run("path-rights", { args: [folder.path] });
+    expect([stderr, JSON.parse(stdout)]).toEqual([
+      "",
+      {
+        "read 0200": "EACCES open",
+        "read 0400": "content",
+        "write 0200": "done",
+        "write 0400": "EACCES open",
+        "append 0200": "done",
+        "append 0400": "EACCES open",
+        "read below 0600": "EACCES open",
+        "write below 0600": "EACCES open",
+        "write new in 0500": "EACCES open",
+        "write old in 0500": "done",
+      },
+    ]);
+  },
+);
 
 needs("root")(
   "another user's file is opened with O_CREAT, as node:fs does, for fs.protected_regular to refuse it",

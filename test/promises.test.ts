@@ -267,7 +267,8 @@ test("an aborted call rejects with node's AbortError, before it starts and while
         }),
       );
       expect(told[0]).toEqual(["Error", "AbortError", "ABORT_ERR", "The operation was aborted", "Error: why"]);
-      expect(told[1]).toEqual(told[0]);
+      // Without the cause, which node:fs leaves out now and then.
+      expect(told[1]?.slice(0, 4)).toEqual(told[0]?.slice(0, 4));
     }
 });
 

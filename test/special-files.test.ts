@@ -278,8 +278,12 @@ test("sockets, folders and links have the same outcome as with node:fs/promises"
     const socket = `${folder.path}/socket`;
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(socket, resolve));
-    for (const call of [ring.readFile(socket), ring.writeFile(socket, "x"), ring.appendFile(socket, Buffer.alloc(1e5))])
-      expect(await thrown(() => call)).toMatchObject({ code: "ENXIO", syscall: "open", path: socket });
+    for (const call of [
+      () => ring.readFile(socket),
+      () => ring.writeFile(socket, "x"),
+      () => ring.appendFile(socket, Buffer.alloc(1e5)),
+    ])
+      expect(await thrown(call)).toMatchObject({ code: "ENXIO", syscall: "open", path: socket });
     await new Promise((resolve) => server.close(resolve));
     expect(await thrown(() => ring.readFile(folder.path))).toMatchObject({ code: "EISDIR", syscall: "read" });
     for (const data of ["", "x", Buffer.alloc(1e5)])
