@@ -270,30 +270,34 @@ test("a ring that is dropped carries out what was started, however many requests
 
 const acts = ["readFile", "readLarge", "writeFile", "appendFile", "readFiles", "silent", "mixed"] as const;
 
+// On an emulated processor, where starting a Worker takes a second, one of them has to do.
 for (const act of acts)
-  test(`Workers that are terminated amid ${act} leave no descriptor and no ring, and close no other thread's file`, () =>
-    leavingNothing(async () => {
-      const files = makeFiles();
-      using folder = files.folder;
-      const random = new Random(13);
-      const mine = Array.from({ length: 32 }, () => openSync(files.small.path, "r"));
-      for (let round = 0; round < times(8); round++) {
-        const workers = [1, 2].map(
-          (seed) =>
-            new TestWorker<string>("path-user", {
-              act,
-              folder: folder.path,
-              seed: round * 10 + seed,
-              silent: files.silent,
-            }),
-        );
-        await Promise.all(workers.map((worker) => worker.answer()));
-        await Bun.sleep(random.fraction() * 5); // the moment is what is random
-        await Promise.all(workers.map((worker) => worker.terminate()));
-        expect([act, round, fdsUnder(folder.path)]).toEqual([act, round, 32]);
-      }
-      for (const fd of mine) closeSync(fd);
-    }));
+  (act === "mixed" ? test : needs("a processor that is not emulated"))(
+    `Workers that are terminated amid ${act} leave no descriptor and no ring, and close no other thread's file`,
+    () =>
+      leavingNothing(async () => {
+        const files = makeFiles();
+        using folder = files.folder;
+        const random = new Random(13);
+        const mine = Array.from({ length: 32 }, () => openSync(files.small.path, "r"));
+        for (let round = 0; round < times(8); round++) {
+          const workers = [1, 2].map(
+            (seed) =>
+              new TestWorker<string>("path-user", {
+                act,
+                folder: folder.path,
+                seed: round * 10 + seed,
+                silent: files.silent,
+              }),
+          );
+          await Promise.all(workers.map((worker) => worker.answer()));
+          await Bun.sleep(random.fraction() * 5); // the moment is what is random
+          await Promise.all(workers.map((worker) => worker.terminate()));
+          expect([act, round, fdsUnder(folder.path)]).toEqual([act, round, 32]);
+        }
+        for (const fd of mine) closeSync(fd);
+      }),
+  );
 
 // Not 1: while it waits, a ring needs a descriptor itself.
 for (const left of [0, 2, 5])
