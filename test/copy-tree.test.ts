@@ -93,21 +93,24 @@ test("until the copy is complete, a new folder is accessible to its owner alone"
   expect(statSync(to).mode).toBe(statSync(from).mode);
 });
 
-test("an existing tree is filled: files and links are overwritten, others stay, and folders keep their permissions", async () => {
-  using folder = new Folder();
-  const from = makeTree(folder);
-  const to = `${folder.path}/to`;
-  mkdirSync(`${to}/a/b`, { recursive: true });
-  chmodSync(`${to}/a`, 0o750);
-  writeFileSync(`${to}/a/file 1`, "an old content that is longer".repeat(1000));
-  writeFileSync(`${to}/a/theirs`, "theirs");
-  symlinkSync("elsewhere", `${to}/a/link`);
-  writeFileSync(`${to}/a/dangling`, "a file where the source has a link");
-  await copyTree(from, to);
-  expect(difference(from, to)).toBe(`Only in ${to}/a: theirs\n`);
-  expect(statSync(`${to}/a`).mode & 0o777).toBe(0o750);
-  expect(readlinkSync(`${to}/a/link`)).toBe("file 1");
-});
+needs("cp of GNU coreutils")(
+  "an existing tree is filled: files and links are overwritten, others stay, and folders keep their permissions",
+  async () => {
+    using folder = new Folder();
+    const from = makeTree(folder);
+    const to = `${folder.path}/to`;
+    mkdirSync(`${to}/a/b`, { recursive: true });
+    chmodSync(`${to}/a`, 0o750);
+    writeFileSync(`${to}/a/file 1`, "an old content that is longer".repeat(1000));
+    writeFileSync(`${to}/a/theirs`, "theirs");
+    symlinkSync("elsewhere", `${to}/a/link`);
+    writeFileSync(`${to}/a/dangling`, "a file where the source has a link");
+    await copyTree(from, to);
+    expect(difference(from, to)).toBe(`Only in ${to}/a: theirs\n`);
+    expect(statSync(`${to}/a`).mode & 0o777).toBe(0o750);
+    expect(readlinkSync(`${to}/a/link`)).toBe("file 1");
+  },
+);
 
 test("without force, what exists stays as it is, or fails the copy with errorOnExist", async () => {
   using folder = new Folder();
@@ -143,7 +146,7 @@ test("a link at a file's destination is replaced, so that nothing outside of the
   expect((await thrown(() => copyTree(`${folder.path}/from`, `${folder.path}/to`))).code).toBe("ENOTDIR");
 });
 
-test("a copy into itself is refused, under any name, and nothing is created", async () => {
+needs("cp of GNU coreutils")("a copy into itself is refused, under any name, and nothing is created", async () => {
   using folder = new Folder();
   const from = makeTree(folder);
   symlinkSync(from, `${folder.path}/alias`);
@@ -252,7 +255,7 @@ needs("mounts of tmpfs")("a full file system fails the copy, and no part of a fi
   for (const name of readdirSync(`${mount.path}/to`)) expect(statSync(`${mount.path}/to/${name}`).size).toBe(30_000);
 });
 
-test("invalid arguments and options are rejected with the value in the error, and nothing is touched", async () => {
+test("invalid arguments and options of copyTree() are rejected with the value in the error, and nothing is touched", async () => {
   using folder = new Folder();
   const from = makeTree(folder);
   const to = `${folder.path}/to`;

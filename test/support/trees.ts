@@ -24,6 +24,7 @@ export function makeTree(folder: Folder, name = "tree"): string {
   linkSync(`${root}/a/file 1`, `${root}/a/b/hard link`);
   chmodSync(`${root}/private`, 0o700);
   chmodSync(`${root}/a/b`, 0o3777);
-  chmodSync(`${root}/read-only`, 0o555);
+  // Only root could remove it afterwards.
+  chmodSync(`${root}/read-only`, process.getuid?.() === 0 ? 0o555 : 0o755);
   return root;
 }
