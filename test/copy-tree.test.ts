@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -12,10 +12,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { BufferPool, type CopyTreeProgress, copyTree, Ring } from "bun-uring";
-import { needs } from "./support/capabilities.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { Mount, smallest } from "./support/mounts.ts";
+import { needs, test } from "./support/real-processors.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 import { makeTree } from "./support/trees.ts";
 

@@ -1,8 +1,9 @@
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { appendFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { times } from "./support/effort.ts";
 import { Folder } from "./support/files.ts";
 import { Random } from "./support/random.ts";
+import { test } from "./support/real-processors.ts";
 
 const program = new URL("../examples/durable-log.ts", import.meta.url).pathname;
 const random = new Random(7);

@@ -1,10 +1,10 @@
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { createHash } from "node:crypto";
 import { chmodSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { type HashTreeOptions, type HashTreeResult, hashTree } from "bun-uring";
-import { needs } from "./support/capabilities.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
+import { needs, test } from "./support/real-processors.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 import { makeTree } from "./support/trees.ts";
 

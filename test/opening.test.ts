@@ -1,15 +1,15 @@
 /** How Ring.open opens what open(2) may wait for, or what must not be opened twice. */
-import { describe, expect, spyOn, test } from "bun:test";
+import { describe, expect, spyOn } from "bun:test";
 import { closeSync, constants, existsSync, openSync, renameSync, writeSync } from "node:fs";
 import { Ring } from "bun-uring";
 import { IoUringEngine } from "../lib/engines/io-uring.ts";
 import type { Operation } from "../lib/requests/operation.ts";
 import { IORING_OP_OPENAT, IOSQE_ASYNC } from "../lib/uring/uapi.ts";
-import { needs } from "./support/capabilities.ts";
 import { thrown } from "./support/errors.ts";
 import { FaultyFiles } from "./support/faulty-files.ts";
 import { Folder } from "./support/files.ts";
 import { fifo } from "./support/pipes.ts";
+import { needs, test } from "./support/real-processors.ts";
 import { fdsOf, fdsUnder, leavingNothing } from "./support/resources.ts";
 import { TestWorker } from "./support/workers.ts";
 

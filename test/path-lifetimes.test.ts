@@ -1,15 +1,15 @@
 /** Whole files by path that are aborted, closed, or whose Worker ends, in every phase: nothing may be left. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { Ring } from "bun-uring";
 import { coreOf } from "../lib/ring/ring.ts";
-import { needs } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { fifo } from "./support/pipes.ts";
 import { run } from "./support/programs.ts";
 import { Random } from "./support/random.ts";
+import { needs, test } from "./support/real-processors.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 import { TestWorker } from "./support/workers.ts";
 

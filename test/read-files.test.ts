@@ -1,14 +1,14 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { type ReadFileResult, Ring } from "bun-uring";
-import { needs } from "./support/capabilities.ts";
 import { collect } from "./support/collect.ts";
 import { times } from "./support/effort.ts";
 import { thrown } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { fifo } from "./support/pipes.ts";
 import { Random } from "./support/random.ts";
+import { needs, test } from "./support/real-processors.ts";
 import { fdsUnder, leavingNothing, ringFds } from "./support/resources.ts";
 
 interface Sample {

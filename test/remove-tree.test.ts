@@ -1,12 +1,12 @@
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { removeTree } from "bun-uring";
-import { needs } from "./support/capabilities.ts";
 import { thrown } from "./support/errors.ts";
 import { FaultyFiles } from "./support/faulty-files.ts";
 import { Folder } from "./support/files.ts";
+import { needs, test } from "./support/real-processors.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 import { makeTree } from "./support/trees.ts";
 

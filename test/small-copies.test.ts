@@ -1,5 +1,5 @@
 /** Copies of small files, which copiers make. The general promises of copyFile are in copy-file.test.ts. */
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
 import {
   chmodSync,
   constants,
@@ -12,11 +12,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { copyFile } from "bun-uring";
-import { needs } from "./support/capabilities.ts";
 import { times } from "./support/effort.ts";
 import { thrown, uringError } from "./support/errors.ts";
 import { Folder } from "./support/files.ts";
 import { Mount, smallest } from "./support/mounts.ts";
+import { needs, test } from "./support/real-processors.ts";
 import { fdsUnder, leavingNothing } from "./support/resources.ts";
 
 const { COPYFILE_EXCL, COPYFILE_FICLONE } = constants;

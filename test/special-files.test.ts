@@ -1,5 +1,5 @@
 /** Whole files by path that are no ordinary files: FIFOs, devices, /proc, FUSE. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import {
   closeSync,
   constants,
@@ -16,13 +16,13 @@ import {
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { Ring } from "bun-uring";
-import { needs } from "./support/capabilities.ts";
 import { numbered } from "./support/content.ts";
 import { thrown } from "./support/errors.ts";
 import { FaultyFiles } from "./support/faulty-files.ts";
 import { Folder } from "./support/files.ts";
 import { Mount, smallest } from "./support/mounts.ts";
 import { fifo } from "./support/pipes.ts";
+import { needs, test } from "./support/real-processors.ts";
 import { fdsOf, fdsUnder, leavingNothing } from "./support/resources.ts";
 
 const { O_RDONLY, O_NONBLOCK, O_WRONLY } = constants;

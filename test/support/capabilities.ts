@@ -125,7 +125,7 @@ const capabilities = {
   "a machine whose clock may be set": () => ownsMachine,
 } as const;
 
-type Capability = keyof typeof capabilities;
+export type Capability = keyof typeof capabilities;
 
 /** `needs` for tests that put their folder in one of the places. */
 export const needsPlace = { disk: needs("test folders on a disk"), memory: needs("tmpfs on /dev/shm") } as const;
