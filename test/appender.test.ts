@@ -320,20 +320,24 @@ test("when the ring is closed, every record settles, and each that resolved is i
 test("an appender that is dropped finishes its records, and its file is closed when both are collected", () =>
   leavingNothing(async () => {
     using folder = new Folder();
-    const path = folder.write("file", "");
     await using ring = new Ring();
     const settled: number[] = [];
-    trackHandles(false); // or the file is reported
+    const paths = Array.from({ length: 10 }, (_, index) => folder.write(`${index}`, ""));
+    trackHandles(false); // or the files are reported
     using _tracking = { [Symbol.dispose]: () => trackHandles(true) };
-    await (async () => {
-      const file = await ring.open(path, "a");
-      const appender = await file.appender();
-      void appender.append("one ").then((position) => settled.push(position));
-      await begun(ring);
-      void appender.append("two ").then((position) => settled.push(position));
-    })();
-    await collect(() => fdsUnder(folder.path) === 0);
-    expect([settled, readFileSync(path, "latin1"), fdsUnder(folder.path)]).toEqual([[0, 4], "one two ", 0]);
+    for (const path of paths)
+      await (async () => {
+        const file = await ring.open(path, "a");
+        const appender = await file.appender();
+        void appender.append("one ").then((position) => settled.push(position));
+        await begun(ring);
+        void appender.append("two ").then((position) => settled.push(position));
+      })();
+    // The collector may take the last one's remains on the stack for references.
+    await collect(() => settled.length === 20 && fdsUnder(folder.path) < 3);
+    expect(settled.toSorted()).toEqual([...Array(10).fill(0), ...Array(10).fill(4)]);
+    expect(paths.map((path) => readFileSync(path, "latin1"))).toEqual(Array(10).fill("one two "));
+    expect(fdsUnder(folder.path)).toBeLessThan(3);
   }));
 
 test("a file has one appender at a time", () =>
