@@ -12,15 +12,12 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <inttypes.h>
 #include <liburing.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "program.h"
 
 enum { FILES_A_FOLDER = 200, OPEN = 0, TRANSFER, END, CLOSE };
 
@@ -35,22 +32,6 @@ static const char *folder;
 /* What each chain works on. */
 static long *expected;
 static unsigned *left;
-
-static void check(int result, const char *what)
-{
-	if (result >= 0)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror(-result));
-	exit(1);
-}
-
-static uint64_t now(clockid_t clock)
-{
-	struct timespec time;
-
-	clock_gettime(clock, &time);
-	return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
 
 static void read_list(const char *list, long part, long parts)
 {

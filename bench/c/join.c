@@ -7,26 +7,15 @@
  * clones and their wall-clock nanoseconds, without the unregistering in between.
  */
 #define _GNU_SOURCE
-#include <inttypes.h>
 #include <liburing.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include "program.h"
 
 enum { CLONE_BUFFERS = 30 };
 
 /* liburing 2.3 exports this function, but does not declare it. */
 int io_uring_register(unsigned int fd, unsigned int opcode, const void *argument, unsigned int count);
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
 
 int main(int count, char **arguments)
 {
@@ -57,11 +46,11 @@ int main(int count, char **arguments)
 		uint64_t wall = 0;
 
 		for (long i = 0; i < operations; i++) {
-			uint64_t started = now();
+			uint64_t started = now(CLOCK_MONOTONIC);
 
 			if (io_uring_register(destination.ring_fd, CLONE_BUFFERS, &clone, 1) < 0)
 				return 1;
-			wall += now() - started;
+			wall += now(CLOCK_MONOTONIC) - started;
 			io_uring_unregister_buffers(&destination);
 		}
 		printf("{\"operations\":%ld,\"wallNs\":%" PRIu64 "}\n", operations, wall);

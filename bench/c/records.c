@@ -8,34 +8,15 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <inttypes.h>
 #include <liburing.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+
+#include "program.h"
 
 enum { WRITE, SYNC };
 
 static struct io_uring uring;
 static unsigned record_bytes;
 static char *record;
-
-static void check(int result, const char *what)
-{
-	if (result >= 0)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror(-result));
-	exit(1);
-}
-
-static uint64_t now(clockid_t clock)
-{
-	struct timespec time;
-
-	clock_gettime(clock, &time);
-	return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
 
 static void prepare(void)
 {

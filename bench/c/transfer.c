@@ -8,17 +8,14 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <inttypes.h>
 #include <liburing.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "program.h"
 
 enum { CLONE_BUFFERS = 30, HUGE_PAGE = 1 << 21 };
 
@@ -36,22 +33,6 @@ static uint64_t blocks;
 static int is_write, is_sequential;
 static long operations_each;
 static pthread_barrier_t begin, end;
-
-static void check(int result, const char *what)
-{
-	if (result >= 0)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror(-result));
-	exit(1);
-}
-
-static uint64_t now(clockid_t clock)
-{
-	struct timespec time;
-
-	clock_gettime(clock, &time);
-	return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
 
 /* xorshift32, like the other contenders. */
 static uint64_t position(struct lane_thread *thread)

@@ -83,7 +83,7 @@ export function checkInteger(name: string, value: unknown, minimum: number, maxi
 }
 
 /** The largest file position: the maximum of the kernel's loff_t. */
-const maximumPosition = 2n ** 63n - 1n;
+export const maximumPosition = 2n ** 63n - 1n;
 
 /**
  * Requires a file position of at least `minimum`: an integer up to 2^53 - 1, or a bigint up to 2^63 - 1. -1 stands for

@@ -5,7 +5,7 @@ import { wait } from "../base/timers.ts";
 import { UringError } from "../errors/uring-error.ts";
 import * as operations from "../requests/builders.ts";
 import type { OpenFile } from "../requests/open-file.ts";
-import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../requests/open-flags.ts";
+import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../requests/open-flags.ts";
 import type { RequestQueue } from "../requests/queue.ts";
 import { openFile } from "../ring/opening.ts";
 import { coreOf } from "../ring/ring.ts";
@@ -16,7 +16,6 @@ import { withRing } from "./ring-and-pool.ts";
 import { statusOf } from "./status.ts";
 import { joined, type Names, namesIn } from "./tree.ts";
 
-const AT_FDCWD = -100;
 const AT_REMOVEDIR = 0x200;
 
 /** How long the event loop may be blocked before it gets its turn, in ms. */

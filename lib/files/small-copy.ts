@@ -6,7 +6,7 @@ import { requestKind } from "../engines/engine.ts";
 import { EAGAIN, ECANCELED, EINVAL, ENOENT, ENOTDIR } from "../errors/errno.ts";
 import { UringError } from "../errors/uring-error.ts";
 import { type Descriptor, describe } from "../requests/descriptor.ts";
-import { O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_WRONLY } from "../requests/open-flags.ts";
+import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_WRONLY } from "../requests/open-flags.ts";
 import { Chain, Operation } from "../requests/operation.ts";
 import { type PathJob, type PathLane, PathLanes } from "../requests/path-lanes.ts";
 import { pathBytes, writePath } from "../requests/path-memory.ts";
@@ -24,7 +24,6 @@ import {
 } from "../uring/uapi.ts";
 import { type FileStatus, isSame, knownStatus, narrowedTo, permissionsOf, setPermissionsNow } from "./status.ts";
 
-const AT_FDCWD = -100;
 const ownersPermissions = 0o700;
 /** The size of struct open_how. */
 const howBytes = 24;

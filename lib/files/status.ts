@@ -1,7 +1,7 @@
 /** What copies ask about open files, and change in them, without waiting for a thread where that cannot block. */
 import { UringError } from "../errors/uring-error.ts";
 import * as operations from "../requests/builders.ts";
-import type { Descriptor } from "../requests/descriptor.ts";
+import { type Descriptor, remembered } from "../requests/descriptor.ts";
 import type { OpenFile } from "../requests/open-file.ts";
 import type { RequestQueue } from "../requests/queue.ts";
 import { statxBytes } from "../requests/statx.ts";
@@ -35,16 +35,9 @@ const localMagics: readonly number[] = [
 
 /** Known mounts, by unique id. Unique ids are never reused. */
 const localMounts = new Map<bigint, boolean>();
-const mostMounts = 1000;
 
 function isLocalMount(mount: bigint): boolean {
-  let isLocal = localMounts.get(mount);
-  if (isLocal === undefined) {
-    isLocal = localMagics.includes(Number(native().mountMagic(mount)));
-    if (localMounts.size === mostMounts) localMounts.clear();
-    localMounts.set(mount, isLocal);
-  }
-  return isLocal;
+  return remembered(localMounts, mount, () => localMagics.includes(Number(native().mountMagic(mount))));
 }
 
 /** What the kernel knows about a descriptor, without asking a server. */

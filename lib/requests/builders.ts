@@ -44,11 +44,10 @@ import {
   RESOLVE_CACHED,
 } from "../uring/uapi.ts";
 import type { OpenFile } from "./open-file.ts";
-import { O_DIRECT, openFlags } from "./open-flags.ts";
+import { AT_FDCWD, O_DIRECT, openFlags } from "./open-flags.ts";
 import type { Request } from "./operation.ts";
 import { parseStatx, type Statx, statxBytes } from "./statx.ts";
 
-const AT_FDCWD = -100;
 /**
  * Larger reads and writes go to the kernel's workers. Copied from the page cache at submission, they would block the
  * event loop.

@@ -64,7 +64,8 @@ function isFuseByName(fd: number): boolean {
   });
 }
 
-function remembered<Key>(map: Map<Key, boolean>, key: Key, find: () => boolean): boolean {
+/** Finds something out about a mount, unless it is known. */
+export function remembered<Key>(map: Map<Key, boolean>, key: Key, find: () => boolean): boolean {
   let found = map.get(key);
   if (found === undefined) {
     found = find();
@@ -87,28 +88,26 @@ const describedBits = STATX_TYPE | STATX_MNT_ID_UNIQUE | STATX_SIZE | STATX_UID;
 /** What `describe` has found out besides. */
 interface Described extends Descriptor {
   readonly sizeBytes: number;
-  /** A regular file or a FIFO of another user than the one that this process acts for. */
-  readonly isForeign: boolean;
+  /** The owner. */
+  readonly uid: number;
+}
+
+/** Whether this is a regular file or a FIFO of another user than the one that this process acts for. */
+export function isForeign({ regular, fifo, uid }: Described): boolean {
+  return (regular || fifo) && uid !== process.geteuid?.();
 }
 
 /** Describes the file of an open descriptor. If the descriptor is not open, all properties are false or 0. */
 export function describe(fd: number): Described {
   const { address, words, longs } = scratch(statxBytes);
   if (native().fileStatus(fd, describedBits, address) < 0)
-    return {
-      fifo: false,
-      regular: false,
-      ordered: false,
-      anonymous: false,
-      fuse: false,
-      sizeBytes: 0,
-      isForeign: false,
-    };
+    return { fifo: false, regular: false, ordered: false, anonymous: false, fuse: false, sizeBytes: 0, uid: 0 };
   const mask = words[0] ?? 0;
   const type = (words[7] ?? 0) & S_IFMT;
   const ordered = type === S_IFREG || type === S_IFBLK;
   const mount = (mask & STATX_MNT_ID_UNIQUE) === 0 ? undefined : longs[18];
   const sizeBytes = Number(longs[5]);
+  const uid = (words[5] ?? 0) >>> 0;
   return {
     fifo: type === S_IFIFO,
     regular: type === S_IFREG,
@@ -116,7 +115,7 @@ export function describe(fd: number): Described {
     anonymous: type === 0,
     fuse: type === S_IFREG && isFuse(fd, mount),
     sizeBytes,
-    isForeign: (type === S_IFREG || type === S_IFIFO) && words[5] !== process.geteuid?.(),
+    uid,
   };
 }
 

@@ -5,6 +5,9 @@ import { process } from "../base/globals.ts";
 
 const isArm = process.arch === "arm64";
 
+/** In place of a directory's descriptor: the current directory. */
+export const AT_FDCWD = -100;
+
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;

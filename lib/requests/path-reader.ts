@@ -13,14 +13,12 @@ import {
   IOSQE_FIXED_FILE,
   IOSQE_IO_HARDLINK,
 } from "../uring/uapi.ts";
-import { O_CLOEXEC } from "./open-flags.ts";
+import { AT_FDCWD, O_CLOEXEC } from "./open-flags.ts";
 import { Chain, Operation } from "./operation.ts";
 import { type PathJob, type PathLane, PathLanes, pathError, readersSlots } from "./path-lanes.ts";
 import { pathBytes, writePath } from "./path-memory.ts";
 import type { RequestQueue } from "./queue.ts";
 import { isServed } from "./served-mounts.ts";
-
-const AT_FDCWD = -100;
 
 /** The most readers of a ring. More would need more memory, and read no faster. */
 const mostReaders = 128;

@@ -12,15 +12,13 @@ import {
   IOSQE_ASYNC,
   IOSQE_FIXED_FILE,
 } from "../uring/uapi.ts";
-import { type Descriptor, describe } from "./descriptor.ts";
-import { O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_TRUNC } from "./open-flags.ts";
+import { type Descriptor, describe, isForeign } from "./descriptor.ts";
+import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_TRUNC } from "./open-flags.ts";
 import { Chain, Operation } from "./operation.ts";
 import { type PathJob, type PathLane, PathLanes, pathError, writersSlots } from "./path-lanes.ts";
 import { pathBytes, writePath } from "./path-memory.ts";
 import type { RequestQueue } from "./queue.ts";
 import { isServed } from "./served-mounts.ts";
-
-const AT_FDCWD = -100;
 
 /** The requests of the longest chain. */
 const chainLength = 3;
@@ -202,7 +200,7 @@ export class PathWriter implements PathLane<PathWrite> {
     }
     const described = describe(res);
     this.#descriptor = described;
-    if (described.isForeign && described.regular && !this.#creates) {
+    if (described.regular && !this.#creates && isForeign(described)) {
       // Only an open with O_CREAT is refused where fs.protected_regular protects other users' files.
       this.#opensAgain = true;
       this.#startClose();

@@ -315,12 +315,12 @@ export class RequestQueue {
   }
 
   /**
-   * Calls back when the ring begins to close, or at once if it has begun. For tasks that wait for the program, which may take any time: `close` waits
-   * for tasks. Returns a function that takes the callback back.
+   * Calls back when the ring begins to close, or at once if it has begun. `close` waits for tasks: one that waits for
+   * the program, which may take any time, has to end when this is called. Returns a function that removes the callback.
    */
   onClosing(callback: () => void): () => void {
     if (this.closed) callback();
-    this.#closers.add(callback);
+    else this.#closers.add(callback);
     return () => this.#closers.delete(callback);
   }
 

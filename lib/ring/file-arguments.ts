@@ -4,7 +4,7 @@
  * every position.
  */
 
-import { checkOptions, checkPosition, checkSignal } from "../base/arguments.ts";
+import { checkOptions, checkPosition, checkSignal, maximumPosition } from "../base/arguments.ts";
 import { Buffer } from "../base/globals.ts";
 import { bytesOfView, isSharedMemory, isUnsharedMemory, isView } from "../base/view.ts";
 import { argumentRange, argumentType, argumentValue } from "../errors/node.ts";
@@ -59,7 +59,6 @@ export interface Range {
 }
 
 const views = "an instance of Buffer, TypedArray, or DataView";
-const maximumPosition = 2n ** 63n - 1n;
 
 function checkNatural(name: string, value: unknown): asserts value is number {
   if (typeof value !== "number") throw argumentType(name, "of type number", value);

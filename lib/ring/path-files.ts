@@ -14,7 +14,7 @@ import { openFile } from "./opening.ts";
 import { largestBufferBytes, readWhole } from "./whole-file.ts";
 
 /** Permissions of a new file, before the umask is applied. */
-const defaultMode = 0o666;
+export const defaultMode = 0o666;
 
 /** Converts a path as node:fs does. */
 export function nodePath(path: unknown): string {

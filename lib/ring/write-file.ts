@@ -4,7 +4,7 @@ import { Promise } from "../base/globals.ts";
 import { ECANCELED } from "../errors/errno.ts";
 import { aborted } from "../errors/node.ts";
 import { UringError } from "../errors/uring-error.ts";
-import { type Descriptor, describe, isSeekable, knownSizeOf } from "../requests/descriptor.ts";
+import { type Descriptor, describe, isForeign, isSeekable, knownSizeOf } from "../requests/descriptor.ts";
 import { OpenFile } from "../requests/open-file.ts";
 import {
   O_ACCMODE,
@@ -25,10 +25,7 @@ import type { RequestQueue } from "../requests/queue.ts";
 import { bytesOfData, type FileData, fileOptions, isIterable, modeOf } from "./file-arguments.ts";
 import { changedData, flush as flushed, truncate, writeAll } from "./file-tasks.ts";
 import { openFile } from "./opening.ts";
-import { abortErrorOf, asIs, nodePath, type PathFiles } from "./path-files.ts";
-
-/** Permissions of a new file, before the umask is applied. */
-const defaultMode = 0o666;
+import { abortErrorOf, asIs, defaultMode, nodePath, type PathFiles } from "./path-files.ts";
 
 type Data = FileData | Iterable<FileData> | AsyncIterable<FileData>;
 
@@ -117,7 +114,7 @@ class WriteSmallFile implements PathWrite {
   opened(fd: number, fileEntry: number, descriptor: Descriptor, written: number, rest: Buffer): void {
     this.#forget?.();
     const { path, flags } = this;
-    if (descriptor.fifo && describe(fd).isForeign) {
+    if (descriptor.fifo && isForeign(describe(fd))) {
       this.#resolve(this.#writeOthersFifo(fd, fileEntry, new Whole(rest)));
       return;
     }
@@ -235,7 +232,7 @@ async function open(requests: RequestQueue, write: Write): Promise<OpenFile> {
     if (!(error instanceof UringError && (error.code === "ENOENT" || error.code === "ENOTDIR"))) throw error;
   });
   if (existing === undefined) return await openWith(flags);
-  if (!describe(existing.fd).isForeign) return existing;
+  if (!isForeign(describe(existing.fd))) return existing;
   // Only an open with O_CREAT is refused where fs.protected_regular and fs.protected_fifos protect other users' files.
   // Meanwhile the file stays open: a reader of a FIFO without a writer would see the end.
   try {

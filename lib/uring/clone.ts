@@ -3,6 +3,7 @@ import { Bun } from "../base/globals.ts";
 import { ENXIO, EOVERFLOW } from "../errors/errno.ts";
 import { checked } from "../errors/uring-error.ts";
 import type { Clones } from "./kernel.ts";
+import { native } from "./native.ts";
 import { largestTable } from "./registration.ts";
 import { IORING_REGISTER_DST_REPLACE, IORING_UNREGISTER_BUFFERS } from "./uapi.ts";
 import { Uring } from "./uring.ts";
@@ -66,7 +67,9 @@ export function appendBuffers(
   const range = { sourceFd, destinationOffset: offset, sourceOffset: 0, count };
   const started = took === undefined ? 0 : Bun.nanoseconds();
   // Directly, if it is the first: in a new thread each further function would have to be compiled.
-  const result = isFirst ? destination.clone(sourceFd, 0, 0, 0, 0) : replaceBuffers(destination, offset, range, clones);
+  const result = isFirst
+    ? native().ringClone(destination.address, sourceFd, 0, 0, 0, 0)
+    : replaceBuffers(destination, offset, range, clones);
   if (took !== undefined) took.ns += Bun.nanoseconds() - started;
   checked(result, "io_uring_clone_buffers");
 }

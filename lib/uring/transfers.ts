@@ -39,15 +39,7 @@ const writing = [IORING_OP_WRITE, IORING_OP_WRITE_FIXED, IORING_OP_WRITEV, IORIN
 // Tables by opcode, since each operation is looked up several times.
 const transfers = opcodeSet(...reading, ...writing);
 const writes = opcodeSet(...writing);
-const changing = opcodeSet(
-  IORING_OP_WRITE,
-  IORING_OP_WRITE_FIXED,
-  IORING_OP_WRITEV,
-  IORING_OP_WRITEV_FIXED,
-  IORING_OP_SPLICE,
-  IORING_OP_FALLOCATE,
-  IORING_OP_FTRUNCATE,
-);
+const changing = opcodeSet(...writing, IORING_OP_SPLICE, IORING_OP_FALLOCATE, IORING_OP_FTRUNCATE);
 const vectors = opcodeSet(IORING_OP_READV, IORING_OP_READV_FIXED, IORING_OP_WRITEV, IORING_OP_WRITEV_FIXED);
 
 /** Whether the request is a read or write of any kind. */
