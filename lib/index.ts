@@ -24,12 +24,12 @@ export type { Alignment } from "./requests/open-file.ts";
 export type { Statx } from "./requests/statx.ts";
 export { Appender, type AppenderOptions } from "./ring/appender.ts";
 export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, TransferOptions } from "./ring/core.ts";
-export { RingFile } from "./ring/file.ts";
+export { type FileTarget, RingFile } from "./ring/file.ts";
 export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./ring/file-arguments.ts";
+export type { PumpCallback, PumpLane, PumpOptions } from "./ring/pump.ts";
 export type { ReadFileResult, ReadFilesOptions } from "./ring/read-files.ts";
 export type { ReadableOptions } from "./ring/readable.ts";
 export {
-  type FileTarget,
   type FixedPart,
   type OpenOptions,
   type PathReadOptions,

@@ -53,6 +53,7 @@ export function allocationWorkloads(place: Workplace): Workload[] {
       contenders: [
         counted(place, "RawRing", "raw-ring"),
         counted(place, "Ring", "ring"),
+        counted(place, "Ring.pump", "pump"),
         counted(place, "node:fs/promises", "node-promises"),
       ],
     },

@@ -137,11 +137,6 @@ export interface Engine<Request extends EngineRequest> extends Iterable<Request>
    * false although requests still wait: the queue calls `submit` again in any case.
    */
   readonly unsubmitted: boolean;
-  /**
-   * Whether requests may have been submitted, or have had their turn in a chain, and not have begun. A cancellation
-   * does not find them.
-   */
-  readonly holdsBack: boolean;
   /** Whether `arm` keeps the process alive. Default true. */
   set referenced(referenced: boolean);
   readonly stats: EngineStats;
@@ -169,7 +164,8 @@ export interface Engine<Request extends EngineRequest> extends Iterable<Request>
    * Asks for a request to complete soon, if it can be cancelled: with -ECANCELED, -EINTR or an errno of the kernel's
    * own (-512 to -516), or with the result it would have had. It still completes, and is reported by `reap`. Returns at
    * once, and may queue a request of its own for the next `submit`. Does nothing if `reap` has already reported the
-   * request: the queue may not have settled it yet.
+   * request: the queue may not have settled it yet. May also do nothing if the request is in a chain and has not begun:
+   * the queue calls this again until it has completed.
    */
   cancel(request: Request): void;
   /**

@@ -139,10 +139,6 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
   }
 
   /** The kernel begins a chain's next request as deferred work, of which one enter runs only some. */
-  get holdsBack(): boolean {
-    return this.uring.holdsBack;
-  }
-
   set referenced(referenced: boolean) {
     this.#wakeup.referenced = referenced;
   }

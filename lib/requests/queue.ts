@@ -92,10 +92,9 @@ export class RequestQueue {
   readonly #spare: Operation[] = [];
   /** The promise of `close`, once it was called. */
   #closing: Promise<void> | undefined;
-  /** Operations of chains whose cancellation may have come before the kernel began them, see `#repeatCancellations`. */
-  readonly #cancelledEarly = new Set<Operation>();
-  /** The same for a cancellation of everything. */
-  #cancelledAllEarly = false;
+  /** Operations of chains that are cancelled and have not completed, see `#cancelAgainIn`. */
+  readonly #cancelled = new Set<Operation>();
+  #repetition: { readonly ms: number } | undefined;
   /** Wakes `#drain`, which then checks whether anything is still in flight. */
   #idle: (() => void) | undefined;
   /** Closes the ring, once nothing is in flight. See `abandon`. */
@@ -457,7 +456,6 @@ export class RequestQueue {
       if (!this.#engineIsBusy) continue; // nothing is in flight: go to the loop's condition
       if (!this.#exchange()) return;
       const settled = this.#settle();
-      this.#repeatCancellations();
       // If nothing was settled, the next completion needs a wake-up, so the share need not be checked.
       if (settled > 0 && this.#loop.spend(settled)) {
         this.#loop.pause(0);
@@ -568,7 +566,7 @@ export class RequestQueue {
     // fixed: first its file's position moves, then it releases what it uses, then its promise settles and the next step
     // of its chain begins.
     for (const operation of settling) {
-      if (this.#cancelledEarly.size > 0) this.#cancelledEarly.delete(operation);
+      if (this.#cancelled.size > 0) this.#cancelled.delete(operation);
       if (operation.particulars !== undefined) moveOwnPosition(operation, operation.particulars);
       operation.end();
     }
@@ -607,11 +605,17 @@ export class RequestQueue {
   }
 
   #fail(operation: Operation, errno: number): void {
-    const { syscall, file, chain, opcode, opFlags } = operation;
-    const why = file?.explain(errno, operation) ?? explainOpen(errno, opcode, opFlags);
-    const error = new UringError(this.#errnoOf(errno), syscall, { ...pathsOf(operation), ...why });
+    const { chain } = operation;
+    const error = this.errorOf(operation, errno);
     if (chain === undefined) operation.fail(error);
     else chain.failed(operation, error);
+  }
+
+  /** The error of an operation that has completed with -errno. */
+  errorOf(operation: Operation, errno: number): UringError {
+    const { syscall, file, opcode, opFlags } = operation;
+    const why = file?.explain(errno, operation) ?? explainOpen(errno, opcode, opFlags);
+    return new UringError(this.#errnoOf(errno), syscall, { ...pathsOf(operation), ...why });
   }
 
   /** @param wasAborted - whether the promise was rejected before the operation completed */
@@ -633,26 +637,33 @@ export class RequestQueue {
 
   #cancel(operation: Operation): void {
     this.engine.cancel(operation);
-    if (operation.chain !== undefined) this.#cancelledEarly.add(operation);
+    if (operation.chain !== undefined) {
+      this.#cancelled.add(operation);
+      if (this.#repetition?.ms !== 1) this.#cancelAgainIn(1);
+    }
     this.#loop.soon();
   }
 
   #cancelAll(): void {
     this.engine.cancelAll();
-    this.#cancelledAllEarly = true;
     this.#loop.soon();
   }
 
   /**
-   * Repeats cancellations once the kernel has begun all that it could begin. The kernel had perhaps not begun an
-   * operation that has its turn in a chain, and so not found it.
+   * Cancels operations of chains again until they complete. The kernel does not find an operation between the
+   * completion of the one before it and its own beginning, which may be in another thread.
    */
-  #repeatCancellations(): void {
-    if (this.engine.holdsBack) return;
-    for (const operation of this.#cancelledEarly) this.engine.cancel(operation);
-    this.#cancelledEarly.clear();
-    if (this.#cancelledAllEarly) this.engine.cancelAll();
-    this.#cancelledAllEarly = false;
+  #cancelAgainIn(ms: number): void {
+    const repetition = { ms };
+    this.#repetition = repetition;
+    later(ms, () => {
+      if (this.#repetition !== repetition) return;
+      this.#repetition = undefined;
+      if (this.#cancelled.size === 0 || this.#ended || this.#broken !== undefined) return;
+      for (const operation of this.#cancelled) this.engine.cancel(operation);
+      this.#loop.soon();
+      this.#cancelAgainIn(Math.min(2 * ms, 1000));
+    });
   }
 
   /**
@@ -737,17 +748,22 @@ export class RequestQueue {
 
   /**
    * Cancels until nothing is in flight. Only a request's own completion proves that the kernel is done with its memory.
-   * Repeats every second, because some requests begin only later.
+   * Repeats that, because some requests begin only later.
    */
   async #drain(): Promise<void> {
-    for (let seconds = 0; this.#isBusy && this.#broken === undefined; seconds++) {
-      if (seconds === 5)
+    let waitedMs = 0; // not by a clock, which a test may have stopped
+    let hasWarned = false;
+    for (let ms = 1; this.#isBusy && this.#broken === undefined; ms = Math.min(2 * ms, 1000)) {
+      if (waitedMs >= 5000 && !hasWarned) {
+        hasWarned = true;
         warn(`bun-uring: closing a ring waits for ${this.inFlight} requests that the kernel cannot cancel`);
+      }
       this.#cancelAll();
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#idle = resolve;
-      later(1000, resolve);
+      later(ms, resolve);
       await promise;
+      waitedMs += ms;
     }
   }
 }

@@ -180,7 +180,7 @@ export class RingCore implements Reclaimable {
     const promise = new Promise<number>(capture);
     const { resolve, reject } = captured;
     try {
-      this.#startFixed(direction === "read", target, buffer, options, resolve, reject);
+      this.#startFixed(direction, target, buffer, options, resolve, reject);
     } catch (error) {
       reject(error);
     }
@@ -188,23 +188,42 @@ export class RingCore implements Reclaimable {
   }
 
   #startFixed(
-    isRead: boolean,
+    direction: "read" | "write",
     target: number | OpenFile,
     buffer: FixedBuffer,
     options: FixedWriteOptions,
     succeed: (bytes: number) => void,
     reject: (reason: unknown) => void,
   ): void {
-    const syscall = isRead ? "read_fixed" : "write_fixed";
-    if (options !== noOptions) checkOptions(options, isRead ? readOptions : writeOptions);
+    if (options !== noOptions) checkOptions(options, direction === "read" ? readOptions : writeOptions);
     const { position, offset = 0, signal } = options;
     if (position !== undefined) checkPosition("options.position", position, 0);
     if (signal !== undefined) checkSignal(signal);
-    const { slot, address, length, bufferIndex } = this.rangeOf(buffer, offset, options.length, syscall, rangeNames);
     const operation = this.requests.reusable();
+    const opFlags = options === noOptions ? 0 : rwFlagsOf(options);
+    this.describeFixed(operation, direction, target, buffer, position, offset, options.length, opFlags);
+    operation.succeed = succeed;
+    operation.reject = reject;
+    this.requests.start(operation, signal);
+  }
+
+  /** Makes a new operation, or one that was reset, a transfer of a part of a slot. */
+  describeFixed(
+    operation: Operation,
+    direction: "read" | "write",
+    target: number | OpenFile,
+    buffer: FixedBuffer,
+    position: number | bigint | undefined,
+    offset: number,
+    length: number | undefined,
+    opFlags: number,
+  ): void {
+    const isRead = direction === "read";
+    const syscall = isRead ? "read_fixed" : "write_fixed";
+    const range = this.rangeOf(buffer, offset, length, syscall, rangeNames);
     operation.opcode = isRead ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
     operation.syscall = syscall;
-    operation.flags = transferFlags(length);
+    operation.flags = transferFlags(range.length);
     if (typeof target === "number") {
       operation.fd = target;
     } else {
@@ -213,15 +232,12 @@ export class RingCore implements Reclaimable {
       operation.file = target;
     }
     operation.off = position ?? -1;
-    operation.addr = address;
-    operation.len = length;
-    operation.opFlags = options === noOptions ? 0 : rwFlagsOf(options);
+    operation.addr = range.address;
+    operation.len = range.length;
+    operation.opFlags = opFlags;
     if (syncsAtSubmission(operation)) operation.flags |= IOSQE_ASYNC;
-    operation.bufIndex = bufferIndex;
-    operation.slot = slot;
-    operation.succeed = succeed;
-    operation.reject = reject;
-    this.requests.start(operation, signal);
+    operation.bufIndex = range.bufferIndex;
+    operation.slot = range.slot;
   }
 
   /** Checks a range of a slot and returns it in the form a request needs. */

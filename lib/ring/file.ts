@@ -2,7 +2,7 @@ import type { BigIntStats, ReadStream, Stats, TimeLike, WriteStream } from "node
 import type { CreateReadStreamOptions, CreateWriteStreamOptions } from "node:fs/promises";
 import type { Interface } from "node:readline/promises";
 import { reasonOf, throwIfAborted } from "../base/abort.ts";
-import { checkBoolean, checkOptions, mark } from "../base/arguments.ts";
+import { checkBoolean, checkInteger, checkOptions, invalidType, mark } from "../base/arguments.ts";
 import { Buffer, Promise, process } from "../base/globals.ts";
 import { type Place, type Reclaimable, track, untrack } from "../base/handles.ts";
 import { bufferOf, byteLengthOf, byteOffsetOf, bytesOfView, isView } from "../base/view.ts";
@@ -49,8 +49,19 @@ import { type WritableChunk, type WritableOptions, writableOf } from "./writable
 /** How many bytes async iteration reads at a time. */
 const pieceBytes = 65536;
 
+/** The file that a method of Ring works on: a RingFile that the ring opened, or any open file descriptor. */
+export type FileTarget = RingFile | number;
+
+/** Checks the file that an operation of a ring works on, and returns it in the form a request needs. */
+export function targetOf(file: FileTarget, ring: object, syscall: string): operations.Target {
+  if (file instanceof RingFile) return openFileOf(file, ring, syscall);
+  if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);
+  checkInteger("file", file, 0, 2 ** 31 - 1);
+  return file;
+}
+
 /** For rings: returns a file's OpenFile. Throws if the file is closed or belongs to another ring. */
-export let openFileOf: (file: RingFile, ring: object, syscall: string) => OpenFile;
+let openFileOf: (file: RingFile, ring: object, syscall: string) => OpenFile;
 
 /**
  * Runs a method that a signal may abort. If the signal aborts it, the promise rejects with the same error as

@@ -41,9 +41,10 @@ import {
   RingCore,
   type TransferOptions,
 } from "./core.ts";
-import { openFileOf, RingFile } from "./file.ts";
+import { type FileTarget, RingFile, targetOf } from "./file.ts";
 import type { FileData } from "./file-arguments.ts";
 import { openFile } from "./opening.ts";
+import { type PumpCallback, type PumpOptions, pumpOf } from "./pump.ts";
 import { type ReadFileResult, type ReadFilesOptions, readFilesOf } from "./read-files.ts";
 import { writeFileBy } from "./write-file.ts";
 
@@ -139,9 +140,6 @@ function isOpenOptions(value: unknown): value is OpenOptions {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null || openOptions.some((name) => name in value);
 }
-
-/** The file that a method of Ring works on: a RingFile that the ring opened, or any open file descriptor. */
-export type FileTarget = RingFile | number;
 
 const signalOnly = ["signal"];
 const positionalOpenOptions = ["direct", "signal"];
@@ -469,6 +467,38 @@ export class Ring implements AsyncDisposable {
   }
 
   /**
+   * Keeps `depth` transfers in flight: whenever one completes, `callback` gets its result and starts the next one of
+   * its lane. This makes no promise for a transfer and allocates nothing, so it is the fastest way to make many.
+   *
+   * The callback is called once for each lane at first, with `undefined` as the result. A lane ends when a call starts
+   * no transfer; resolves when all lanes have ended. If the callback throws or rejects, and if a transfer fails (see
+   * `errors`), the transfers in flight are cancelled and the promise rejects. Their slots and files remain in use until
+   * each has completed.
+   * @throws TypeError, RangeError: an argument, or a lane started two transfers in one call of the callback
+   * @throws UringError: the error of a transfer; ECANCELED: the ring was closed; EBADF: the ring is closed
+   * @throws the signal's reason; what the callback threw
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 64, size: 4096 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("disk.img");
+   * const slots = Array.from({ length: 64 }, () => pool.tryAcquire());
+   * const blocks = Math.floor((await file.stat()).size / 4096);
+   * let left = 1_000_000;
+   * await ring.pump((lane) => {
+   *   const slot = slots[lane.index];
+   *   if (slot && left-- > 0) lane.readFixed(file, slot, 4096 * Math.floor(Math.random() * blocks));
+   * });
+   * ```
+   * @see io_uring_prep_read_fixed(3)
+   */
+  pump(callback: PumpCallback, options: PumpOptions = noOptions): Promise<void> {
+    return pumpOf(this, this.#core, callback, options);
+  }
+
+  /**
    * Reads into several slots or parts of slots, in order, with one request. Resolves to the total number of bytes read.
    * Before Linux 6.15, or if the parts do not all lie in one registered buffer, the ring reads into them as into
    * ordinary, unregistered memory.
@@ -589,7 +619,7 @@ export class Ring implements AsyncDisposable {
    */
   readv(file: FileTarget, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
     return this.#runTransfer(
-      (position) => operations.vectoredTransfer("read", this.#target(file, "readv"), buffers, position),
+      (position) => operations.vectoredTransfer("read", targetOf(file, this, "readv"), buffers, position),
       options,
     );
   }
@@ -610,7 +640,7 @@ export class Ring implements AsyncDisposable {
    */
   writev(file: FileTarget, buffers: readonly Uint8Array[], options: TransferOptions = noOptions): Promise<number> {
     return this.#runTransfer(
-      (position) => operations.vectoredTransfer("write", this.#target(file, "writev"), buffers, position),
+      (position) => operations.vectoredTransfer("write", targetOf(file, this, "writev"), buffers, position),
       options,
     );
   }
@@ -633,7 +663,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_fsync(3), fsync(2)
    */
   fsync(file: FileTarget, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run(() => operations.sync("fsync", this.#target(file, "fsync")), options);
+    return this.#run(() => operations.sync("fsync", targetOf(file, this, "fsync")), options);
   }
 
   /**
@@ -652,7 +682,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_fsync(3), fdatasync(2)
    */
   fdatasync(file: FileTarget, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run(() => operations.sync("fdatasync", this.#target(file, "fdatasync")), options);
+    return this.#run(() => operations.sync("fdatasync", targetOf(file, this, "fdatasync")), options);
   }
 
   /**
@@ -680,7 +710,7 @@ export class Ring implements AsyncDisposable {
     return this.#run(
       (given) =>
         operations.statx(
-          typeof file === "string" || isUrl(file) ? file : this.#target(file, "statx"),
+          typeof file === "string" || isUrl(file) ? file : targetOf(file, this, "statx"),
           given.mask ?? STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN,
           given.flags ?? 0,
         ),
@@ -707,7 +737,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_ftruncate(3)
    */
   ftruncate(file: FileTarget, length: number | bigint, options: OperationOptions = noOptions): Promise<void> {
-    return this.#run(() => operations.ftruncate(this.#target(file, "ftruncate"), length), options);
+    return this.#run(() => operations.ftruncate(targetOf(file, this, "ftruncate"), length), options);
   }
 
   /**
@@ -735,7 +765,7 @@ export class Ring implements AsyncDisposable {
     options: OperationOptions & { readonly position?: number | bigint; readonly mode?: number } = noOptions,
   ): Promise<void> {
     return this.#run(
-      (given) => operations.fallocate(this.#target(file, "fallocate"), given.mode ?? 0, given.position ?? 0, length),
+      (given) => operations.fallocate(targetOf(file, this, "fallocate"), given.mode ?? 0, given.position ?? 0, length),
       options,
       ["position", "mode", "signal"],
     );
@@ -766,7 +796,7 @@ export class Ring implements AsyncDisposable {
     options: OperationOptions & { readonly position?: number | bigint; readonly length?: number } = noOptions,
   ): Promise<void> {
     return this.#run(
-      (given) => operations.fadvise(this.#target(file, "fadvise"), advice, given.position ?? 0, given.length ?? 0),
+      (given) => operations.fadvise(targetOf(file, this, "fadvise"), advice, given.position ?? 0, given.length ?? 0),
       options,
       ["position", "length", "signal"],
     );
@@ -877,8 +907,8 @@ export class Ring implements AsyncDisposable {
     return this.#run(
       (given) =>
         operations.splice(
-          this.#target(from, "splice"),
-          this.#target(to, "splice"),
+          targetOf(from, this, "splice"),
+          targetOf(to, this, "splice"),
           length,
           given.fromPosition,
           given.toPosition,
@@ -908,7 +938,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_prep_poll_add(3), poll(2)
    */
   poll(file: FileTarget, events: number, options: OperationOptions = noOptions): Promise<number> {
-    return this.#run(() => operations.poll(this.#target(file, "poll"), events), options);
+    return this.#run(() => operations.poll(targetOf(file, this, "poll"), events), options);
   }
 
   /**
@@ -1071,7 +1101,7 @@ export class Ring implements AsyncDisposable {
   ): Promise<number> {
     let target: operations.Target;
     try {
-      target = this.#target(file, direction === "read" ? "read_fixed" : "write_fixed");
+      target = targetOf(file, this, direction === "read" ? "read_fixed" : "write_fixed");
     } catch (error) {
       return Promise.reject(error);
     }
@@ -1104,7 +1134,7 @@ export class Ring implements AsyncDisposable {
     if (isBytes(bytes) && byteLengthOf(bytes) > largestTransferBytes)
       return this.#transferLong(direction, file, bytes, options);
     return this.#runTransfer(
-      (position) => operations.transfer(direction, this.#target(file, direction), bytes, position),
+      (position) => operations.transfer(direction, targetOf(file, this, direction), bytes, position),
       options,
     );
   }
@@ -1135,7 +1165,7 @@ export class Ring implements AsyncDisposable {
     const { position, dontCache, signal } = readOptions(options, transferOptions);
     const opFlags = cacheFlag(dontCache);
     if (position !== undefined) checkPosition("options.position", position, 0);
-    const target = this.#target(file, direction);
+    const target = targetOf(file, this, direction);
     const all = bytesOfView(bytes);
     const use = typeof target === "number" ? undefined : target;
     // Marks the file as in use for the whole transfer. Closing the file waits for the transfer, and refuses only
@@ -1173,7 +1203,7 @@ export class Ring implements AsyncDisposable {
     return this.#runTransfer((position) => {
       const syscall = `${direction}v_fixed`;
       operations.checkVector(parts);
-      const target = this.#target(file, syscall);
+      const target = targetOf(file, this, syscall);
       const ranges = Array.from(parts, (part, index) => {
         if (typeof part !== "object" || part === null)
           throw invalidType(`parts[${index}]`, "a FixedBuffer, or an object with one as `buffer`", part);
@@ -1197,14 +1227,6 @@ export class Ring implements AsyncDisposable {
           : operations.vectoredTransferOf(direction, target, ranges, position);
       return { ...request, uses };
     }, options);
-  }
-
-  /** Checks the file that an operation works on, and returns it in the form a request needs. */
-  #target(file: FileTarget, syscall: string): operations.Target {
-    if (file instanceof RingFile) return openFileOf(file, this, syscall);
-    if (typeof file !== "number") throw invalidType("file", "a RingFile or a descriptor", file);
-    checkInteger("file", file, 0, 2 ** 31 - 1);
-    return file;
   }
 
   static {
