@@ -341,7 +341,7 @@ needs("a test folder without reflinks")(
   "an abort ends the wait for a slot, and an abort before the start touches nothing",
   async () => {
     using folder = new Folder();
-    const { path } = folder.random("file", 5000);
+    const { path } = folder.random("file", 100_000); // larger than what needs no slot
     using pool = new BufferPool({ count: 1, size: 4096 });
     const buffer = await pool.acquire();
     const reason = new Error("enough");

@@ -169,13 +169,9 @@ export async function copyPaths(paths: Paths, ring: Ring, settings: CopySettings
   }
 }
 
-/** Whether a copier may make the copy: nobody hears of its steps, and it needs no slot, no reflink and no sync. */
-function isForCopier(
-  { path, destination }: Paths,
-  { pool, mode, dontCache, durable, onProgress }: CopySettings,
-): boolean {
-  const isPlain =
-    pool === undefined && onProgress === undefined && !durable && !dontCache && (mode & ~COPYFILE_EXCL) === 0;
+/** Whether a copier may make the copy: nobody hears of its steps, and it needs no reflink and no sync. */
+function isForCopier({ path, destination }: Paths, { mode, dontCache, durable, onProgress }: CopySettings): boolean {
+  const isPlain = onProgress === undefined && !durable && !dontCache && (mode & ~COPYFILE_EXCL) === 0;
   return isPlain && path !== "" && destination !== "" && !isServed(path) && !isServed(destination);
 }
 
@@ -184,7 +180,8 @@ function openedBy({ fd, fileEntry, descriptor }: Held, path: string, flags: numb
 }
 
 async function copyTo(target: Target, paths: Paths, ring: Ring, settings: CopySettings): Promise<CopyFileResult> {
-  const { requests } = coreOf(ring);
+  const { requests, pools } = coreOf(ring);
+  if (settings.pool !== undefined) pools.assertUsable(settings.pool, "options.pool is");
   let begun: Unfinished = { created: false, replaced: false };
   if (isForCopier(paths, settings) && copiersOf(requests).count > 0) {
     const { mode, signal, openFlags = 0 } = settings;

@@ -13,8 +13,8 @@ export interface RingAndPool {
    */
   readonly ring?: Ring;
   /**
-   * A pool whose slots carry the bytes. Default: memory of the call's own, which is not registered and does not count
-   * against the limit on locked memory.
+   * A pool whose slots carry the bytes. Copies of up to 64 KiB use none. Default: memory of the call's own, which is not
+   * registered and does not count against the limit on locked memory.
    */
   readonly pool?: BufferPool;
 }

@@ -141,6 +141,16 @@ export class JoinedPools {
     throw invalidValue(`${name} a pool that this ring does not have: pass the pool in \`new Ring({ pool })\``);
   }
 
+  /**
+   * Requires a pool of the ring's whose slots can be acquired.
+   * @param name - begins the error's message
+   */
+  assertUsable(pool: BufferPool, name: string): void {
+    const participant = participantOf(pool);
+    participant.assertOpen("acquire");
+    this.baseOf(participant, name);
+  }
+
   /** The kernel is done with the ring. */
   leave(): void {
     for (const { participant } of this.#pools) participant.leaveRing();
