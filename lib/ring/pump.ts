@@ -47,6 +47,24 @@ export interface PumpLane {
    * @throws TypeError, RangeError: an argument; it is not the lane's turn to start a transfer
    * @throws UringError EBADF: the file or the ring is closed; ESTALE: the slot was released; EXDEV: the file belongs to
    * another ring; ESPIPE: the file has no positions
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 1, size: 65536 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("disk.img");
+   * using buffer = await pool.acquire();
+   * let position = 0;
+   * await ring.pump(
+   *   (lane, bytesRead) => {
+   *     position += bytesRead ?? 0;
+   *     if (bytesRead !== 0) lane.readFixed(file, buffer, position);
+   *   },
+   *   { depth: 1 },
+   * );
+   * console.log(`${position} bytes`);
+   * ```
    * @see io_uring_prep_read_fixed(3)
    */
   readFixed(file: FileTarget, buffer: FixedBuffer, position: number | bigint, offset?: number, length?: number): void;
@@ -54,6 +72,23 @@ export interface PumpLane {
    * Starts the lane's next transfer: writes from a slot. Completes with the number of bytes written, which may be fewer
    * than `length`. Arguments and errors are those of readFixed.
    * @throws TypeError, RangeError, UringError: as readFixed
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 8, size: 65536, zero: true });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("zeros.img", "w");
+   * const buffers = await Promise.all(Array.from({ length: 8 }, () => pool.acquire()));
+   * let block = 0;
+   * await ring.pump(
+   *   (lane) => {
+   *     const buffer = buffers[lane.index];
+   *     if (buffer !== undefined && block < 100) lane.writeFixed(file, buffer, 65536 * block++);
+   *   },
+   *   { depth: 8 },
+   * );
+   * ```
    * @see io_uring_prep_write_fixed(3)
    */
   writeFixed(file: FileTarget, buffer: FixedBuffer, position: number | bigint, offset?: number, length?: number): void;

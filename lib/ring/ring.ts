@@ -474,6 +474,8 @@ export class Ring implements AsyncDisposable {
    * no transfer; resolves when all lanes have ended. If the callback throws or rejects, and if a transfer fails (see
    * `errors`), the transfers in flight are cancelled and the promise rejects. Their slots and files remain in use until
    * each has completed.
+   * @param callback - starts a lane's transfers, and hears their results
+   * @param options - how many lanes there are, what errors do, and a signal that ends the pump
    * @throws TypeError, RangeError: an argument, or a lane started two transfers in one call of the callback
    * @throws UringError: the error of a transfer; ECANCELED: the ring was closed; EBADF: the ring is closed
    * @throws the signal's reason; what the callback threw
