@@ -200,7 +200,7 @@ test("each target refers to existing workloads and contenders, and is omitted if
   expect(reached).not.toContain("Ring over node:fs/promises, O_DIRECT, depth 64");
   expect(outcomesOf(new Map())).toEqual([]);
   comparisons.delete("copy");
-  expect(outcomesOf(comparisons).length).toBe(45);
+  expect(outcomesOf(comparisons).length).toBe(50);
   const missed = outcomes.filter(({ met }) => !met);
   expect(missed.length).toBeGreaterThan(0);
   for (const { target } of outcomes) expect(outcomeTable(outcomes)).toContain(target);
