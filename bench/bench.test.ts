@@ -194,13 +194,13 @@ function allAlike(): Map<string, Comparison> {
 test("each target refers to existing workloads and contenders, and is omitted if they have not run", () => {
   const comparisons = allAlike();
   const outcomes = outcomesOf(comparisons);
-  expect(outcomes.length).toBe(51);
+  expect(outcomes.length).toBe(52);
   const reached = outcomes.filter(({ met }) => met).map(({ target }) => target);
   expect(reached).toContain("Ring, page cache, depth 64: operations per second of C's");
   expect(reached).not.toContain("Ring over node:fs/promises, O_DIRECT, depth 64");
   expect(outcomesOf(new Map())).toEqual([]);
   comparisons.delete("copy");
-  expect(outcomesOf(comparisons).length).toBe(50);
+  expect(outcomesOf(comparisons).length).toBe(51);
   const missed = outcomes.filter(({ met }) => !met);
   expect(missed.length).toBeGreaterThan(0);
   for (const { target } of outcomes) expect(outcomeTable(outcomes)).toContain(target);

@@ -23,6 +23,7 @@ export type { Advice } from "./requests/builders.ts";
 export type { Alignment } from "./requests/open-file.ts";
 export type { Statx } from "./requests/statx.ts";
 export { Appender, type AppenderOptions } from "./ring/appender.ts";
+export { Batch } from "./ring/batch.ts";
 export type { FixedTransferOptions, FixedWriteOptions, OperationOptions, TransferOptions } from "./ring/core.ts";
 export { type FileTarget, RingFile } from "./ring/file.ts";
 export type { FileData, FileOptions, ReadOptions, WriteFileOptions } from "./ring/file-arguments.ts";

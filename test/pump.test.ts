@@ -7,35 +7,7 @@ import { Folder } from "./support/files.ts";
 import { sockets } from "./support/pipes.ts";
 import { Random } from "./support/random.ts";
 import { leavingNothing, ringFds } from "./support/resources.ts";
-
-const blockBytes = 512;
-
-interface Given {
-  readonly ring: Ring;
-  readonly pool: BufferPool;
-  readonly folder: Folder;
-  /** A slot for each lane. */
-  slotOf(lane: PumpLane): FixedBuffer;
-}
-
-/** Runs `body` with a ring, and a slot of one block for each of `depth` lanes. Nothing may be left. */
-async function withSlots(depth: number, body: (given: Given) => Promise<void>): Promise<void> {
-  await leavingNothing(async () => {
-    using folder = new Folder();
-    using pool = new BufferPool({ count: depth, size: blockBytes });
-    await using ring = new Ring({ pool, entries: 16 });
-    const slots = await Promise.all(Array.from({ length: depth }, () => pool.acquire()));
-    const slotOf = ({ index }: PumpLane) => {
-      const slot = slots[index];
-      if (slot === undefined) throw new Error(`there is no lane ${index}`);
-      return slot;
-    };
-    await body({ ring, pool, folder, slotOf });
-    for (const slot of slots) slot.release();
-    while (ring.inFlight > 0) await ring.nop();
-    expect(pool.stats().available).toBe(depth);
-  });
-}
+import { blockBytes, withSlots } from "./support/with-slots.ts";
 
 describe("pump() makes each transfer once", () => {
   for (const depth of [1, 3, 64, 300])

@@ -54,6 +54,7 @@ export function allocationWorkloads(place: Workplace): Workload[] {
         counted(place, "RawRing", "raw-ring"),
         counted(place, "Ring", "ring"),
         counted(place, "Ring.pump", "pump"),
+        counted(place, "Ring.batch", "batch"),
         counted(place, "node:fs/promises", "node-promises"),
       ],
     },

@@ -58,6 +58,7 @@ export function randomWorkloads(place: Workplace): Workload[] {
             program("RawRing", "raw-ring", args),
             program("Ring", "ring", args),
             program("Ring.pump", "pump", args),
+            ...(depth > 1 ? [program("Ring.batch", "batch", args)] : []),
             // It blocks the thread while no read has completed, so it runs only where reads complete at once.
             ...(cache === "cached" && direction === "read" ? [program("bare promises", "bare-promises", args)] : []),
             program("node:fs/promises", "node-promises", args),

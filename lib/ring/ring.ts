@@ -32,6 +32,7 @@ import {
   STATX_BTIME,
   STATX_DIOALIGN,
 } from "../uring/uapi.ts";
+import { type Batch, batchOf } from "./batch.ts";
 import {
   cacheFlag,
   type FixedTransferOptions,
@@ -464,6 +465,27 @@ export class Ring implements AsyncDisposable {
    */
   writeFixed(file: FileTarget, buffer: FixedBuffer, options: FixedWriteOptions = noOptions): Promise<number> {
     return this.#transferFixed("write", file, buffer, options);
+  }
+
+  /**
+   * Makes an empty batch: requests that are submitted together, with one promise for all of their results.
+   * @example
+   * ```ts
+   * import { BufferPool, Ring } from "bun-uring";
+   *
+   * using pool = new BufferPool({ count: 64, size: 4096 });
+   * await using ring = new Ring({ pool });
+   * await using file = await ring.open("disk.img");
+   * const buffers = await Promise.all(Array.from({ length: 64 }, () => pool.acquire()));
+   * const batch = ring.batch();
+   * for (const [index, buffer] of buffers.entries()) batch.readFixed(file, buffer, index * 8192);
+   * for (const [index, result] of (await batch.submit()).entries())
+   *   if (result < 0) console.error(batch.errorOf(index));
+   * ```
+   * @see io_uring_submit(3)
+   */
+  batch(): Batch {
+    return batchOf(this, this.#core);
   }
 
   /**
