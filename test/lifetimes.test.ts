@@ -14,7 +14,7 @@ import type { Ending, ReaderAnswer } from "./workers/jobs.ts";
 const doomedCount = times(100);
 
 test(
-  `${doomedCount} Workers terminated in the middle of reads leave no ring, file or slot behind; waiters are served, survivors read correctly`,
+  `${doomedCount} Workers terminated in the middle of reads, pumps and batches leave no ring, file or slot behind; waiters are served, survivors read correctly`,
   () =>
     leavingNothing(async () => {
       using folder = new Folder();
@@ -38,10 +38,10 @@ test(
       const waiter = new TestWorker<number | string>("waiter", { attach: pool.share() });
       expect(await waiter.answer()).toBe("attached");
       for (let ended = 0; ended < doomedCount; ended += 4) {
-        const doomed = Array.from(
-          { length: 4 },
-          () =>
+        const doomed = (["read", "pump", "batch", "abort"] as const).map(
+          (activity) =>
             new TestWorker<string>("doomed", {
+              activity,
               pool: pool.share(),
               path,
               pipeFd: ends.readFd,

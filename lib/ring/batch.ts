@@ -236,6 +236,16 @@ export class Batch {
    * The error of a request that has failed in the last `submit`, with its syscall and path; undefined if it succeeded.
    * @param index - what the method that added it has returned
    * @throws RangeError: there is no such request
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * const batch = ring.batch();
+   * const index = batch.fsync(0);
+   * await batch.submit();
+   * console.log(batch.errorOf(index)?.code); // EINVAL, if standard input is a pipe
+   * ```
    */
   errorOf(index: number): UringError | undefined {
     checkInteger("index", index, 0, this.#size - 1);

@@ -469,6 +469,7 @@ export class Ring implements AsyncDisposable {
 
   /**
    * Makes an empty batch: requests that are submitted together, with one promise for all of their results.
+   * @throws UringError EBADF: the ring is closed
    * @example
    * ```ts
    * import { BufferPool, Ring } from "bun-uring";
@@ -485,6 +486,7 @@ export class Ring implements AsyncDisposable {
    * @see io_uring_submit(3)
    */
   batch(): Batch {
+    this.#core.requests.assertOpen("batch");
     return batchOf(this, this.#core);
   }
 

@@ -83,7 +83,7 @@ async function doomed(pool: BufferPool): Promise<void> {
     "fall off",
     "spin",
   ]);
-  const activity: Activity = random.pick(["read", "abort", "acquire", "wait", "lock"]);
+  const activity: Activity = random.pick(["read", "pump", "batch", "abort", "acquire", "wait", "lock"]);
   const worker = new TestWorker<string>("doomed", {
     pool: pool.share(),
     path: known.path,

@@ -63,7 +63,7 @@ async function visitHere(of = pool): Promise<void> {
 async function oneDoomed(visitElsewhere: Visit): Promise<void> {
   const ending: Ending =
     random.below(25) > 0 ? "terminate" : random.pick(["process.exit", "throw", "fall off", "spin"]);
-  const activity: Activity = random.pick(["read", "abort", "acquire", "wait", "lock"]);
+  const activity: Activity = random.pick(["read", "pump", "batch", "abort", "acquire", "wait", "lock"]);
   const isEarly = ending === "terminate" && random.below(3) === 0;
   const momentMs = random.fraction() * (isEarly ? 60 : 15);
   // If the Worker has all slots of a pool to which only the main thread is attached as well, nothing but its end can

@@ -9,6 +9,7 @@ import {
   copyFile,
   FixedBuffer,
   hashFile,
+  type PumpLane,
   probe,
   RawRing,
   Ring,
@@ -758,6 +759,36 @@ class World {
           for (const [index, started] of target.chain(starts).entries())
             this.#follow(readFixed, started, reads[index] ?? [], target, this.#closed.has(target));
           return undefined;
+        },
+      },
+      {
+        ...ring("pump", [
+          readable,
+          list(buffer),
+          maybe(options({ depth: one(1, 4), errors: one("throw", "result"), signal })),
+        ]),
+        make: ([source, buffers, given]) => {
+          const target = this.#current;
+          if (!(target instanceof Ring)) return undefined;
+          const slots = Array.isArray(buffers) ? buffers : [];
+          let left = 20;
+          const callback = (lane: PumpLane) => {
+            left--;
+            if (left > 0) Reflect.apply(lane.readFixed, lane, [source, slots[left % slots.length], 64 * left, 0, 64]);
+          };
+          return Reflect.apply(target.pump, target, [callback, given]);
+        },
+      },
+      {
+        ...ring("batch", [readable, list(buffer), this.#any("file"), maybe(options({ signal }))]),
+        make: ([source, buffers, synced, given]) => {
+          const target = this.#current;
+          if (!(target instanceof Ring)) return undefined;
+          const batch = target.batch();
+          for (const [index, slot] of (Array.isArray(buffers) ? buffers : []).entries())
+            Reflect.apply(batch.readFixed, batch, [source, slot, 64 * index, 0, 64]);
+          Reflect.apply(batch.fsync, batch, [synced]);
+          return Reflect.apply(batch.submit, batch, [given]);
         },
       },
       { ...ring("stats", []), worksClosed: true },

@@ -5,7 +5,7 @@
 import { BufferPool, type FixedBuffer, RawRing, Ring, type RingFile } from "bun-uring";
 import { participantOf } from "../../lib/pool/buffer-pool.ts";
 import { directFlags } from "../support/direct.ts";
-import type { DoomedJob } from "./jobs.ts";
+import type { Activity, DoomedJob } from "./jobs.ts";
 
 declare const self: Worker;
 
@@ -14,6 +14,23 @@ const kept: unknown[] = [];
 async function readForever(ring: Ring, file: RingFile, buffer: FixedBuffer): Promise<never> {
   for (let position = 0; ; position = (position + 4096) % (1 << 20))
     await ring.readFixed(file, buffer, { position, length: 4096 });
+}
+
+function pumpForever(ring: Ring, file: RingFile, buffer: FixedBuffer): Promise<void> {
+  let position = 0;
+  return ring.pump(
+    (lane) => {
+      lane.readFixed(file, buffer, position, 0, 4096);
+      position = (position + 4096) % (1 << 20);
+    },
+    { depth: 1 },
+  );
+}
+
+async function batchForever(ring: Ring, file: RingFile, buffer: FixedBuffer): Promise<never> {
+  const batch = ring.batch();
+  for (let position = 0; position < 4096 * 4; position += 4096) batch.readFixed(file, buffer, position, position, 4096);
+  for (;;) await batch.submit();
 }
 
 /** Aborts each read before the kernel can complete it. */
@@ -30,6 +47,15 @@ async function abortForever(ring: Ring, file: RingFile | number, buffer: FixedBu
     controller.abort();
   }
 }
+
+const lanes = {
+  read: readForever,
+  pump: pumpForever,
+  batch: batchForever,
+  acquire: readForever,
+  wait: readForever,
+  lock: readForever,
+} satisfies Record<Exclude<Activity, "abort">, unknown>;
 
 /**
  * Holds the pool's lock nearly all the time, and releases it briefly now and then, because the thread that terminates
@@ -70,7 +96,7 @@ async function work({ data }: MessageEvent<DoomedJob>): Promise<void> {
         ? abortForever(ring, source, buffer)
         : slot % 4 === 0
           ? ring.readFixed(data.pipeFd, buffer)
-          : readForever(ring, file, buffer);
+          : lanes[activity](ring, file, buffer);
     reads.catch(() => undefined);
   }
   await new Promise(setImmediate);

@@ -27,7 +27,7 @@ export type Ending = "terminate" | "process.exit" | "throw" | "fall off" | "spin
  * What a Worker is doing when it ends: reads into its slots, reads that are aborted at once, a wait for slots, a wait
  * in the kernel, or holding the pool's lock.
  */
-export type Activity = "read" | "abort" | "acquire" | "wait" | "lock";
+export type Activity = "read" | "pump" | "batch" | "abort" | "acquire" | "wait" | "lock";
 
 export interface DoomedJob {
   /** Default "read". */
