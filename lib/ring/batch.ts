@@ -22,6 +22,19 @@ export let batchOf: (ring: object, core: RingCore) => Batch;
  *
  * A batch that has not been submitted keeps no file and no slot in use. A submitted one keeps each of them in use until
  * its own request has completed.
+ * @example
+ * ```ts
+ * import { BufferPool, Ring } from "bun-uring";
+ *
+ * using pool = new BufferPool({ count: 64, size: 4096 });
+ * await using ring = new Ring({ pool });
+ * await using file = await ring.open("disk.img");
+ * const buffers = await Promise.all(Array.from({ length: 64 }, () => pool.acquire()));
+ * const batch = ring.batch();
+ * for (const buffer of buffers) batch.readFixed(file, buffer, 4096 * Math.floor(Math.random() * 1000));
+ * const bytesRead = (await batch.submit()).reduce((sum, result) => sum + Math.max(0, result), 0);
+ * console.log(bytesRead);
+ * ```
  */
 export class Batch {
   readonly #ring: object;
@@ -154,6 +167,7 @@ export class Batch {
   /**
    * Adds a sync of a file's content and metadata. The requests of a batch run in any order: to sync what a batch writes,
    * submit another one.
+   * @param file - a RingFile, or any open file descriptor
    * @returns the request's index in the results
    * @throws TypeError, RangeError, UringError, Error: as readFixed
    * @example
@@ -174,6 +188,7 @@ export class Batch {
 
   /**
    * Adds a sync of a file's content, and of the metadata that reading it needs. Otherwise as fsync.
+   * @param file - a RingFile, or any open file descriptor
    * @returns the request's index in the results
    * @throws TypeError, RangeError, UringError, Error: as readFixed
    * @example
@@ -195,6 +210,20 @@ export class Batch {
   /**
    * Removes all requests.
    * @throws Error ERR_INVALID_STATE: the batch is in flight
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("table.bin", "w");
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4));
+   * const batch = ring.batch();
+   * for (let round = 0; round < 3; round++) {
+   *   batch.clear();
+   *   batch.write(file, bytes, 4 * round);
+   *   console.log(await batch.submit()); // Int32Array [ 4 ]
+   * }
+   * ```
    */
   clear(): void {
     this.#assertIdle();
@@ -212,6 +241,18 @@ export class Batch {
    * @throws the signal's reason
    * @throws UringError EBADF: the ring or a file is closed; ESTALE: a slot was released. Nothing has been started
    * @throws Error ERR_INVALID_STATE: the batch is in flight
+   * @example
+   * ```ts
+   * import { Ring } from "bun-uring";
+   *
+   * await using ring = new Ring();
+   * await using file = await ring.open("table.bin", "w");
+   * const bytes = new Uint8Array(new SharedArrayBuffer(4));
+   * const batch = ring.batch();
+   * for (let position = 0; position < 100; position += 4) batch.write(file, bytes, position);
+   * const results = await batch.submit({ signal: AbortSignal.timeout(5000) });
+   * console.log(results.every((bytesWritten) => bytesWritten === 4));
+   * ```
    * @see io_uring_submit(3)
    */
   submit(options: OperationOptions = noOptions): Promise<Int32Array> {
