@@ -34,6 +34,7 @@ export let batchOf: (ring: object, core: RingCore) => Batch;
  * for (const buffer of buffers) batch.readFixed(file, buffer, 4096 * Math.floor(Math.random() * 1000));
  * const bytesRead = (await batch.submit()).reduce((sum, result) => sum + Math.max(0, result), 0);
  * console.log(bytesRead);
+ * for (const buffer of buffers) buffer.release();
  * ```
  */
 export class Batch {
@@ -85,9 +86,11 @@ export class Batch {
    * using pool = new BufferPool({ count: 2, size: 4096 });
    * await using ring = new Ring({ pool });
    * await using file = await ring.open("disk.img");
-   * const buffers = [await pool.acquire(), await pool.acquire()];
+   * using one = await pool.acquire();
+   * using other = await pool.acquire();
    * const batch = ring.batch();
-   * for (const [index, buffer] of buffers.entries()) batch.readFixed(file, buffer, index * 1_000_000);
+   * batch.readFixed(file, one, 0);
+   * batch.readFixed(file, other, 1_000_000);
    * console.log(await batch.submit()); // Int32Array [ 4096, 4096 ]
    * ```
    * @see io_uring_prep_read_fixed(3)

@@ -88,6 +88,7 @@ export interface PumpLane {
    *   },
    *   { depth: 8 },
    * );
+   * for (const buffer of buffers) buffer.release();
    * ```
    * @see io_uring_prep_write_fixed(3)
    */

@@ -482,6 +482,7 @@ export class Ring implements AsyncDisposable {
    * for (const [index, buffer] of buffers.entries()) batch.readFixed(file, buffer, index * 8192);
    * for (const [index, result] of (await batch.submit()).entries())
    *   if (result < 0) console.error(batch.errorOf(index));
+   * for (const buffer of buffers) buffer.release();
    * ```
    * @see io_uring_submit(3)
    */
@@ -517,6 +518,7 @@ export class Ring implements AsyncDisposable {
    *   const slot = slots[lane.index];
    *   if (slot && left-- > 0) lane.readFixed(file, slot, 4096 * Math.floor(Math.random() * blocks));
    * });
+   * for (const slot of slots) slot?.release();
    * ```
    * @see io_uring_prep_read_fixed(3)
    */
