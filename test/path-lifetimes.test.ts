@@ -58,7 +58,7 @@ interface Outcome {
 /** Starts a random call. Its outcome is what it resolves to, or the error's code. */
 function startRandom(ring: Ring, random: Random, files: Files, signal: AbortSignal | undefined): Promise<Outcome> {
   const { folder, small, large, silent } = files;
-  const options = signal === undefined ? {} : { signal };
+  const options = { signal };
   const write = (size: number) =>
     ring.writeFile(`${folder.path}/out${random.below(20)}`, Buffer.alloc(size, 1), options);
   const read = (path: string, content?: Buffer) =>

@@ -388,7 +388,7 @@ describe("iterations on one ring do not wait for each other's program", () => {
   needs("clone of ranges (Linux 6.13)")("and those that are dropped keep no reader from others", () =>
     withFiles(80, async ({ ring, paths, check }) => {
       const drop = async (signal?: AbortSignal) => {
-        const iteration = ring.readFiles(paths, signal === undefined ? {} : { signal });
+        const iteration = ring.readFiles(paths, { signal });
         await iteration.next();
         return new WeakRef(iteration);
       };

@@ -310,7 +310,7 @@ test("a ring that is full of waiting reads can still cancel them and close", () 
     const read = (signal?: AbortSignal) => {
       const buffer = pool.tryAcquire();
       if (buffer === undefined) throw new Error("no slot");
-      const promise = ring.readFixed(ends.readFd, buffer, { length: 1, ...(signal === undefined ? {} : { signal }) });
+      const promise = ring.readFixed(ends.readFd, buffer, { length: 1, signal });
       buffer.release();
       return promise;
     };

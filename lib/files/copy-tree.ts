@@ -41,7 +41,7 @@ export interface CopyTreeOptions extends RingAndPool {
    * Rejects the promise with the signal's reason when the signal aborts. What has been copied by then stays, and nothing
    * is in flight.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Called after each file. If it throws, the copy ends and rejects with that error. */
   readonly onProgress?: (progress: CopyTreeProgress) => void;
 }

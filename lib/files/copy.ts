@@ -63,7 +63,7 @@ export interface CopyFileOptions extends RingAndPool {
    * Rejects the promise with the signal's reason when the signal aborts. The promise rejects only after the chunks in
    * flight have completed, or the current reflink or sync, which cannot be interrupted.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
    * Called at the start and after each chunk. In the last call of a successful copy, both numbers are equal. If it
    * throws, the copy ends and rejects with that error.

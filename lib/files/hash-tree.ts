@@ -21,7 +21,7 @@ export interface HashTreeOptions extends Pick<HashFileOptions, "algorithm" | "en
   /** The most files that are read at a time, 1 to 64. Default 64. */
   readonly concurrency?: number;
   /** Ends the iteration with the signal's reason when the signal aborts. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 function treeOptions(given: HashTreeOptions) {

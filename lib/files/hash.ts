@@ -50,7 +50,7 @@ export interface HashFileOptions extends RingAndPool {
    */
   readonly dontCache?: boolean;
   /** Rejects the promise with the signal's reason when the signal aborts. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Called at the start and after each piece. If it throws, the call ends and rejects with that error. */
   readonly onProgress?: (progress: HashProgress) => void;
 }
@@ -268,9 +268,9 @@ async function hashByDescriptor(requests: RequestQueue, path: string, given: Has
 async function hashBySlots(ring: Ring, pool: BufferPool, path: string, given: HashSettings): Promise<string> {
   const { algorithm, encoding, depth, dontCache, signal, onProgress, openFlags = 0 } = given;
   const hash = newHash(algorithm);
-  await using file = await ring.open(path, O_RDONLY | openFlags, 0, { ...(signal && { signal }) });
+  await using file = await ring.open(path, O_RDONLY | openFlags, 0, { signal });
   const size = Number(knownSizeOf(file.fd));
-  const content = slotsOf(file.readable({ depth, dontCache, pool, zeroCopy: true, ...(signal && { signal }) }));
+  const content = slotsOf(file.readable({ depth, dontCache, pool, zeroCopy: true, signal }));
   let hashedBytes = 0;
   onProgress?.({ hashedBytes, totalBytes: size });
   for await (const bytes of content) {

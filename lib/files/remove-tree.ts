@@ -31,7 +31,7 @@ export interface RemoveTreeOptions {
    * Rejects the promise with the signal's reason when the signal aborts. What has been removed by then stays removed,
    * and nothing is in flight.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Memory for a name that a system call takes. */

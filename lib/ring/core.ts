@@ -27,7 +27,7 @@ export interface OperationOptions {
    * Rejects the promise with the signal's reason when the signal aborts. The kernel keeps using the memory and the file
    * until the operation completes.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Options of reads and writes. */

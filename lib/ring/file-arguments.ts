@@ -30,7 +30,7 @@ export interface FileOptions {
    * Rejects the promise when aborted, with an AbortError whose cause is the signal's reason. Data that was read or
    * written before the abort is not rolled back.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Ignored, because the file is already open. Accepted for compatibility with FileHandle. */
   readonly flag?: string | number;
 }

@@ -27,7 +27,7 @@ export interface PumpOptions {
    */
   readonly errors?: "throw" | "result";
   /** Ends the pump with the signal's reason when the signal aborts. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** One of the transfers that a pump keeps in flight. When it has completed, the next one takes its place. */

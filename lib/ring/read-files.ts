@@ -29,7 +29,7 @@ export interface ReadFilesOptions {
    */
   readonly maxBytes?: number;
   /** Ends the iteration with the signal's reason when the signal aborts. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** One file of the iteration: from the moment it is started until the program asks for the file after it. */

@@ -99,7 +99,7 @@ export interface PathReadOptions {
   /**
    * Rejects the promise when aborted, with an AbortError whose cause is the signal's reason.
    */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Flags as in node:fs: "r", "r+", "a+", …, or O_* of `fs.constants`. Default "r". */
   readonly flag?: string | number;
 }

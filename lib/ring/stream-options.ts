@@ -39,7 +39,7 @@ export interface StreamOptions {
    */
   readonly dontCache?: boolean;
   /** Fails the stream with the signal's reason when the signal aborts. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Checks the options that readable and writable streams share. */
