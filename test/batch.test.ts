@@ -186,6 +186,78 @@ for (const how of ["abort", "close"] as const)
     expect(pool.stats().available).toBe(3);
   });
 
+test("a signal's own method may submit the batch again: each promise gets its own results", () =>
+  withSlots(1, async ({ ring, folder, slotOf }) => {
+    await using file = await ring.open(folder.write("file", "content"));
+    const batch = ring.batch();
+    batch.readFixed(file, slotOf({ index: 0 }), 0);
+    const { signal } = new AbortController();
+    const later = Promise.withResolvers<Int32Array>();
+    signal.removeEventListener = () => later.resolve(batch.submit());
+    expect([...(await batch.submit({ signal }))]).toEqual([7]);
+    expect([...(await later.promise), batch.inFlight]).toEqual([7, false]);
+  }));
+
+test("if a signal's own method throws, nothing is started", () =>
+  withSlots(1, async ({ ring, folder, slotOf }) => {
+    const path = folder.write("file", "old");
+    await using file = await ring.open(path, "r+");
+    const batch = ring.batch();
+    batch.writeFixed(file, slotOf({ index: 0 }), 0);
+    const { signal } = new AbortController();
+    signal.addEventListener = () => {
+      throw new Error("own");
+    };
+    expect((await thrown(() => batch.submit({ signal }))).message).toBe("own");
+    expect([batch.inFlight, ring.inFlight, readFileSync(path, "utf8")]).toEqual([false, 0, "old"]);
+    expect([...(await batch.submit())]).toEqual([blockBytes]);
+  }));
+
+test("errorOf() knows no error of a request that is not submitted, or not completed", () =>
+  withSlots(1, async ({ ring, folder }) => {
+    await using file = await ring.open(folder.write("file", "content"));
+    const bytes = new Uint8Array(new SharedArrayBuffer(8));
+    const batch = ring.batch();
+    const fd = openSync(folder.path, "r");
+    batch.read(fd, bytes, 0);
+    await batch.submit();
+    expect(batch.errorOf(0)).toMatchObject({ code: "EISDIR" });
+    batch.clear();
+    batch.fsync(file);
+    expect(batch.errorOf(0)).toBeUndefined();
+    const submitted = batch.submit();
+    expect(batch.errorOf(0)).toBeUndefined();
+    await submitted;
+    closeSync(fd);
+  }));
+
+test("an abort ends requests that wait for room in the ring, although those before them go on", async () => {
+  using ends = sockets();
+  using pool = new BufferPool({ count: 2, size: blockBytes });
+  await using ring = new Ring({ pool, entries: 2, cqEntries: 4 });
+  const bytes = new Uint8Array(new SharedArrayBuffer(8));
+  const reads = Promise.allSettled(Array.from({ length: 5 }, () => ring.read(ends.readFd, bytes)));
+  const slots = [await pool.acquire(), await pool.acquire()];
+  const controller = new AbortController();
+  const batch = ring.batch();
+  batch.readFixed(ends.readFd, slots[0] ?? expect.unreachable(), 0);
+  const pumping = ring.pump((lane) => lane.readFixed(ends.readFd, slots[1] ?? expect.unreachable(), 0), {
+    depth: 1,
+    signal: controller.signal,
+  });
+  const ended = Promise.all([thrown(() => batch.submit({ signal: controller.signal })), thrown(() => pumping)]);
+  while (ring.inFlight < 8) await new Promise(setImmediate); // five reads, the batch's, the pump and its own
+  for (const slot of slots) slot.release();
+  controller.abort();
+  await ended;
+  (await pool.acquire()).release();
+  const both = [await pool.acquire(), await pool.acquire()];
+  for (const slot of both) slot.release();
+  expect(batch.inFlight).toBe(false);
+  await ring.close();
+  expect((await reads).map(({ status }) => status)).toEqual(Array(5).fill("rejected"));
+});
+
 test("results are in the same array again, if as many requests are submitted again", () =>
   withSlots(2, async ({ ring, folder, slotOf }) => {
     await using file = await ring.open(folder.write("file", "content"));

@@ -148,6 +148,16 @@ describe("a lane", () => {
         { depth: 1 },
       );
       expect(() => kept?.readFixed(file, slotOf(kept), 0)).toThrow(TypeError);
+      const again = ring.pump(
+        async (lane) => {
+          lane.readFixed(file, slotOf(lane), 0);
+          const { submitted } = ring.stats();
+          while (ring.stats().submitted < submitted + 3) await ring.nop(); // the read has completed by then
+          lane.readFixed(file, slotOf(lane), 0);
+        },
+        { depth: 1 },
+      );
+      expect(await thrown(() => again)).toMatchObject({ code: "ERR_INVALID_ARG_VALUE" });
       expect(calls).toBe(2);
     }));
 
@@ -200,6 +210,53 @@ describe("a lane", () => {
 });
 
 describe("a pump ends", () => {
+  test("when a transfer fails, although the promise of its callback is pending", () =>
+    withSlots(1, async ({ ring, folder, slotOf }) => {
+      await using file = await ring.open(folder.write("file", "content"), constants.O_WRONLY);
+      const pumping = ring.pump(
+        (lane) => {
+          lane.readFixed(file, slotOf(lane), 0);
+          return new Promise(() => undefined);
+        },
+        { depth: 1 },
+      );
+      expect(await thrown(() => pumping)).toMatchObject({ code: "EBADF" });
+    }));
+
+  test("when all lanes have ended, also if a promise of the program's calls back twice", () =>
+    withSlots(2, async ({ ring, folder, slotOf }) => {
+      await using file = await ring.open(folder.write("file", "content"));
+      const results: unknown[] = [];
+      await ring.pump(
+        (lane, result) => {
+          results.push(result);
+          if (result !== undefined) return undefined;
+          if (lane.index === 0) return lane.readFixed(file, slotOf(lane), 0);
+          const twice = Promise.resolve();
+          Object.assign(twice, {
+            // biome-ignore lint/suspicious/noThenProperty: what the test is about
+            then: (call: () => void) => {
+              call();
+              call();
+            },
+          });
+          return twice;
+        },
+        { depth: 2 },
+      );
+      expect(results).toEqual([undefined, undefined, 7]);
+    }));
+
+  test("at once, if a method of the signal throws, and closing the ring is not heard of", async () => {
+    const { signal } = new AbortController();
+    signal.addEventListener = () => {
+      throw new Error("own");
+    };
+    const ring = new Ring();
+    expect((await thrown(() => ring.pump(() => undefined, { signal }))).message).toBe("own");
+    await ring.close();
+  });
+
   test("with the error of a transfer, which names the file", () =>
     withSlots(8, async ({ ring, folder, slotOf }) => {
       const path = folder.write("file", "content");

@@ -94,6 +94,8 @@ export class RequestQueue {
   #closing: Promise<void> | undefined;
   /** Operations of chains that are cancelled and have not completed, see `#cancelAgainIn`. */
   readonly #cancelled = new Set<Operation>();
+  /** An operation that has `complete` was cancelled in the backlog. */
+  #hasCancelledWaiting = false;
   #repetition: { readonly ms: number } | undefined;
   /** Wakes `#drain`, which then checks whether anything is still in flight. */
   #idle: (() => void) | undefined;
@@ -352,6 +354,7 @@ export class RequestQueue {
     if (operation.state === operationState.started) this.#cancel(operation);
     if (operation.state !== operationState.waiting) return;
     operation.settled = true;
+    this.#hasCancelledWaiting = true;
     this.#loop.soon();
   }
 
@@ -478,8 +481,21 @@ export class RequestQueue {
     close?.();
   }
 
+  /** Completes the cancelled units of the backlog. They must not wait until those before them have begun. */
+  #completeCancelled(): void {
+    this.#hasCancelledWaiting = false;
+    const cancelled: Operation[] = [];
+    for (let left = this.#backlog.size; left > 0; left--) {
+      const unit = this.#backlog.shift();
+      if (unit?.settled === true && unit.complete !== undefined) cancelled.push(unit);
+      else if (unit !== undefined) this.#backlog.push(unit);
+    }
+    for (const unit of cancelled) this.#completeUnstarted(unit);
+  }
+
   /** Gives waiting units to the engine, as far as it has room. Returns whether it gave any. */
   #beginWaiting(): boolean {
+    if (this.#hasCancelledWaiting) this.#completeCancelled();
     let begun = false;
     for (let unit = this.#backlog.peek(); unit !== undefined; unit = this.#backlog.peek()) {
       if (!unit.settled) {

@@ -18,7 +18,7 @@ export let batchOf: (ring: object, core: RingCore) => Batch;
 /**
  * Requests that are submitted together and share one promise. Made by `Ring.batch`. Each method adds a request and
  * returns its index. `submit` starts all of them, and can be called again: with the same requests, or after `clear` with
- * others, for which nothing is allocated.
+ * others. Reads and writes of slots then allocate nothing.
  *
  * A batch that has not been submitted keeps no file and no slot in use. A submitted one keeps each of them in use until
  * its own request has completed.
@@ -46,6 +46,8 @@ export class Batch {
   readonly #uses: (readonly Usable[])[] = [];
   #size = 0;
   #results = new Int32Array(0);
+  /** How many requests have results: none while they are in flight, and after `clear`. */
+  #known = 0;
   /** How many requests have not completed. */
   #pending = 0;
   #resolve: ((results: Int32Array) => void) | undefined;
@@ -230,8 +232,13 @@ export class Batch {
    */
   clear(): void {
     this.#assertIdle();
-    for (let index = 0; index < this.#size; index++) this.#operations[index]?.reset();
-    this.#size = 0;
+    for (let index = 0; index < this.#size; index++) {
+      const operation = this.#operations[index];
+      if (operation === undefined) continue;
+      operation.reset();
+      operation.memory = undefined;
+    }
+    this.#size = this.#known = 0;
   }
 
   /**
@@ -265,11 +272,7 @@ export class Batch {
       if (signal !== undefined) checkSignal(signal);
       throwIfAborted(signal);
       this.#assertIdle();
-      this.#resolve = resolve;
-      this.#reject = reject;
-      this.#start();
-      // After the start: the signal's own methods are the program's code.
-      if (signal !== undefined) this.#heed(signal);
+      this.#startWith(signal, resolve, reject);
     } catch (error) {
       reject(error);
     }
@@ -277,7 +280,8 @@ export class Batch {
   }
 
   /**
-   * The error of a request that has failed in the last `submit`, with its syscall and path; undefined if it succeeded.
+   * The error of a request that has failed in the last `submit`, with its syscall and path; undefined if it succeeded,
+   * or has not completed.
    * @param index - what the method that added it has returned
    * @throws RangeError: there is no such request
    * @example
@@ -293,7 +297,7 @@ export class Batch {
    */
   errorOf(index: number): UringError | undefined {
     checkInteger("index", index, 0, this.#size - 1);
-    const result = this.#results[index] ?? 0;
+    const result = index < this.#known ? (this.#results[index] ?? 0) : 0;
     const operation = this.#operations[index];
     return result < 0 && operation !== undefined ? this.#core.requests.errorOf(operation, result) : undefined;
   }
@@ -353,6 +357,37 @@ export class Batch {
     return this.#size++;
   }
 
+  #startWith(
+    signal: AbortSignal | undefined,
+    resolve: (results: Int32Array) => void,
+    reject: (reason: unknown) => void,
+  ): void {
+    let hasStarted = false;
+    let hasAborted = false;
+    // The signal's methods are the program's code, so all checks come afterwards.
+    const forget =
+      signal &&
+      onAbort(signal, () => {
+        hasAborted = true;
+        if (!hasStarted) return;
+        reject(reasonOf(signal));
+        this.#cancel();
+      });
+    try {
+      if (signal !== undefined && hasAborted) throw reasonOf(signal);
+      this.#assertIdle();
+      this.#start();
+    } catch (error) {
+      forget?.();
+      throw error;
+    }
+    hasStarted = true;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#forget = forget;
+    if (this.#pending === 0) this.#end();
+  }
+
   /** Checks everything before it starts anything. */
   #start(): void {
     const { requests } = this.#core;
@@ -361,7 +396,7 @@ export class Batch {
     const size = this.#size;
     for (let index = 0; index < size; index++) this.#operations[index]?.assertUsable();
     if (this.#results.length !== size) this.#results = new Int32Array(size);
-    if (size === 0) this.#resolve?.(this.#results);
+    this.#known = 0;
     for (let index = 0; index < size; index++) {
       const operation = this.#operations[index];
       const uses = this.#uses[index];
@@ -370,29 +405,32 @@ export class Batch {
       operation.settled = false;
       operation.particulars = undefined;
       operation.uses = uses;
-      requests.start(operation);
+      requests.start(operation); // may throw for the first only, while another ring builds a chain
       this.#pending++;
     }
   }
 
-  #heed(signal: AbortSignal): void {
-    const forget = onAbort(signal, () => {
-      this.#reject?.(reasonOf(signal));
-      for (let index = 0; this.#pending > 0 && index < this.#size; index++) {
-        const operation = this.#operations[index];
-        if (operation !== undefined) this.#core.requests.cancelAgain(operation);
-      }
-    });
-    if (this.#pending > 0) this.#forget = forget;
-    else forget();
+  #cancel(): void {
+    for (let index = 0; this.#pending > 0 && index < this.#size; index++) {
+      const operation = this.#operations[index];
+      if (operation !== undefined) this.#core.requests.cancelAgain(operation);
+    }
   }
 
   #completed(index: number, result: number): void {
     this.#results[index] = result;
-    if (--this.#pending > 0) return;
-    this.#forget?.();
-    this.#forget = undefined;
-    this.#resolve?.(this.#results);
+    this.#pending--;
+    if (this.#pending === 0) this.#end();
+  }
+
+  /** The signal's method, which comes last, may submit the batch again. */
+  #end(): void {
+    const resolve = this.#resolve;
+    const forget = this.#forget;
+    this.#resolve = this.#reject = this.#forget = undefined;
+    this.#known = this.#size;
+    resolve?.(this.#results);
+    forget?.();
   }
 
   /** The ring is broken: nothing completes any more. */

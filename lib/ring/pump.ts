@@ -119,7 +119,7 @@ class Lane implements PumpLane {
     this.operation.complete = (result) => {
       this.inFlight = false;
       this.result = result;
-      if (!this.isOpen) this.#pump.ready(this);
+      this.#pump.completed(this, result);
     };
   }
 
@@ -147,7 +147,7 @@ class Lane implements PumpLane {
     const { ring, core, outcome } = this.#pump;
     const { requests } = core;
     if (outcome?.failed === true) throw outcome.reason;
-    if (!this.isOpen || this.inFlight)
+    if (!this.isOpen || this.inFlight || this.result !== undefined)
       throw invalidValue("a lane of a pump starts one transfer for each call of the callback, during that call");
     const syscall = `${direction}_fixed`;
     requests.assertNotInChain(syscall);
@@ -192,6 +192,7 @@ class Pump {
     this.#lanes = Array.from({ length: depth }, (_, index) => new Lane(this, index));
     this.#going = depth;
     this.#ready = [...this.#lanes];
+    this.#settled.promise.catch(() => undefined); // `run` may have thrown before it waits
   }
 
   async run(signal: AbortSignal | undefined): Promise<void> {
@@ -200,10 +201,11 @@ class Pump {
       const forgetClosing = requests.onClosing(() =>
         this.fail(new UringError("ECANCELED", "pump", { message: "the ring was closed" })),
       );
-      // May run the program's code, and so abort at once.
-      const forgetAbort = signal && onAbort(signal, () => this.fail(reasonOf(signal)));
-      this.#schedule();
+      let forgetAbort: (() => void) | undefined;
       try {
+        // May run the program's code, which may abort at once, close the ring, or throw.
+        forgetAbort = signal && onAbort(signal, () => this.fail(reasonOf(signal)));
+        this.#schedule();
         await this.#settled.promise;
       } finally {
         forgetClosing();
@@ -212,8 +214,13 @@ class Pump {
     });
   }
 
-  /** Notes that a lane's callback can be called. */
-  ready(lane: Lane): void {
+  completed(lane: Lane, result: number): void {
+    if (this.outcome !== undefined) return;
+    if (result < 0 && this.#throwsErrors) this.fail(this.core.requests.errorOf(lane.operation, result));
+    else if (!lane.isOpen) this.#callSoon(lane);
+  }
+
+  #callSoon(lane: Lane): void {
     this.#ready.push(lane);
     this.#schedule();
   }
@@ -236,17 +243,14 @@ class Pump {
   }
 
   #step(lane: Lane): void {
-    const { result, operation } = lane;
-    if (result !== undefined && result < 0 && this.#throwsErrors) {
-      this.fail(this.core.requests.errorOf(operation, result));
-      return;
-    }
+    const { result } = lane;
+    const callback = this.#callback; // called without a `this`
     lane.result = undefined;
     lane.isOpen = true;
     try {
-      const returned = this.#callback(lane, result);
+      const returned = callback(lane, result);
       if (typeof returned === "object" && returned !== null && "then" in returned)
-        Promise.resolve(returned).then(() => this.#stepped(lane), this.fail);
+        new Promise((resolve) => resolve(returned)).then(() => this.#stepped(lane), this.fail);
       else this.#stepped(lane);
     } catch (error) {
       this.fail(error);
@@ -256,7 +260,7 @@ class Pump {
   #stepped(lane: Lane): void {
     lane.isOpen = false;
     if (lane.inFlight) return;
-    if (lane.result !== undefined) this.ready(lane);
+    if (lane.result !== undefined) this.#callSoon(lane);
     else if (--this.#going === 0) this.#end({ failed: false });
   }
 
