@@ -247,7 +247,7 @@ describe("a pump ends", () => {
       expect(results).toEqual([undefined, undefined, 7]);
     }));
 
-  test("at once, if a method of the signal throws, and closing the ring is not heard of", async () => {
+  test("at once, if a method of the signal throws; closing the ring afterwards rejects nothing", async () => {
     const { signal } = new AbortController();
     signal.addEventListener = () => {
       throw new Error("own");

@@ -138,7 +138,6 @@ export class IoUringEngine<Request extends EngineRequest> implements Engine<Requ
     return this.#prepared > 0;
   }
 
-  /** The kernel begins a chain's next request as deferred work, of which one enter runs only some. */
   set referenced(referenced: boolean) {
     this.#wakeup.referenced = referenced;
   }

@@ -9,7 +9,7 @@ import type { FixedBuffer } from "../pool/fixed-buffer.ts";
 import * as builders from "../requests/builders.ts";
 import { Operation, operationState, type Request, type Usable } from "../requests/operation.ts";
 import { largestTransferBytes } from "../uring/transfers.ts";
-import { noOptions, type OperationOptions, type RingCore } from "./core.ts";
+import { fixedSyscalls, noOptions, type OperationOptions, type RingCore } from "./core.ts";
 import { type FileTarget, targetOf } from "./file.ts";
 
 /** For `Ring.batch`. */
@@ -316,7 +316,7 @@ export class Batch {
   ): number {
     this.#assertIdle();
     checkPosition("position", position, 0);
-    const target = targetOf(file, this.#ring, `${direction}_fixed`);
+    const target = targetOf(file, this.#ring, fixedSyscalls[direction]);
     const index = this.#size;
     let operation = this.#operations[index];
     if (operation?.isReusable === true) operation.reset();

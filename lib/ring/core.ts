@@ -67,6 +67,9 @@ export interface FixedWriteOptions extends FixedTransferOptions {
 const readOptions = ["position", "offset", "length", "noWait", "dontCache", "signal"];
 const writeOptions = [...readOptions, "dsync", "append"];
 
+/** The names of fixed transfers in errors. */
+export const fixedSyscalls = { read: "read_fixed", write: "write_fixed" } as const;
+
 const rangeNames = { buffer: "buffer", offset: "options.offset", length: "options.length" };
 
 /** The options of a call without options. Callers compare with this object to skip the checks. */
@@ -219,7 +222,7 @@ export class RingCore implements Reclaimable {
     opFlags: number,
   ): void {
     const isRead = direction === "read";
-    const syscall = isRead ? "read_fixed" : "write_fixed";
+    const syscall = fixedSyscalls[direction];
     const range = this.rangeOf(buffer, offset, length, syscall, rangeNames);
     operation.opcode = isRead ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
     operation.syscall = syscall;

@@ -21,7 +21,7 @@ import { deviceNumber, type Statx } from "../requests/statx.ts";
 import { largestTransferBytes, largestVector } from "../uring/transfers.ts";
 import { STATX_BASIC_STATS, STATX_BTIME } from "../uring/uapi.ts";
 import { type Appender, type AppenderOptions, appenderOf } from "./appender.ts";
-import { type FixedTransferOptions, type FixedWriteOptions, noOptions, type RingCore } from "./core.ts";
+import { type FixedTransferOptions, type FixedWriteOptions, fixedSyscalls, noOptions, type RingCore } from "./core.ts";
 import { DurableWrites } from "./durable.ts";
 import {
   bytesOfData,
@@ -1009,7 +1009,7 @@ export class RingFile implements AsyncDisposable {
   #transferFixed(direction: "read" | "write", buffer: FixedBuffer, options: FixedWriteOptions): Promise<number> {
     let open: OpenFile;
     try {
-      open = this.#opened(`${direction}_fixed`);
+      open = this.#opened(fixedSyscalls[direction]);
     } catch (error) {
       return Promise.reject(error);
     }

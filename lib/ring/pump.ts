@@ -14,7 +14,7 @@ import { soon } from "../base/timers.ts";
 import { UringError } from "../errors/uring-error.ts";
 import type { FixedBuffer } from "../pool/fixed-buffer.ts";
 import { Operation } from "../requests/operation.ts";
-import type { RingCore } from "./core.ts";
+import { fixedSyscalls, type RingCore } from "./core.ts";
 import { type FileTarget, targetOf } from "./file.ts";
 
 /** Options of `Ring.pump`. */
@@ -96,9 +96,9 @@ export interface PumpLane {
 }
 
 /**
- * The program's code. It is called once for each lane, with `undefined`, and then with the result of each of the lane's
- * transfers: the bytes transferred, or -errno with `errors: "result"`. The lane ends if the call starts no transfer. If
- * it returns a promise, the transfer may be started until that is settled.
+ * Called once for each lane, with `undefined`, and then with the result of each of the lane's transfers: the bytes
+ * transferred, or -errno with `errors: "result"`. The lane ends if the call starts no transfer. If the call returns a
+ * promise, it may start the transfer until that promise is settled.
  */
 export type PumpCallback = (lane: PumpLane, result: number | undefined) => unknown;
 
@@ -149,7 +149,7 @@ class Lane implements PumpLane {
     if (outcome?.failed === true) throw outcome.reason;
     if (!this.isOpen || this.inFlight || this.result !== undefined)
       throw invalidValue("a lane of a pump starts one transfer for each call of the callback, during that call");
-    const syscall = `${direction}_fixed`;
+    const syscall = fixedSyscalls[direction];
     requests.assertNotInChain(syscall);
     checkPosition("position", position, 0);
     const { operation } = this;
@@ -177,7 +177,7 @@ class Pump {
   readonly #lanes: readonly Lane[];
   /** How many lanes have not ended. */
   #going: number;
-  /** The lanes whose results the program has not heard of. */
+  /** The lanes for which the callback is to be called. */
   #ready: Lane[];
   /** Swapped with `#ready`. */
   #spare: Lane[] = [];

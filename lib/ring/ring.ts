@@ -37,6 +37,7 @@ import {
   cacheFlag,
   type FixedTransferOptions,
   type FixedWriteOptions,
+  fixedSyscalls,
   noOptions,
   type OperationOptions,
   RingCore,
@@ -1129,7 +1130,7 @@ export class Ring implements AsyncDisposable {
   ): Promise<number> {
     let target: operations.Target;
     try {
-      target = targetOf(file, this, direction === "read" ? "read_fixed" : "write_fixed");
+      target = targetOf(file, this, fixedSyscalls[direction]);
     } catch (error) {
       return Promise.reject(error);
     }
